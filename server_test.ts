@@ -1,0 +1,263 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { createConnection } from "node:net";
+import { DEFAULTS, MAX_GREETING_BYTES, type Outcome, serve, type ServeOptions, type Server } from "./server.ts";
+
+/** A server on a free port of the loopback address, and how its connections ended, by the peer's port. */
+function start(options: ServeOptions = {}): { server: Server; ends: Map<number, Outcome | undefined> } {
+  const ends = new Map<number, Outcome | undefined>();
+  const server = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    onClose: ({ remoteAddr, outcome }) => ends.set(remoteAddr.port, outcome),
+    ...options,
+  });
+  return { server, ends };
+}
+
+async function connect(server: Server): Promise<Deno.TcpConn> {
+  return await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
+}
+
+/** All that a server sends, to its end; rejects if the connection is reset. Closes the connection. */
+async function receive(conn: Deno.Conn): Promise<Uint8Array> {
+  return await new Response(conn.readable).bytes();
+}
+
+async function greetingFrom(server: Server): Promise<string> {
+  return new TextDecoder().decode(await receive(await connect(server)));
+}
+
+/** Waits for what `condition` sees, and fails if it doesn't come within 10 s. */
+async function until(condition: () => boolean) {
+  const deadline = performance.now() + 10_000;
+  while (!condition()) {
+    assert(performance.now() < deadline, `never: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const started = performance.now();
+  const value = await promise;
+  const elapsed = performance.now() - started;
+  assert(elapsed < ms, `took ${elapsed} ms, not ${ms}`);
+  return value;
+}
+
+Deno.test("the greeting arrives byte for byte", async () => {
+  const everyByte = Uint8Array.from({ length: 256 }, (_, i) => i);
+  for (const greeting of [everyByte, new Uint8Array(MAX_GREETING_BYTES).fill(7), new Uint8Array()]) {
+    await using server = start({ greeting }).server;
+    assertEquals(await receive(await connect(server)), greeting);
+  }
+  await using server = start({ greeting: "grüß dich\n" }).server;
+  assertEquals(await greetingFrom(server), "grüß dich\n");
+  await using tutorial = start().server;
+  assertEquals(await greetingFrom(tutorial), "Thank you for connecting to the server.\r\n");
+});
+
+Deno.test("a greeting that is changed after serve() is sent as it was", async () => {
+  const greeting = new TextEncoder().encode("before");
+  await using server = start({ greeting }).server;
+  greeting.fill(0);
+  assertEquals(await greetingFrom(server), "before");
+});
+
+Deno.test("options out of range are refused", () => {
+  const bad: ServeOptions[] = [
+    { greeting: "x".repeat(MAX_GREETING_BYTES + 1) },
+    { maxConnections: 0 },
+    { maxConnections: NaN },
+    { timeout: 0 },
+    { timeout: Infinity },
+    { port: 65536 },
+  ];
+  for (const options of bad) assertThrows(() => start(options), RangeError);
+});
+
+Deno.test("what is undefined is the default", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: 0, greeting: undefined, timeout: undefined });
+  assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+});
+
+Deno.test("callbacks are told of the listener and of each connection, with both its ends", async () => {
+  const told: unknown[] = [];
+  const server = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    onListen: (addr) => told.push(addr),
+    onConnection: ({ remoteAddr, localAddr, outcome }) => told.push([remoteAddr.port, localAddr.port, outcome]),
+    onClose: ({ greeted, bytesSent, outcome }) => told.push([greeted, bytesSent, outcome]),
+  });
+  const conn = await connect(server);
+  const { port } = conn.localAddr;
+  await receive(conn);
+  await server.shutdown();
+  assertEquals(told, [server.addr, [port, server.addr.port, undefined], [true, 41, "closed"]]);
+});
+
+Deno.test("a callback that throws is reported, and the server goes on", async () => {
+  const reported: unknown[] = [];
+  const report = (event: ErrorEvent) => {
+    event.preventDefault();
+    reported.push(event.error);
+  };
+  const thrown = new Error("from a callback");
+  const fails = () => {
+    throw thrown;
+  };
+  addEventListener("error", report);
+  try {
+    await using server = start({ maxConnections: 1, onConnection: fails, onClose: fails }).server;
+    for (let i = 0; i < 3; i++) assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+    await server.shutdown();
+    assertEquals(reported, Array(6).fill(thrown));
+  } finally {
+    removeEventListener("error", report);
+  }
+});
+
+Deno.test("1,000 clients at once are greeted, all whole", async () => {
+  await using server = start().server;
+  const greetings = await Promise.all(Array.from({ length: 1000 }, () => greetingFrom(server)));
+  assertEquals(greetings, Array(1000).fill(DEFAULTS.greeting));
+});
+
+Deno.test("100 clients that speak first, twice, and read late, get 16,000 bytes and no reset", async () => {
+  const greeting = "a".repeat(16_000);
+  let accepted = 0;
+  const { server, ends } = start({ greeting, onConnection: () => accepted++ });
+  const conns = await Promise.all(Array.from({ length: 100 }, () => connect(server)));
+  const request = new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n");
+  for (const conn of conns) await conn.write(request);
+  await until(() => accepted === 100);
+  for (const conn of conns) await conn.write(request);
+  for (const conn of conns) assertEquals(new TextDecoder().decode(await receive(conn)), greeting);
+  await until(() => ends.size === 100);
+  assertEquals(new Set(ends.values()), new Set(["closed"] as const));
+  await server.shutdown();
+});
+
+Deno.test("a client that resets its connection is an outcome, not an error", async () => {
+  const { server, ends } = start();
+  const socket = createConnection(server.addr.port, "127.0.0.1");
+  await new Promise((resolve) => socket.once("data", resolve));
+  const gone = new Promise((resolve) => socket.once("close", resolve));
+  socket.resetAndDestroy();
+  await gone;
+  await until(() => ends.size === 1);
+  assertEquals([...ends.values()], ["reset"]);
+  assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+  await server.shutdown();
+});
+
+Deno.test("1,500 silent holders against a limit of 500: a new client is greeted within 250 ms", async () => {
+  let accepted = 0;
+  const { server, ends } = start({ maxConnections: 500, timeout: 60_000, onConnection: () => accepted++ });
+  const holders = await Promise.all(Array.from({ length: 1500 }, () => connect(server)));
+  await until(() => accepted === 1500);
+  assertEquals(await within(250, greetingFrom(server)), DEFAULTS.greeting);
+  // The new client took the place of the oldest of the 500, and has left it.
+  await until(() => ends.size === 1002);
+  const evicted = [...ends.values()].filter((outcome) => outcome === "evicted");
+  assertEquals(evicted.length, 1001);
+  // Whoever was evicted had its greeting before.
+  for (const holder of holders) assertEquals((await read(holder, 41)).length, 41);
+  for (const holder of holders) holder.close();
+  await server.shutdown();
+});
+
+async function read(conn: Deno.Conn, length: number): Promise<Uint8Array> {
+  const buffer = new Uint8Array(length);
+  for (let n = 0; n < length;) {
+    const count = await conn.read(buffer.subarray(n));
+    if (count === null) return buffer.subarray(0, n);
+    n += count;
+  }
+  return buffer;
+}
+
+Deno.test("a holder is gone when its deadline is over, and not before", async () => {
+  const { server, ends } = start({ timeout: 500 });
+  const started = performance.now();
+  const holder = await connect(server);
+  await until(() => ends.size === 1);
+  assert(performance.now() - started >= 499, "too early");
+  assertEquals([...ends.values()], ["timeout"]);
+  // A second one has a deadline of its own.
+  const later = await connect(server);
+  await until(() => ends.size === 2);
+  holder.close();
+  later.close();
+  await server.shutdown();
+});
+
+Deno.test("a client that never stops sending is gone when its deadline is over", async () => {
+  const { server, ends } = start({ timeout: 300 });
+  const conn = await connect(server);
+  const flood = new Uint8Array(16_384);
+  try {
+    for (;;) await conn.write(flood);
+  } catch {
+    // The server closed with unread input, so the kernel has reset the connection.
+  }
+  conn.close();
+  await until(() => ends.size === 1);
+  assertEquals([...ends.values()], ["timeout"]);
+  await server.shutdown();
+});
+
+Deno.test("shutdown() under load: whoever was accepted gets every byte, and the port is free at once", async () => {
+  const greeting = "b".repeat(MAX_GREETING_BYTES);
+  const accepted = new Set<number>();
+  const { server } = start({ greeting, onConnection: ({ remoteAddr }) => accepted.add(remoteAddr.port) });
+  const whole = new Set<number>();
+  async function client() {
+    for (;;) {
+      const conn = await connect(server);
+      const { port } = conn.localAddr;
+      const received = await receive(conn);
+      if (received.length === greeting.length) whole.add(port);
+    }
+  }
+  // Each ends when it is refused, or reset before it was accepted.
+  const clients = Promise.allSettled(Array.from({ length: 50 }, client));
+  await until(() => whole.size > 500);
+  await server.shutdown();
+  const again = Deno.listen({ hostname: "127.0.0.1", port: server.addr.port });
+  again.close();
+  await clients;
+  assertEquals(accepted.difference(whole), new Set());
+});
+
+Deno.test("shutdown() waits for no holder longer than its grace", async () => {
+  for (const [timeout, grace] of [[60_000, 1000], [200, 200]]) {
+    let accepted = 0;
+    const { server, ends } = start({ timeout, onConnection: () => accepted++ });
+    const holder = await connect(server);
+    await until(() => accepted === 1);
+    // Timers of a busy machine are late; a server without a grace would take 60 s.
+    await within(grace * 5, server.shutdown());
+    assertEquals([...ends.values()].length, 1);
+    assertEquals((await receive(holder)).length, 41);
+  }
+});
+
+Deno.test("shutdown() may be called twice, and finished tells of it", async () => {
+  const { server } = start();
+  await Promise.all([server.shutdown(), server.shutdown(), server.finished]);
+});
+
+Deno.test("aborting the signal shuts down, before and after serve()", async () => {
+  const controller = new AbortController();
+  const { server } = start({ signal: controller.signal });
+  assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+  controller.abort();
+  await server.finished;
+  await start({ signal: controller.signal }).server.finished;
+});
+
+Deno.test("a port that is taken is an error of serve()", async () => {
+  await using server = start().server;
+  assertThrows(() => serve({ hostname: "127.0.0.1", port: server.addr.port }), Deno.errors.AddrInUse);
+});
