@@ -5,16 +5,32 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { green, red } from "@std/fmt/colors";
-import { format as formatDuration } from "@std/fmt/duration";
+import type { BlockList } from "node:net";
 import config from "./deno.json" with { type: "json" };
+import { json, messageOf, openLog, plural, text } from "./log.ts";
 import { DEFAULTS, MAX_GREETING_BYTES, serve, type ServeOptions, type Server } from "./server.ts";
 
 /** The options, in the order in which `--help` lists them. One without a `value` takes none. */
-const OPTIONS: Record<string, { short?: string; value?: string; help: string }> = {
-  port: { short: "p", value: "<PORT>", help: `port to listen on; 0: any free port (default: ${DEFAULTS.port})` },
+const OPTIONS: Record<string, { short?: string; value?: string; repeatable?: boolean; help: string }> = {
+  port: {
+    short: "p",
+    value: "<PORT>",
+    repeatable: true,
+    help: `port to listen on, may be repeated; 0: any free port (default: ${DEFAULTS.port})`,
+  },
   host: { short: "H", value: "<HOST>", help: `name or address to listen on (default: ${DEFAULTS.hostname})` },
   greeting: { short: "g", value: "<TEXT>", help: "what to send, CR LF is added (default: the tutorial's)" },
   stdin: { help: "send standard input, read to its end, byte for byte" },
+  allow: {
+    short: "a",
+    value: "<ADDRESS[/PREFIX]>",
+    repeatable: true,
+    help: "greet these only, may be repeated (default: everybody)",
+  },
+  count: { short: "n", value: "<N>", help: "stop after N greetings" },
+  within: { short: "w", value: "<SECONDS>", help: "stop after that long; exit 1 if --count isn't reached" },
+  json: { help: "log as JSON Lines" },
+  quiet: { short: "q", help: "no log; errors still go to standard error" },
   backlog: { short: "b", value: "<N>", help: `connections the kernel may keep waiting (default: ${DEFAULTS.backlog})` },
   "max-connections": {
     short: "m",
@@ -31,33 +47,70 @@ const OPTIONS: Record<string, { short?: string; value?: string; help: string }> 
 };
 
 // Without exit(), Deno 2.8.3 would wait for clients that are still connected: denoland/deno#35292.
-if (import.meta.main) {
-  await main();
-  Deno.exit();
-}
+if (import.meta.main) Deno.exit(await main());
 
-async function main() {
+async function main(): Promise<number> {
   const given = parse(Deno.args);
-  if (given.help.includes("")) return console.log(usage());
-  if (given.version.includes("")) return console.log(`greeter ${config.version}`);
-  const options = validate(given);
+  if (given.help.includes("")) {
+    console.log(usage());
+    return 0;
+  }
+  if (given.version.includes("")) {
+    console.log(`greeter ${config.version}`);
+    return 0;
+  }
+  const { within, ...options } = await validate(given);
   if (given.stdin.length > 0) options.greeting = await readGreeting();
 
+  const stop = new AbortController();
+  stopOnSignals(stop);
+  const format = given.json.length > 0 ? json : text;
+  const errors = openLog(Deno.stderr);
+  const log = given.quiet.length > 0 ? undefined : openLog(
+    Deno.stdout,
+    (error) => errors.print(complaint(`can't write the log, goes on without: ${messageOf(error)}`)),
+  );
   const started = performance.now();
-  let greetings = 0;
+  const totals = { greetings: 0, refused: 0, bytesReceived: 0 };
   const server = listen({
     ...options,
-    signal: firstSignal(),
-    onListen: (addr) => console.log(paint(green, Deno.stdout, `Listening on ${show(addr)}`)),
-    onConnection: ({ remoteAddr }) => console.log(`Received connection from ${show(remoteAddr)}`),
-    onClose: ({ greeted }) => greetings += Number(greeted),
-    onAcceptError: (error) => complain(`can't accept connections, keeps trying: ${messageOf(error)}`),
+    signal: stop.signal,
+    onConnection: (connection) => log?.print(format.connection(connection)),
+    onClose(connection) {
+      if (connection.greeted) totals.greetings++;
+      totals.bytesReceived += connection.bytesReceived;
+      log?.print(format.closed(connection));
+    },
+    onRefuse(ends) {
+      totals.refused++;
+      log?.print(format.refused(ends));
+    },
+    onAcceptError(error) {
+      errors.print(complaint(`can't accept connections, keeps trying: ${messageOf(error)}`));
+      log?.print(format.error(error));
+    },
   });
+  // Colour is for people.
+  const highlight = format === text ? (line: string) => paint(green, Deno.stdout, line) : (line: string) => line;
+  for (const addr of server.addrs) log?.print(highlight(format.listening(addr)));
+  let late = false;
+  if (within !== undefined) {
+    setTimeout(() => {
+      late = true;
+      stop.abort();
+    }, within);
+  }
   await server.finished;
 
-  const count = `${greetings} ${greetings === 1 ? "greeting" : "greetings"}`;
-  const elapsed = showDuration(performance.now() - started);
-  console.log(paint(green, Deno.stdout, `Stopped: ${count} in ${elapsed}`));
+  const { count = 0 } = options;
+  const short = late && totals.greetings < count;
+  const problem = short ? complaint(`${totals.greetings} of ${plural(count, "greeting")} in time`) : undefined;
+  const duration = performance.now() - started;
+  await Promise.all([
+    log?.close(500, highlight(format.stopped({ ...totals, dropped: log.dropped, duration }))),
+    errors.close(500, problem),
+  ]);
+  return short ? 1 : 0;
 }
 
 /** The values given to each option, in order; a flag's is the empty string. Rejects what isn't of that form. */
@@ -74,60 +127,84 @@ function parse(args: string[]): Record<string, string[]> {
     collect: names,
     alias: Object.fromEntries(names.map((name) => [name, OPTIONS[name].short ?? []])),
     unknown: (arg: string, key?: string) => {
-      if (key !== undefined) unknown.push(arg);
+      if (key === undefined) return true;
+      unknown.push(arg);
+      return false;
     },
   });
   if (given.help.includes("") || given.version.includes("")) return given;
 
-  if (unknown.length > 0) reject(`${quote(unknown[0])}: there is no such option`);
   for (const name of names) {
-    const { value } = OPTIONS[name];
-    const [first, second] = given[name];
-    if (second !== undefined) reject(`--${name} ${quote(second)}: --${name} may be given once only`);
-    if (first === "" && value) reject(`--${name} "": a value is expected, as in --${name}=${value}`);
-    if (first && !value) reject(`--${name} ${quote(first)}: no value is expected`);
+    const { value, repeatable } = OPTIONS[name];
+    for (const [i, text] of given[name].entries()) {
+      if (i > 0 && !repeatable) reject(`--${name} ${quote(text)}: --${name} may be given once only`);
+      // Of --port -1, parseArgs() makes a port without a value and an unknown option.
+      if (value && text === "") {
+        reject(`--${name} ${quote(unknown[0] ?? "")}: a value is expected, as in --${name}=${value}`);
+      }
+      if (!value && text !== "") reject(`--${name} ${quote(text)}: no value is expected`);
+    }
   }
+  if (unknown.length > 0) reject(`${quote(unknown[0])}: there is no such option`);
   // Last, for parseArgs() makes an empty value a stray.
   if (strays.length > 0) reject(`${quote(strays[0])}: only options are expected`);
   return given;
 }
 
-/** What was given, as `serve` takes it: an option that wasn't given is undefined. */
-function validate(given: Record<string, string[]>): ServeOptions {
+/** What was given, as `serve` takes it: what wasn't is undefined. */
+async function validate(given: Record<string, string[]>): Promise<ServeOptions & { within?: number }> {
   const [hostname] = given.host;
-  const [text] = given.greeting;
-  if (text !== undefined && given.stdin.length > 0) reject(`--greeting ${quote(text)}: not together with --stdin`);
-  const greeting = text === undefined ? undefined : new TextEncoder().encode(`${text}\r\n`);
+  const [line] = given.greeting;
+  if (line !== undefined && given.stdin.length > 0) reject(`--greeting ${quote(line)}: not together with --stdin`);
+  const greeting = line === undefined ? undefined : new TextEncoder().encode(`${line}\r\n`);
   if (greeting && greeting.length > MAX_GREETING_BYTES) {
-    reject(`--greeting ${quote(text)}: ${greeting.length} bytes with CR LF, at most ${MAX_GREETING_BYTES} are sent`);
+    reject(`--greeting ${quote(line)}: ${greeting.length} bytes with CR LF, at most ${MAX_GREETING_BYTES} are sent`);
   }
-  const timeout = number(given, "timeout", /^\d+(\.\d+)?$/, "seconds", 0.001, 86_400);
+  const port = whole(given, "port", 0, 65_535);
+  const twice = port.find((each, i) => each !== 0 && port.indexOf(each) < i);
+  if (twice !== undefined) reject(`--port "${twice}": given twice, each port can be served once`);
   return {
     hostname,
-    port: number(given, "port", /^\d+$/, "a whole number", 0, 65_535),
+    port: port.length > 0 ? port : undefined,
     greeting,
-    backlog: number(given, "backlog", /^\d+$/, "a whole number", 1, 65_535),
-    maxConnections: number(given, "max-connections", /^\d+$/, "a whole number", 1, 1_000_000),
-    timeout: timeout && timeout * 1000,
+    allow: given.allow.length > 0 ? await allowList(given.allow) : undefined,
+    count: whole(given, "count", 1, 1_000_000_000)[0],
+    within: milliseconds(given, "within"),
+    backlog: whole(given, "backlog", 1, 65_535)[0],
+    maxConnections: whole(given, "max-connections", 1, 1_000_000)[0],
+    timeout: milliseconds(given, "timeout"),
   };
 }
 
-/** Number() takes 0x50, 1e3 and " 80" as well, hence the form. */
-function number(
-  given: Record<string, string[]>,
-  name: string,
-  form: RegExp,
-  what: string,
-  least: number,
-  most: number,
-): number | undefined {
+/** Number() takes 0x50, 1e3 and " 80" as well, hence the forms. */
+function whole(given: Record<string, string[]>, name: string, least: number, most: number): number[] {
+  return given[name].map((text) => {
+    if (/^\d+$/.test(text) && Number(text) >= least && Number(text) <= most) return Number(text);
+    return reject(`--${name} ${quote(text)}: a whole number from ${least} to ${most} is expected`);
+  });
+}
+
+function milliseconds(given: Record<string, string[]>, name: string): number | undefined {
   const [text] = given[name];
   if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!form.test(text) || value < least || value > most) {
-    reject(`--${name} ${quote(text)}: ${what} from ${least} to ${most} is expected`);
+  if (/^\d+(\.\d+)?$/.test(text) && Number(text) >= 0.001 && Number(text) <= 86_400) return Number(text) * 1000;
+  return reject(`--${name} ${quote(text)}: seconds from 0.001 to 86400 are expected`);
+}
+
+async function allowList(rules: string[]): Promise<BlockList> {
+  // Only here, for loading it takes as long as all the rest of the start.
+  const { BlockList, isIP } = await import("node:net");
+  const list = new BlockList();
+  for (const rule of rules) {
+    const [, address, prefix] = rule.match(/^([^/]+)(?:\/(\d+))?$/) ?? [];
+    const [family, bits] = isIP(address ?? "") === 4 ? ["ipv4" as const, 32] : ["ipv6" as const, 128];
+    try {
+      list.addSubnet(address, Number(prefix ?? bits), family);
+    } catch {
+      reject(`--allow ${quote(rule)}: an address is expected, or with a prefix as in 192.0.2.0/24 or 2001:db8::/32`);
+    }
   }
-  return value;
+  return list;
 }
 
 /** Standard input to its end, or to where it is too long: /dev/zero has no end. */
@@ -144,10 +221,13 @@ async function readGreeting(): Promise<Uint8Array> {
 
 /** Listens, or says why that can't be and what to do. */
 function listen(options: ServeOptions): Server {
-  const { hostname = DEFAULTS.hostname, port = DEFAULTS.port } = options;
+  const { hostname = DEFAULTS.hostname } = options;
+  const ports = [options.port ?? DEFAULTS.port].flat();
+  let listening = 0;
   try {
-    return serve(options);
+    return serve({ ...options, onListen: () => listening++ });
   } catch (error) {
+    const port = ports[listening];
     const problem = error instanceof Deno.errors.AddrInUse
       ? `port ${port} is taken, choose another with --port`
       : error instanceof Deno.errors.PermissionDenied
@@ -166,36 +246,22 @@ function listen(options: ServeOptions): Server {
 }
 
 /**
- * Aborted by the first SIGINT or SIGTERM; the second ends the process at once, with the status that a shell shows for a
- * process that the signal killed. Windows can't listen for SIGTERM. To be called before there are connections: 500 ms
- * after the start Deno 2.9 listens for SIGUSR1, and if that is the first signal it panics where no descriptor is left.
+ * The first SIGINT or SIGTERM stops; the second ends the process at once, with the status that a shell shows for one that
+ * the signal killed. Windows can't listen for SIGTERM. To be called before there are connections: 500 ms after the start
+ * Deno 2.9 listens for SIGUSR1, and if that is the first signal, it panics where no descriptor is left.
  */
-function firstSignal(): AbortSignal {
-  const stop = new AbortController();
+function stopOnSignals(stop: AbortController) {
   const listen = (signal: Deno.Signal, status: number) =>
     Deno.addSignalListener(signal, () => stop.signal.aborted ? Deno.exit(status) : stop.abort());
   listen("SIGINT", 130);
   if (Deno.build.os === "windows") listen("SIGBREAK", 149);
   else listen("SIGTERM", 143);
-  return stop.signal;
-}
-
-/** `192.0.2.7:51514` or `[2001:db8::7]:51514`; an IPv4 peer of an IPv6 socket is shown as IPv4. */
-function show({ hostname, port }: { hostname: string; port: number }): string {
-  const host = hostname.replace(/^::ffff:(?=\d+\.)/, "");
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-/** Whole seconds, or whole milliseconds where it is less than one. */
-function showDuration(ms: number): string {
-  const rounded = ms < 1000 ? Math.ceil(ms) : Math.round(ms / 1000) * 1000;
-  return formatDuration(rounded, { ignoreZero: true });
 }
 
 function usage(): string {
   const rows = Object.entries(OPTIONS).map(([name, { short, value = "", help }]) => {
     const names = short ? `-${short}, --${name}` : `    --${name}`;
-    return `  ${`${names} ${value}`.padEnd(30)}${help}`;
+    return `  ${`${names} ${value}`.padEnd(37)}${help}`;
   });
   return ["Usage: greeter [OPTIONS]", "", "Greets whoever connects, and closes.", "", ...rows].join("\n");
 }
@@ -206,12 +272,12 @@ function reject(problem: string): never {
 }
 
 function fail(status: number, problem: string): never {
-  complain(problem);
+  console.error(complaint(problem));
   Deno.exit(status);
 }
 
-function complain(problem: string) {
-  console.error(`${paint(red, Deno.stderr, "greeter:")} ${problem}`);
+function complaint(problem: string): string {
+  return `${paint(red, Deno.stderr, "greeter:")} ${problem}`;
 }
 
 /** The colours of @std/fmt heed NO_COLOR, but not what they are written to. */
@@ -223,8 +289,4 @@ function paint(colour: (text: string) => string, stream: { isTerminal(): boolean
 function quote(text: string): string {
   const short = text.length > 60 ? `${text.slice(0, 60)}...` : text;
   return JSON.stringify(short).replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -16,6 +16,7 @@
  *
  * @module
  */
+import type { BlockList } from "node:net";
 
 /**
  * The longest greeting, in bytes: a fresh socket's send buffer takes this much at once, so a write never waits for its
@@ -33,19 +34,32 @@ export const DEFAULTS = {
   timeout: 5000,
 } as const;
 
+/** How much of what a peer sends is kept for {@linkcode Connection.received}, in bytes. */
+export const KEPT_BYTES = 256;
+
 /** How a connection ended: the peer closed it, the peer reset it, or the server closed it for one of three reasons. */
 export type Outcome = "closed" | "reset" | "timeout" | "evicted" | "shutdown";
 
-/** A connection, as the callbacks of {@linkcode ServeOptions} are told of it. */
-export interface Connection {
-  /** The peer's address. An IPv4 peer of an IPv6 socket has a `hostname` like `::ffff:192.0.2.7`. */
+/** The two ends of a connection. IPv4 over an IPv6 socket is IPv4 here: `192.0.2.7`, not `::ffff:192.0.2.7`. */
+export interface Ends {
+  /** The peer's address. */
   readonly remoteAddr: Deno.NetAddr;
   /** The address that the peer connected to. */
   readonly localAddr: Deno.NetAddr;
+}
+
+/** A connection, as the callbacks of {@linkcode ServeOptions} are told of it. */
+export interface Connection extends Ends {
+  /** When it was accepted, in milliseconds, as `performance.now()` has it. */
+  readonly accepted: number;
   /** How many bytes of the greeting the kernel has taken. */
   readonly bytesSent: number;
   /** Whether that is all of them. */
   readonly greeted: boolean;
+  /** How many bytes the peer has sent. */
+  readonly bytesReceived: number;
+  /** The first of them, {@linkcode KEPT_BYTES} at most. */
+  readonly received: Uint8Array;
   /** How it ended, or `undefined` while it is under way. */
   readonly outcome: Outcome | undefined;
 }
@@ -54,8 +68,8 @@ export interface Connection {
 export interface ServeOptions {
   /** A name or an address of this machine. `::` takes both families. Default: `0.0.0.0`. */
   hostname?: string;
-  /** 0 is any free port. Default: 999, the tutorial's. */
-  port?: number;
+  /** One port, or several that are served as one. 0 is any free port. Default: 999, the tutorial's. */
+  port?: number | readonly number[];
   /**
    * How many connections the kernel keeps for a server that is busy; it caps this itself (Linux: `somaxconn`). Of 2,000
    * clients at once, Deno's own default of 511 left 166 without a greeting. Default: 4096.
@@ -65,16 +79,22 @@ export interface ServeOptions {
   greeting?: string | Uint8Array;
   /** How many connections may be open. At the limit the oldest greeted one is closed for a new one. Default: 1000. */
   maxConnections?: number;
+  /** Who is greeted; others are closed without a greeting. Default: everybody. */
+  allow?: BlockList;
+  /** Shut down after this many greetings: exactly so many peers get one. Default: never. */
+  count?: number;
   /** How long a connection may last, in milliseconds, whatever its peer does. Default: 5000. */
   timeout?: number;
   /** Aborting it is calling {@linkcode Server.shutdown}. */
   signal?: AbortSignal;
-  /** Called once, when the server listens. */
+  /** Called for each port, when the server listens on it. */
   onListen?: (addr: Deno.NetAddr) => void;
   /** Called for each connection when it is accepted, before it is greeted. */
   onConnection?: (connection: Connection) => void;
   /** Called for each connection when it is closed. */
   onClose?: (connection: Connection) => void;
+  /** Called for each connection that `allow` doesn't; no other callback hears of it. */
+  onRefuse?: (ends: Ends) => void;
   /**
    * Called when accepting fails and no client is the cause: once, however often it is tried again, until it succeeds.
    * The server goes on.
@@ -84,8 +104,10 @@ export interface ServeOptions {
 
 /** What {@linkcode serve} returns, in the likeness of `Deno.HttpServer`. */
 export interface Server extends AsyncDisposable {
-  /** The address that the server listens on, with the port that the system chose for 0. */
+  /** The address that the server listens on, with the port that the system chose for 0; the first of several. */
   readonly addr: Deno.NetAddr;
+  /** All of them, in the order of the ports. */
+  readonly addrs: readonly Deno.NetAddr[];
   /** Resolves when the server has shut down and its last connection is closed. */
   readonly finished: Promise<void>;
   /**
@@ -98,15 +120,18 @@ export interface Server extends AsyncDisposable {
 /** A connection with what only the server needs: its socket, and its neighbours in the order of arrival. */
 interface Peer extends Connection {
   readonly conn: Deno.TcpConn;
-  readonly deadline: number;
   bytesSent: number;
   greeted: boolean;
+  bytesReceived: number;
+  received: Uint8Array;
   outcome: Outcome | undefined;
   older: Peer | undefined;
   newer: Peer | undefined;
 }
 
-/** What peers send is read into this and never looked at, so they can all share it. */
+const nothing = new Uint8Array();
+
+/** What peers send after what is kept is read into this and never looked at, so they can all share it. */
 const sink = new Uint8Array(64 * 1024);
 
 /**
@@ -136,20 +161,17 @@ const sink = new Uint8Array(64 * 1024);
  * @throws {Deno.errors.AddrInUse} If the port is taken; and whatever else `Deno.listen` throws.
  */
 export function serve(options: ServeOptions = {}): Server {
-  const { maxConnections = DEFAULTS.maxConnections, timeout = DEFAULTS.timeout, signal } = options;
+  const { maxConnections = DEFAULTS.maxConnections, timeout = DEFAULTS.timeout, count = Infinity, signal } = options;
   const greeting = toBytes(options.greeting ?? DEFAULTS.greeting);
   if (greeting.length > MAX_GREETING_BYTES) {
     throw new RangeError(`greeting: ${greeting.length} bytes, at most ${MAX_GREETING_BYTES} can be sent`);
   }
   if (!(maxConnections >= 1)) throw new RangeError(`maxConnections: ${maxConnections} is not at least 1`);
+  if (!(count >= 1)) throw new RangeError(`count: ${count} is not at least 1`);
   // setTimeout() takes no more than 2³¹ - 1 ms; with more it would fire at once.
   if (!(timeout > 0 && timeout < 2 ** 31)) throw new RangeError(`timeout: ${timeout} is not from 0 to 2³¹ - 1 ms`);
 
-  const listener = Deno.listen({
-    hostname: options.hostname ?? DEFAULTS.hostname,
-    port: options.port ?? DEFAULTS.port,
-    tcpBacklog: options.backlog ?? DEFAULTS.backlog,
-  });
+  const listeners = listen(options);
   let closing = false;
 
   // The connections under way, in the order of their arrival. All may last equally long, so that is the order of their
@@ -157,19 +179,25 @@ export function serve(options: ServeOptions = {}): Server {
   let oldest: Peer | undefined;
   let newest: Peer | undefined;
   let open = 0;
+  /** How many peers have their greeting, or are to have it. */
+  let promised = 0;
+  let greetings = 0;
   let expiry: ReturnType<typeof setTimeout> | undefined;
-  let wake: (() => void) | undefined;
+  const waiting: (() => void)[] = [];
 
-  const finished = acceptUntilClosed().then(drain);
+  const finished = Promise.all(listeners.map(acceptUntilClosed)).then(drain);
 
   /** Only closing the listener ends this: an accept error ends `for await`, but the listener is still good. */
-  async function acceptUntilClosed() {
+  async function acceptUntilClosed(listener: Deno.TcpListener) {
     let backoff = 0;
     while (!closing) {
       try {
         for await (const conn of listener) {
           backoff = 0;
-          greet(conn);
+          if (isRefused(conn)) continue;
+          while (promised >= count && !closing) await change();
+          if (promised >= count) conn.close();
+          else greet(conn);
           while (open > maxConnections && !evict()) await change();
         }
       } catch (error) {
@@ -187,6 +215,17 @@ export function serve(options: ServeOptions = {}): Server {
     }
   }
 
+  /** Closes whoever isn't allowed. */
+  function isRefused(conn: Deno.TcpConn): boolean {
+    if (!options.allow) return false;
+    const ends = { remoteAddr: asIPv4(conn.remoteAddr), localAddr: asIPv4(conn.localAddr) };
+    const { hostname } = ends.remoteAddr;
+    if (options.allow.check(hostname, hostname.includes(":") ? "ipv6" : "ipv4")) return false;
+    conn.close();
+    tell(options.onRefuse, ends);
+    return true;
+  }
+
   /** What happens to a connection, from its arrival to its end. */
   async function greet(conn: Deno.TcpConn) {
     const peer = arrive(conn);
@@ -196,28 +235,31 @@ export function serve(options: ServeOptions = {}): Server {
         peer.bytesSent += await conn.write(greeting.subarray(peer.bytesSent));
       }
       peer.greeted = true;
-      wake?.();
+      wake();
+      if (++greetings === count) shutdown();
       // Closing a socket with unread input makes the kernel send RST, which throws away what the peer has not yet got
       // of the greeting. So: half-close, and read until the peer closes (nginx's lingering_close).
       await conn.closeWrite();
-      while (await conn.read(sink) !== null);
+      await receive(peer);
       leave(peer, "closed");
     } catch {
       // Either the peer reset the connection, or it has left already and closing it interrupted the read.
       leave(peer, "reset");
     }
     // Not before the read has ended is a descriptor free for the next.
-    wake?.();
+    wake();
   }
 
   function arrive(conn: Deno.TcpConn): Peer {
     const peer: Peer = {
       conn,
-      remoteAddr: conn.remoteAddr,
-      localAddr: conn.localAddr,
-      deadline: performance.now() + timeout,
+      remoteAddr: asIPv4(conn.remoteAddr),
+      localAddr: asIPv4(conn.localAddr),
+      accepted: performance.now(),
       bytesSent: 0,
       greeted: false,
+      bytesReceived: 0,
+      received: nothing,
       outcome: undefined,
       older: newest,
       newer: undefined,
@@ -226,6 +268,7 @@ export function serve(options: ServeOptions = {}): Server {
     else oldest = peer;
     newest = peer;
     open++;
+    promised++;
     expiry ??= setTimeout(expire, timeout);
     tell(options.onConnection, peer);
     return peer;
@@ -241,16 +284,17 @@ export function serve(options: ServeOptions = {}): Server {
     // An old peer that still points at a young one keeps it from the cheap garbage collection, and so on down the list.
     peer.older = peer.newer = undefined;
     open--;
+    if (!peer.greeted) promised--;
     peer.conn.close();
     tell(options.onClose, peer);
-    wake?.();
+    wake();
   }
 
   /** One timer for all: it looks at the oldest. */
   function expire() {
     const now = performance.now();
-    while (oldest && oldest.deadline <= now) leave(oldest, "timeout");
-    expiry = oldest && setTimeout(expire, oldest.deadline - now);
+    while (oldest && oldest.accepted + timeout <= now) leave(oldest, "timeout");
+    expiry = oldest && setTimeout(expire, oldest.accepted + timeout - now);
   }
 
   /** Makes room: closes the oldest connection that has its greeting. False if there is none. */
@@ -265,17 +309,20 @@ export function serve(options: ServeOptions = {}): Server {
   async function change(ms?: number) {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
-    wake = resolve;
+    waiting.push(resolve);
     await promise;
-    wake = undefined;
     clearTimeout(timer);
+  }
+
+  function wake() {
+    while (waiting.length > 0) waiting.pop()?.();
   }
 
   function shutdown() {
     if (!closing) {
       closing = true;
-      listener.close();
-      wake?.();
+      for (const listener of listeners) listener.close();
+      wake();
     }
     return finished;
   }
@@ -293,13 +340,50 @@ export function serve(options: ServeOptions = {}): Server {
 
   if (signal?.aborted) shutdown();
   else signal?.addEventListener("abort", shutdown);
-  tell(options.onListen, listener.addr);
-  return { addr: listener.addr, finished, shutdown, [Symbol.asyncDispose]: shutdown };
+  const addrs = listeners.map((listener) => listener.addr);
+  return { addr: addrs[0], addrs, finished, shutdown, [Symbol.asyncDispose]: shutdown };
+}
+
+/** Listens on all ports, or on none. */
+function listen({ hostname, port, backlog, onListen }: ServeOptions): Deno.TcpListener[] {
+  const listeners: Deno.TcpListener[] = [];
+  try {
+    for (const each of [port ?? DEFAULTS.port].flat()) {
+      const listener = Deno.listen({
+        hostname: hostname ?? DEFAULTS.hostname,
+        port: each,
+        tcpBacklog: backlog ?? DEFAULTS.backlog,
+      });
+      listeners.push(listener);
+      tell(onListen, listener.addr);
+    }
+  } catch (error) {
+    for (const listener of listeners) listener.close();
+    throw error;
+  }
+  return listeners;
 }
 
 /** A copy of bytes, so that nobody changes them later. */
 function toBytes(greeting: string | Uint8Array): Uint8Array {
   return typeof greeting === "string" ? new TextEncoder().encode(greeting) : greeting.slice();
+}
+
+/** Reads what the peer sends until it closes, and keeps the beginning. */
+async function receive(peer: Peer) {
+  // Not shared: the next connection's bytes could be there before anybody has looked at this one's.
+  const kept = new Uint8Array(KEPT_BYTES);
+  for (;;) {
+    const count = await peer.conn.read(peer.bytesReceived < KEPT_BYTES ? kept.subarray(peer.bytesReceived) : sink);
+    if (count === null) return;
+    peer.bytesReceived += count;
+    peer.received = kept.subarray(0, peer.bytesReceived);
+  }
+}
+
+function asIPv4(addr: Deno.NetAddr): Deno.NetAddr {
+  const mapped = addr.hostname.startsWith("::ffff:") && addr.hostname.includes(".");
+  return mapped ? { ...addr, hostname: addr.hostname.slice("::ffff:".length) } : addr;
 }
 
 /** Accepting also asks for the peer's address: whoever reset before that has none (`nmap -sT` does it to every port). */

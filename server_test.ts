@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { createConnection } from "node:net";
+import { BlockList, createConnection } from "node:net";
 import { DEFAULTS, MAX_GREETING_BYTES, type Outcome, serve, type ServeOptions, type Server } from "./server.ts";
 
 /** A server on a free port of the loopback address, and how its connections ended, by the peer's port. */
@@ -68,6 +68,7 @@ Deno.test("options out of range are refused", () => {
     { greeting: "x".repeat(MAX_GREETING_BYTES + 1) },
     { maxConnections: 0 },
     { maxConnections: NaN },
+    { count: 0 },
     { timeout: 0 },
     { timeout: Infinity },
     { port: 65536 },
@@ -256,6 +257,124 @@ Deno.test("aborting the signal shuts down, before and after serve()", async () =
   await server.finished;
   await start({ signal: controller.signal }).server.finished;
 });
+
+Deno.test("several ports are served as one: one limit, one shutdown", async () => {
+  const heard: number[] = [];
+  const { server, ends } = start({
+    port: [0, 0, 0],
+    maxConnections: 2,
+    onListen: ({ port }) => heard.push(port),
+  });
+  const ports = server.addrs.map(({ port }) => port);
+  assertEquals([heard, server.addr, new Set(ports).size], [ports, server.addrs[0], 3]);
+  const holders = await Promise.all(ports.map((port) => Deno.connect({ hostname: "127.0.0.1", port })));
+  for (const holder of holders) assertEquals(new TextDecoder().decode(await read(holder, 41)), DEFAULTS.greeting);
+  await until(() => ends.size === 1);
+  assertEquals([...ends.values()], ["evicted"]);
+  for (const holder of holders) holder.close();
+  await server.shutdown();
+  for (const port of ports) Deno.listen({ hostname: "127.0.0.1", port }).close();
+});
+
+Deno.test("if one of several ports is taken, none is served", () => {
+  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const heard: number[] = [];
+  assertThrows(
+    () => start({ port: [0, taken.addr.port], onListen: ({ port }) => heard.push(port) }),
+    Deno.errors.AddrInUse,
+  );
+  Deno.listen({ hostname: "127.0.0.1", port: heard[0] }).close();
+});
+
+Deno.test("whoever isn't allowed is closed without a greeting", async () => {
+  const allow = new BlockList();
+  allow.addSubnet("192.0.2.0", 24, "ipv4");
+  const refused: string[] = [];
+  const { server, ends } = start({ allow, onRefuse: ({ remoteAddr }) => refused.push(remoteAddr.hostname) });
+  assertEquals(await greetingFrom(server), "");
+  assertEquals([refused, ends.size], [["127.0.0.1"], 0]);
+  allow.addAddress("127.0.0.1", "ipv4");
+  assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+  await server.shutdown();
+});
+
+Deno.test("exactly `count` peers are greeted, over all ports, then it shuts down", async () => {
+  for (const count of [1, 7]) {
+    let greeted = 0;
+    const { server } = start({
+      port: [0, 0, 0],
+      count,
+      onClose: (connection) => greeted += Number(connection.greeted),
+    });
+    const clients = Array.from({ length: 60 }, async (_, i) => {
+      const conn = await Deno.connect({ hostname: "127.0.0.1", port: server.addrs[i % 3].port });
+      return (await receive(conn)).length;
+    });
+    const results = await Promise.allSettled(clients);
+    const received = results.map((result) => result.status === "fulfilled" ? result.value : 0);
+    assertEquals(received.filter((length) => length === 41).length, count);
+    assertEquals(received.filter((length) => length === 0).length, 60 - count);
+    await server.finished;
+    assertEquals(greeted, count);
+  }
+});
+
+Deno.test("what a peer sends is counted, and its beginning kept, each connection's own", async () => {
+  const received = new Map<number, [number, string]>();
+  const { server } = start({
+    onClose: ({ remoteAddr, bytesReceived, received: bytes }) =>
+      received.set(remoteAddr.port, [bytesReceived, new TextDecoder().decode(bytes)]),
+  });
+  const expected = new Map<number, [number, string]>();
+  await Promise.all(Array.from({ length: 200 }, async (_, i) => {
+    const conn = await connect(server);
+    const text = `client ${i} `.repeat(i);
+    expected.set(conn.localAddr.port, [text.length, text.slice(0, 256)]);
+    // In two pieces, so that most are read in more than one.
+    const bytes = new TextEncoder().encode(text);
+    const half = bytes.length / 2;
+    for (const piece of [bytes.subarray(0, half), bytes.subarray(half)]) {
+      for (let n = 0; n < piece.length;) n += await conn.write(piece.subarray(n));
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    await conn.closeWrite();
+    await receive(conn);
+  }));
+  await until(() => received.size === 200);
+  assertEquals(received, expected);
+  await server.shutdown();
+});
+
+Deno.test(
+  "an IPv4 peer of an IPv6 socket has an IPv4 address, and IPv4 rules (needs IPv6)",
+  { ignore: !hasIPv6() },
+  async () => {
+    const allow = new BlockList();
+    allow.addSubnet("127.0.0.0", 8, "ipv4");
+    const told: string[] = [];
+    const refused: string[] = [];
+    const { server } = start({
+      hostname: "::",
+      allow,
+      onConnection: ({ remoteAddr, localAddr }) => told.push(remoteAddr.hostname, localAddr.hostname),
+      onRefuse: ({ remoteAddr }) => refused.push(remoteAddr.hostname),
+    });
+    assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+    const overIPv6 = await Deno.connect({ hostname: "::1", port: server.addr.port });
+    assertEquals((await receive(overIPv6)).length, 0);
+    assertEquals([told, refused], [["127.0.0.1", "127.0.0.1"], ["::1"]]);
+    await server.shutdown();
+  },
+);
+
+function hasIPv6(): boolean {
+  try {
+    Deno.listen({ hostname: "::1", port: 0 }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 Deno.test("a port that is taken is an error of serve()", async () => {
   await using server = start().server;
