@@ -6,7 +6,7 @@ import { DEFAULTS } from "./server.ts";
 
 // GREETER_BINARY=dist/greeter runs these tests on what `deno task compile` made.
 const BINARY = Deno.env.has("GREETER_BINARY") ? Deno.realPathSync(Deno.env.get("GREETER_BINARY") ?? "") : undefined;
-const MAIN = new URL("main.ts", import.meta.url).pathname;
+const MAIN = `${import.meta.dirname}/main.ts`;
 const DENO_RUN = [Deno.execPath(), "run", "--no-prompt"];
 const GREETER = BINARY ? [BINARY] : [...DENO_RUN, "--allow-net", MAIN];
 const LOCAL = ["--host", "127.0.0.1", "--port", "0"];
@@ -182,6 +182,29 @@ Deno.test("--help and --version go to stdout, exit 0, whatever else is given", a
     assertEquals([code, stderr], [0, ""]);
     assertMatch(stdout, /^Usage: greeter \[OPTIONS\]\n/);
     assertStringIncludes(stdout, "-p, --port <PORT>");
+  }
+});
+
+Deno.test("the parser, --help and README's table have the same options, values and defaults", async () => {
+  const { stdout } = await run([...GREETER, "--help"]);
+  const help = [...stdout.matchAll(/^ {2}(?:(-\w), | {4})(--[\w-]+)(?: (<.*?>))? {2,}(.*?)(?: \(default: (.*)\))?$/gm)]
+    .map(([, short, long, value, , byDefault]) => ({ short, long, value, byDefault }));
+  const readme = Deno.readTextFileSync(`${import.meta.dirname}/README.md`);
+  const table = [...readme.matchAll(/^\| `(?:(-\w), )?(--[\w-]+)(?: (<.*?>))?` +\| (.*?) *\|/gm)]
+    .map(([, short, long, value, byDefault]) => ({ short, long, value, byDefault: byDefault || undefined }));
+  assertEquals(table, help);
+  assert(help.length > 10);
+
+  // Each option is known by both its names, and with or without a value as it is listed.
+  for (const { short, long, value } of help) {
+    for (const name of short ? [short, long] : [long]) {
+      const args = value ? [name, ""] : [name, "surplus"];
+      const { code, stderr } = await run([...GREETER, ...args]);
+      const expected = value
+        ? `greeter: ${long} "": a value is expected, as in ${long}=${value}.`
+        : `greeter: ${long} "surplus": no value is expected.`;
+      assertEquals([code, stderr], [2, `${expected} Try 'greeter --help'.\n`]);
+    }
   }
 });
 
@@ -719,3 +742,20 @@ Deno.test("README: which ports the firewall lets through (needs nc)", needsProgr
   assertEquals((await run(otherSide)).stdout, DEFAULTS.greeting.repeat(3));
   assertEquals([(await greeter.ended).code, greeter.output.stderr], [0, ""]);
 });
+
+Deno.test(
+  "systemd accepts the unit, and rates it 1.5 or less (needs systemd-analyze)",
+  needsPrograms("systemd-analyze"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    const unit = `${directory}/greeter.service`;
+    // It is verified that the executable exists, which on this machine needn't be installed.
+    const text = await Deno.readTextFile(`${import.meta.dirname}/contrib/greeter.service`);
+    await Deno.writeTextFile(unit, text.replace("/usr/local/bin/greeter", Deno.execPath()));
+    const verified = await run(["systemd-analyze", "verify", unit]);
+    assertEquals([verified.code, verified.stderr], [0, ""]);
+    const rated = await run(["systemd-analyze", "security", "--offline=yes", "--threshold=15", unit]);
+    assertEquals(rated.code, 0, rated.stdout);
+    await Deno.remove(directory, { recursive: true });
+  },
+);
