@@ -166,7 +166,7 @@ export interface Log {
 const MAX_WAITING = 1024 * 1024;
 
 /** For how many milliseconds lines are gathered: a write takes a thread's hop, which costs more than a greeting. */
-const GATHERING = 20;
+const GATHERING = 10;
 
 /**
  * A log that is written in the background, in order, and never blocks. `console.log` would wait until somebody reads the

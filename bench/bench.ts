@@ -70,6 +70,7 @@ function has(program: string): boolean {
 const pinned = has("taskset") && navigator.hardwareConcurrency > 1;
 const onCore = (core: number) => pinned ? ["taskset", "-c", `${core}`] : [];
 
+const greeterRun = [deno, "run", "--allow-net", "--v8-flags=--max-semi-space-size=8", `${root}/main.ts`];
 const greeter = (run: string[]): Pick<Server, "command" | "holding"> => {
   const local = (port: number) => ["--host", "127.0.0.1", "--port", `${port}`];
   const greeting = (file: string) => file === shortGreeting ? [] : ["--stdin"];
@@ -90,8 +91,7 @@ async function servers(): Promise<Server[]> {
   const needs = (program: string) => !has(program) && `there is no ${program}`;
   const exists = (path: string) => Deno.stat(path).then(() => true, () => false);
 
-  const run = [deno, "run", "--allow-net", "--v8-flags=--max-semi-space-size=8", `${root}/main.ts`];
-  add({ name: "greeter, deno run", ...greeter(run) }, false);
+  add({ name: "greeter, deno run", ...greeter(greeterRun) }, false);
   const binary = `${root}/dist/greeter`;
   const compiled = { name: "greeter, compiled", binary, ...greeter([binary]) };
   add(compiled, !await exists(binary) && "no dist/greeter, which deno task compile makes");
@@ -301,6 +301,22 @@ async function measureScale(server: Server): Promise<Pick<Result, "idle" | "held
   return { idle, held, burst: { whole, clients: count, last: max } };
 }
 
+/** What the log costs: processor time a connection at 64 at once, in microseconds. */
+async function measureLog(): Promise<Record<string, number>> {
+  const flags = { quiet: ["--quiet"], text: [], json: ["--json"] };
+  const costs: Record<string, number[]> = { quiet: [], text: [], json: [] };
+  for (let round = 1; round <= 2 * rounds; round++) {
+    for (const [name, more] of Object.entries(flags)) {
+      await using running = await start((port, file) => [...greeter(greeterRun).command(port, file), ...more]);
+      await load(running.port, 41, "load", 64, seconds / 2); // to warm up
+      const before = running.cpu();
+      const { whole } = await load(running.port, 41, "load", 64, 2 * seconds);
+      costs[name].push((running.cpu() - before) / whole * 1e6);
+    }
+  }
+  return Object.fromEntries(Object.entries(costs).map(([name, values]) => [name, median(values)]));
+}
+
 /** From exec to the first greeting, and the size of the executable. */
 async function measureStart(server: Server): Promise<Pick<Result, "start" | "size">> {
   const started = performance.now();
@@ -480,13 +496,19 @@ function printTables(results: Result[]) {
 const found = await servers();
 console.log(`${rounds} rounds of ${seconds} s; ${pinned ? "server and clients on a core each" : "not pinned"}.`);
 const results = await measureAll(found);
+const log = await measureLog();
 await Deno.remove(work, { recursive: true });
 printTables(results);
+printTable(
+  "What greeter's log costs, 64 at once",
+  ["log", "CPU µs a connection", "× quiet"],
+  Object.entries(log).map(([name, cpu]) => [name, cpu.toFixed(1), (cpu / log.quiet).toFixed(2)]),
+);
 if (!quick) {
   const cpu = (await Deno.readTextFile("/proc/cpuinfo")).match(/model name\s*: (.*)/)?.[1] ?? "unknown";
   const machine = `${navigator.hardwareConcurrency} cores of ${cpu}, ${Deno.build.os}, Deno ${Deno.version.deno}`;
   const day = new Date().toISOString().slice(0, 10);
-  await Deno.writeTextFile(`${here}/results.json`, JSON.stringify({ machine, day, results }, null, 2) + "\n");
+  await Deno.writeTextFile(`${here}/results.json`, JSON.stringify({ machine, day, results, log }, null, 2) + "\n");
   await Deno.writeTextFile(`${here}/speed.svg`, drawSpeed(results, `${machine}, ${day}`));
   await Deno.writeTextFile(`${here}/abuse.svg`, drawAbuse(results, `${machine}, ${day}`));
 }
