@@ -33,7 +33,11 @@ function spawn(command: string[], options: Deno.CommandOptions = {}): Greeter {
   };
   const ended = Promise.all([child.status, collect("stdout"), collect("stderr")]).then(([status]) => status);
   let running = true;
-  ended.then(() => running = false);
+  const tooLong = setTimeout(() => child.kill("SIGKILL"), 300_000);
+  ended.then(() => {
+    running = false;
+    clearTimeout(tooLong);
+  });
   return {
     child,
     output,
@@ -72,9 +76,15 @@ async function portOf({ output }: Greeter): Promise<number> {
   return Number(port);
 }
 
+/** All that it sends to a new client, to the end, which has to come within 10 s. */
 async function greetingFrom(port: number, hostname = "127.0.0.1"): Promise<string> {
   const conn = await Deno.connect({ hostname, port });
-  return await new Response(conn.readable).text();
+  const timer = setTimeout(() => conn.close(), 10_000);
+  try {
+    return await new Response(conn.readable).text();
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 async function stop(greeter: Greeter) {

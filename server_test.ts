@@ -56,6 +56,11 @@ Deno.test("the greeting arrives byte for byte", async () => {
   assertEquals(await greetingFrom(tutorial), "Thank you for connecting to the server.\r\n");
 });
 
+Deno.test("after the greeting a client sees the end at once, not when its time is over", async () => {
+  await using server = start({ timeout: 10_000 }).server;
+  assertEquals(await within(2000, greetingFrom(server)), DEFAULTS.greeting);
+});
+
 Deno.test("a greeting that is changed after serve() is sent as it was", async () => {
   const greeting = new TextEncoder().encode("before");
   await using server = start({ greeting }).server;
