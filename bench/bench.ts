@@ -139,7 +139,6 @@ async function servers(): Promise<Server[]> {
 interface Running extends AsyncDisposable {
   port: number;
   alive(): boolean;
-  signal(signal: Deno.Signal): void;
   /** Processor time so far, its children's included, in seconds. */
   cpu(): number;
   /** Resident memory, its children's included, in bytes. */
@@ -172,7 +171,6 @@ async function start(
   return {
     port,
     alive: () => running,
-    signal: (signal) => running && child.kill(signal),
     cpu: () => running ? cpuOf(child.pid) : NaN,
     memory: () => running ? memoryOf(child.pid) : NaN,
     async [Symbol.asyncDispose]() {
@@ -331,7 +329,7 @@ async function measureAbuse(server: Server): Promise<Result["abuse"]> {
     const waited = running.alive() ? await wait(running.port) : null;
     return { alive: running.alive(), whole, clients: whole + failed, wait: waited };
   };
-  /** Four clients that greet the server afterwards say whether it still works. */
+  /** Four ordinary clients afterwards say whether it still works. */
   const normal = (running: Running) => load(running.port, 41, "burst", 4);
   const abuse: Result["abuse"] = {};
   {
