@@ -15,7 +15,7 @@ const TARGETS = [
 ];
 
 // As `deno task compile` does it for this machine, so that the two can't differ.
-const [bundle, compile] = config.tasks.compile.split(" && ");
+const [bundle = "", compile = ""] = config.tasks.compile.split(" && ");
 
 async function run(command: string, env: Record<string, string>) {
   const args = command.split(" ").slice(1);

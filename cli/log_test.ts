@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import * as fc from "fast-check";
-import { hostAndPort, json, openLog, printable, text } from "./log.ts";
-import type { Connection } from "./server.ts";
+import { hostAndPort, jsonFormat as json, textFormat as text } from "./format.ts";
+import { openLog } from "./log.ts";
+import { quoteBytes as printable } from "./terminal.ts";
+import type { Connection } from "../server.ts";
 
 const localAddr: Deno.NetAddr = { transport: "tcp", hostname: "198.51.100.1", port: 21 };
 
@@ -14,7 +16,7 @@ function connection(sent: Uint8Array, more: Partial<Connection> = {}): Connectio
     greeted: true,
     bytesReceived: sent.length,
     received: sent.subarray(0, 256),
-    outcome: "closed",
+    closeReason: "closed",
     ...more,
   };
 }
@@ -90,7 +92,7 @@ Deno.test("json: flat rows with the names of Suricata's EVE log", () => {
     bytes_received: 0,
     outcome: "closed",
   });
-  assertEquals(parsed(json.closed(connection(bytes("\0GET /\r\n\u007fé"), { outcome: "timeout" })) ?? ""), {
+  assertEquals(parsed(json.closed(connection(bytes("\0GET /\r\n\u007fé"), { closeReason: "timeout" })) ?? ""), {
     event: "closed",
     ...addresses,
     bytes_sent: 41,

@@ -1,0 +1,231 @@
+/* The benchmark's clients: one process with an epoll loop, so that they are faster than the servers they measure.
+ *
+ *     load PORT FILE load CONCURRENCY SECONDS   keep CONCURRENCY connections open: when one ends, the next one starts
+ *     load PORT FILE burst CLIENTS              connect all clients at once
+ *     load PORT FILE talkative CLIENTS          send a request in two parts before and after accept, and read late
+ *     load PORT FILE silent CLIENTS             hold the connections until standard input ends; send and read nothing
+ *     load PORT FILE reset CLIENTS              reset each connection as soon as it is established
+ *
+ * FILE has the expected greeting. Every byte received is compared with it. The result is one line of JSON: how many
+ * clients received exactly the greeting and then end of stream, how many did not, and the time from connect() to end of
+ * stream in milliseconds. Clients that still wait PATIENCE_MS after the last one was started have failed. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PATIENCE_MS = 10000, TALK_PAUSE_MS = 50, RESETS_AT_ONCE = 64, SILENT_AT_ONCE = 8, MAX_EVENTS = 256 };
+
+struct client {
+  int fd;
+  double started;
+  size_t received;
+  int established;
+  int differs;
+};
+
+static struct sockaddr_in server;
+static char greeting[16384], buffer[65536];
+static size_t greeting_length;
+static int epoll_fd;
+static struct client *clients;
+static int open_clients;
+static double *waits;
+static size_t whole, failed, capacity;
+
+static double now_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+static void fail(const char *what) {
+  perror(what);
+  exit(2);
+}
+
+static void record(double wait) {
+  if (whole == capacity) {
+    capacity = capacity ? 2 * capacity : 65536;
+    waits = realloc(waits, capacity * sizeof *waits);
+    if (!waits) fail("realloc");
+  }
+  waits[whole++] = wait;
+}
+
+/* Starts connecting. Returns 0 if the connection failed at once: the server is gone. */
+static int start(struct client *client) {
+  *client = (struct client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .started = now_ms()};
+  if (client->fd < 0) fail("socket");
+  if (connect(client->fd, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS) {
+    close(client->fd);
+    client->fd = -1;
+    failed++;
+    return 0;
+  }
+  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = client};
+  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, client->fd, &event)) fail("epoll_ctl");
+  open_clients++;
+  return 1;
+}
+
+static void finish(struct client *client) {
+  close(client->fd);
+  client->fd = -1;
+  open_clients--;
+}
+
+static void reset(struct client *client) {
+  struct linger abort_on_close = {.l_onoff = 1};
+  setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &abort_on_close, sizeof abort_on_close);
+  finish(client);
+}
+
+/* Reads what is there. Returns 1 when the connection has ended and has been counted. */
+static int read_greeting(struct client *client) {
+  for (;;) {
+    ssize_t n = recv(client->fd, buffer, sizeof buffer, 0);
+    if (n < 0 && errno == EAGAIN) return 0;
+    if (n > 0) {
+      size_t end = client->received + n;
+      if (end > greeting_length || memcmp(buffer, greeting + client->received, n)) client->differs = 1;
+      client->received = end;
+      continue;
+    }
+    if (n == 0 && !client->differs && client->received == greeting_length) record(now_ms() - client->started);
+    else failed++;
+    finish(client);
+    return 1;
+  }
+}
+
+/* Waits for events for at most `ms` milliseconds. */
+static int wait_events(struct epoll_event *events, double ms) {
+  int n = epoll_wait(epoll_fd, events, MAX_EVENTS, ms < 0 ? 0 : (int)ms + 1);
+  if (n < 0 && errno != EINTR) fail("epoll_wait");
+  return n < 0 ? 0 : n;
+}
+
+/* Reads all greetings. While `until` has not come, a client that is done is replaced by a new one. */
+static void read_all(double until) {
+  struct epoll_event events[MAX_EVENTS];
+  int serving = 1;
+  while (open_clients > 0) {
+    double left = until + PATIENCE_MS - now_ms();
+    if (left <= 0) break;
+    int n = wait_events(events, left);
+    for (int i = 0; i < n; i++) {
+      struct client *client = events[i].data.ptr;
+      if (client->fd < 0 || !read_greeting(client)) continue;
+      if (serving && now_ms() < until) serving = start(client);
+    }
+  }
+  failed += open_clients;
+}
+
+/* Establishes `count` connections, at most `at_once` at a time, and calls `established` for each. */
+static void connect_all(int count, int at_once, void (*established)(struct client *)) {
+  struct epoll_event events[MAX_EVENTS];
+  double deadline = now_ms() + PATIENCE_MS;
+  int started = 0, connecting = 0, done = 0;
+  while (done < count && now_ms() < deadline) {
+    for (; connecting < at_once && started < count; started++) {
+      if (start(&clients[started])) connecting++;
+      else done++;
+    }
+    int n = wait_events(events, deadline - now_ms());
+    for (int i = 0; i < n; i++) {
+      struct client *client = events[i].data.ptr;
+      if (client->established || client->fd < 0) continue;
+      client->established = 1;
+      connecting--;
+      done++;
+      if (events[i].events & (EPOLLERR | EPOLLHUP)) {
+        failed++;
+        finish(client);
+        continue;
+      }
+      record(now_ms() - client->started);
+      established(client);
+    }
+  }
+  failed += count - done;
+}
+
+static void hold(struct client *client) { (void)client; }
+
+static void pause_ms(int ms) { nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL); }
+
+static void say_to_all(int count, const char *text) {
+  for (int i = 0; i < count; i++) {
+    if (clients[i].fd >= 0) send(clients[i].fd, text, strlen(text), MSG_NOSIGNAL);
+  }
+  pause_ms(TALK_PAUSE_MS);
+}
+
+static int ascending(const void *a, const void *b) {
+  double difference = *(const double *)a - *(const double *)b;
+  return (difference > 0) - (difference < 0);
+}
+
+static double percentile(double share) {
+  if (whole == 0) return 0;
+  size_t i = whole * share;
+  return waits[i < whole ? i : whole - 1];
+}
+
+static void report(double started) {
+  qsort(waits, whole, sizeof *waits, ascending);
+  printf("{\"whole\":%zu,\"failed\":%zu,\"seconds\":%.4f,\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f}\n", whole, failed,
+         (now_ms() - started) / 1e3, percentile(0.5), percentile(0.99), percentile(1));
+  fflush(stdout);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 5) {
+    fprintf(stderr, "usage: load PORT FILE load|burst|talkative|silent|reset NUMBER [SECONDS]\n");
+    return 2;
+  }
+  const char *mode = argv[3];
+  int count = atoi(argv[4]);
+  double seconds = argc > 5 ? atof(argv[5]) : 0;
+  server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
+  server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  FILE *file = fopen(argv[2], "r");
+  if (!file) fail(argv[2]);
+  greeting_length = fread(greeting, 1, sizeof greeting, file);
+  struct rlimit descriptors;
+  getrlimit(RLIMIT_NOFILE, &descriptors);
+  descriptors.rlim_cur = descriptors.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &descriptors);
+  clients = calloc(count, sizeof *clients);
+  epoll_fd = epoll_create1(0);
+  if (!clients || epoll_fd < 0) fail("start");
+
+  double started = now_ms();
+  if (!strcmp(mode, "silent")) {
+    connect_all(count, SILENT_AT_ONCE, hold);
+    report(started);
+    while (read(STDIN_FILENO, buffer, sizeof buffer) > 0) continue;
+    return 0;
+  }
+  if (!strcmp(mode, "reset")) {
+    connect_all(count, RESETS_AT_ONCE, reset);
+  } else {
+    for (int i = 0; i < count; i++) start(&clients[i]);
+    if (!strcmp(mode, "talkative")) {
+      say_to_all(count, "GET / HTTP/1.0\r\n");
+      say_to_all(count, "\r\n");
+    }
+    read_all(started + seconds * 1e3);
+  }
+  report(started);
+  return 0;
+}

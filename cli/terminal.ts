@@ -1,0 +1,37 @@
+/**
+ * What a terminal needs: color only where it is shown, and untrusted text without control characters.
+ *
+ * @module
+ */
+
+/** Colors text for a terminal. The colors of @std/fmt respect NO_COLOR, but not where the text is written. */
+export function paint(color: (text: string) => string, stream: { isTerminal(): boolean }, text: string): string {
+  return stream.isTerminal() ? color(text) : text;
+}
+
+const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };
+
+/**
+ * Quotes what a client sent and escapes all but printable ASCII, so that no client can control the reader's terminal or
+ * forge a line.
+ *
+ * @example
+ * ```ts
+ * import { quoteBytes } from "./terminal.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(quoteBytes(new TextEncoder().encode("\u001b[2J\r\n")), String.raw`"\x1b[2J\r\n"`);
+ * ```
+ */
+export function quoteBytes(bytes: Uint8Array): string {
+  const escaped = latin1(bytes).replace(
+    /[^ !#-[\]-~]/g,
+    (char) => ESCAPES[char] ?? `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
+  return `"${escaped}"`;
+}
+
+/** One character for each byte. TextDecoder's latin1 is windows-1252, which is not that. */
+export function latin1(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}
