@@ -14,6 +14,15 @@ export interface ConnInfo {
 }
 
 /**
+ * Shows IPv4-mapped IPv6 addresses as IPv4. Other addresses below `::ffff:0:0`, such as `::ffff:0:c000:207`, stay as they
+ * are.
+ */
+export function unmapIPv4({ remoteAddr, localAddr }: ConnInfo): ConnInfo {
+  const unmap = (addr: Deno.NetAddr) => ({ ...addr, hostname: addr.hostname.replace(/^::ffff:(?=\d+\.)/, "") });
+  return { remoteAddr: unmap(remoteAddr), localAddr: unmap(localAddr) };
+}
+
+/**
  * Why a connection ended: the client closed it (`closed`) or reset it (`reset`), or the server closed it, because of the
  * timeout, to make room for another connection (`evicted`), or because of a shutdown.
  */

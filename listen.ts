@@ -1,10 +1,10 @@
 /**
- * Opens the listeners, and tells apart the errors of accepting.
+ * Opens the listeners, classifies the errors of accepting, and says how long to wait after one.
  *
  * @module
  */
 
-/** Thrown by `serve` when it cannot listen; `cause` is what `Deno.listen` threw. */
+/** Thrown by `serve` if it cannot listen. Its `cause` is what `Deno.listen` threw. */
 export class ListenError extends Error {
   /** Always `"ListenError"`. */
   override readonly name = "ListenError";
@@ -26,11 +26,16 @@ export class ListenError extends Error {
  *
  * @throws {ListenError} If one of the ports cannot be listened on.
  */
-export function listen(hostname: string, ports: readonly number[], tcpBacklog: number): Deno.TcpListener[] {
+export function listen(
+  hostname: string,
+  ports: readonly number[],
+  tcpBacklog: number,
+  open: (options: Deno.TcpListenOptions) => Deno.TcpListener = Deno.listen,
+): Deno.TcpListener[] {
   const listeners: Deno.TcpListener[] = [];
   for (const port of ports) {
     try {
-      listeners.push(Deno.listen({ hostname, port, tcpBacklog }));
+      listeners.push(open({ hostname, port, tcpBacklog }));
     } catch (error) {
       for (const listener of listeners) listener.close();
       throw new ListenError(hostname, port, error);
@@ -39,14 +44,26 @@ export function listen(hostname: string, ports: readonly number[], tcpBacklog: n
   return listeners;
 }
 
-/** Accepting also asks for the client's address, which fails after a reset (`nmap -sT` resets every connection). */
+/**
+ * Whether an error in accepting was caused by a client. Accepting also asks for the client's address, which fails if the
+ * client has reset the connection (`nmap -sT` resets every connection).
+ */
 export function isClientReset(error: unknown): boolean {
   return error instanceof Deno.errors.NotConnected ||
     error instanceof Deno.errors.ConnectionReset ||
     error instanceof Deno.errors.ConnectionAborted;
 }
 
-/** EMFILE is the limit of the process, ENFILE that of the system; Deno has no error class for them. */
+/** Whether no descriptor is left: EMFILE in this process, ENFILE in the system. Deno has no error class for them. */
 export function isOutOfDescriptors(error: unknown): boolean {
   return error instanceof Error && "code" in error && (error.code === "EMFILE" || error.code === "ENFILE");
+}
+
+/** The shortest and the longest pause after an error in accepting, in milliseconds; the same as in Go's net/http. */
+const ACCEPT_BACKOFF_MIN_MS = 5;
+const ACCEPT_BACKOFF_MAX_MS = 1000;
+
+/** The pause after an error in accepting, in milliseconds: twice the previous one, which is 0 after a success. */
+export function nextBackoff(previous: number): number {
+  return Math.min(Math.max(ACCEPT_BACKOFF_MIN_MS, 2 * previous), ACCEPT_BACKOFF_MAX_MS);
 }

@@ -7,7 +7,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { green, red } from "@std/fmt/colors";
 import { type Parsed, parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
 import { listenMessage } from "./cli/errors.ts";
-import { jsonFormat, messageOf, plural, textFormat } from "./cli/format.ts";
+import { jsonFormat, messageOf, textFormat } from "./cli/format.ts";
 import { openLog } from "./cli/log.ts";
 import { type Command, helpText, SERVE_OPTIONS, type ServeCommand, toCommand } from "./cli/options.ts";
 import { paint } from "./cli/terminal.ts";
@@ -95,7 +95,7 @@ async function runServe({ options, stdin, within, json, quiet }: ServeCommand): 
   // The log's reader may be gone: Ctrl-C also ends tee in `greeter | tee log`.
   if (written === false) errors.print(summary);
   if (incomplete) {
-    errors.print(errorLine(`only ${totals.greetings} of ${plural(count, "client")} greeted before the stop`));
+    errors.print(errorLine(`stopped before --count was reached: ${totals.greetings} of ${count} clients were greeted`));
   }
   await errors.close(LOG_FLUSH_TIMEOUT_MS);
   return incomplete ? 1 : 0;

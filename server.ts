@@ -16,84 +16,21 @@
  *
  * @module
  */
-import { type CloseReason, type Connection, ConnectionList, type ConnInfo } from "./connections.ts";
-import { isClientReset, isOutOfDescriptors, listen, ListenError } from "./listen.ts";
+import { type CloseReason, type Connection, ConnectionList, type ConnInfo, unmapIPv4 } from "./connections.ts";
+import { isClientReset, isOutOfDescriptors, listen, ListenError, nextBackoff } from "./listen.ts";
+import { checkRanges, DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "./serve_options.ts";
 
-export { ListenError };
-export type { CloseReason, Connection, ConnInfo };
-
-/**
- * The longest greeting, in bytes. A fresh socket's send buffer takes this much at once, so a write does not wait for the
- * client. The least that was seen to fit was 47,784 bytes, over a virtual link to a client with a 4 KiB receive window.
- */
-export const MAX_GREETING_BYTES = 16 * 1024;
+export { DEFAULTS, ListenError, MAX_GREETING_BYTES };
+export type { CloseReason, Connection, ConnInfo, ServeOptions };
 
 /** How much of what a client sends is kept in {@linkcode Connection.received}, in bytes. */
 export const KEPT_BYTES = 256;
 
-/** The default options of {@linkcode serve}; `timeout` is in milliseconds. */
-export const DEFAULTS = {
-  hostname: "0.0.0.0",
-  port: 999,
-  backlog: 4096,
-  greeting: "Thank you for connecting to the server.\r\n",
-  maxConnections: 1000,
-  timeout: 5000,
-} as const;
-
 /** How long a shutdown waits for clients to close, in milliseconds. */
 const SHUTDOWN_GRACE_MS = 1000;
 
-/** The shortest and the longest pause after an error in accepting, in milliseconds; as in Go's net/http. */
-const ACCEPT_BACKOFF_MIN_MS = 5;
-const ACCEPT_BACKOFF_MAX_MS = 1000;
-
 /** How long to wait for an evicted connection's descriptor, in milliseconds, before accepting is tried again. */
 const EVICTION_WAIT_MS = 5;
-
-/** The longest delay of setTimeout(), in milliseconds; with a longer one it would fire at once. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
-
-/** Options of {@linkcode serve}. */
-export interface ServeOptions {
-  /** A host name or an address of this machine. `::` accepts both IPv4 and IPv6. Default: `0.0.0.0`. */
-  hostname?: string;
-  /** One port, or several that share all limits. 0 is any free port. Default: 999, the tutorial's. */
-  port?: number | readonly number[];
-  /**
-   * How many connections the kernel may queue until they are accepted; the kernel has its own limit (Linux:
-   * `somaxconn`). Of 2,000 clients at once, Deno's default of 511 left 166 without a greeting. Default: 4096.
-   */
-  backlog?: number;
-  /** Text, sent as UTF-8, or bytes; at most {@linkcode MAX_GREETING_BYTES}. Default: the tutorial's, with CR LF. */
-  greeting?: string | Uint8Array;
-  /**
-   * How many connections may be open. When the limit is reached, the oldest connection that has received its greeting is
-   * closed to make room. Default: 1000.
-   */
-  maxConnections?: number;
-  /** Decides who is greeted; other clients are closed without a greeting. Default: everybody. */
-  allow?: (addr: Deno.NetAddr) => boolean;
-  /** Shut down after this many greetings; exactly this many clients receive one. Default: never. */
-  count?: number;
-  /** How long a connection may stay open, in milliseconds, whatever the client does. Default: 5000. */
-  timeout?: number;
-  /** Aborting it calls {@linkcode Server.shutdown}, which is graceful. (The `signal` of `Deno.serve` is not.) */
-  signal?: AbortSignal;
-  /** Called for each port when all ports are open. */
-  onListen?: (addr: Deno.NetAddr) => void;
-  /** Called for each connection when it is accepted, before it is greeted. */
-  onConnection?: (connection: Connection) => void;
-  /** Called for each connection when it is closed. */
-  onClose?: (connection: Connection) => void;
-  /** Called for each connection that `allow` rejects; the other callbacks are not called for it. */
-  onRefuse?: (info: ConnInfo) => void;
-  /**
-   * Called when accepting fails for a reason that no client caused. It is tried again, with pauses, and not reported
-   * again until it has succeeded.
-   */
-  onAcceptError?: (error: unknown) => void;
-}
 
 /** A running server, modeled on `Deno.HttpServer`. */
 export interface Server extends AsyncDisposable {
@@ -151,7 +88,7 @@ export function serve(options: ServeOptions = {}): Server {
   const { maxConnections = DEFAULTS.maxConnections, timeout = DEFAULTS.timeout, count = Infinity, signal } = options;
   const greeting = encodeGreeting(options.greeting ?? DEFAULTS.greeting);
   const { hostname = DEFAULTS.hostname, port = DEFAULTS.port, backlog = DEFAULTS.backlog } = options;
-  const listeners = listen(hostname, [port].flat(), backlog);
+  const listeners = listen(hostname, [port].flat(), backlog, options.listen);
   const addrs = listeners.map(({ addr }) => addr);
   const [addr] = addrs;
   if (!addr) throw new RangeError("port: expected at least one port");
@@ -166,7 +103,7 @@ export function serve(options: ServeOptions = {}): Server {
 
   const finished = Promise.all(listeners.map(acceptUntilClosed)).then(drain);
 
-  /** Only closing the listener ends this: an error in accepting ends `for await`, but the listener is still good. */
+  /** Accepts until the listener is closed. An error in accepting ends `for await`, but the listener can be used again. */
   async function acceptUntilClosed(listener: Deno.TcpListener) {
     // Only an IPv6 socket has IPv4-mapped addresses. Looking for them costs 2 µs per connection.
     const isIPv6 = listener.addr.hostname.includes(":");
@@ -196,7 +133,7 @@ export function serve(options: ServeOptions = {}): Server {
         }
         if (backoff === 0) invoke(options.onAcceptError, error);
         // Without a pause, an error that persists would be a loop at full speed.
-        backoff = Math.min(Math.max(ACCEPT_BACKOFF_MIN_MS, 2 * backoff), ACCEPT_BACKOFF_MAX_MS);
+        backoff = nextBackoff(backoff);
         await connections.changed(backoff);
       }
     }
@@ -261,33 +198,11 @@ export function serve(options: ServeOptions = {}): Server {
   return { addr, addrs, finished, shutdown, [Symbol.asyncDispose]: shutdown };
 }
 
-/** Numbers out of range would otherwise fail late, or be rounded silently. */
-function checkRanges({ port, backlog, maxConnections, count, timeout }: ServeOptions) {
-  const checkInteger = (name: string, value: number | undefined, min: number, max: number) => {
-    if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return;
-    throw new RangeError(`${name}: expected a whole number from ${min} to ${max}, not ${value}`);
-  };
-  const ports = [port ?? DEFAULTS.port].flat();
-  for (const each of ports) checkInteger("port", each, 0, 65_535);
-  checkInteger("backlog", backlog, 1, 65_535);
-  checkInteger("maxConnections", maxConnections, 1, Number.MAX_SAFE_INTEGER);
-  checkInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
-  if (timeout !== undefined && !(timeout > 0 && timeout <= MAX_TIMEOUT_MS)) {
-    throw new RangeError(`timeout: expected milliseconds above 0 and up to ${MAX_TIMEOUT_MS}, not ${timeout}`);
-  }
-}
-
 /** Copies bytes, so that the caller may change them later. */
 function encodeGreeting(greeting: string | Uint8Array): Uint8Array {
   const bytes = typeof greeting === "string" ? new TextEncoder().encode(greeting) : greeting.slice();
   if (bytes.length <= MAX_GREETING_BYTES) return bytes;
   throw new RangeError(`greeting: ${bytes.length} bytes are too long; at most ${MAX_GREETING_BYTES} can be sent`);
-}
-
-/** Shows IPv4 over an IPv6 socket as IPv4. */
-function unmapIPv4({ remoteAddr, localAddr }: ConnInfo): ConnInfo {
-  const unmap = (addr: Deno.NetAddr) => ({ ...addr, hostname: addr.hostname.replace(/^::ffff:(?=\d+\.)/, "") });
-  return { remoteAddr: unmap(remoteAddr), localAddr: unmap(localAddr) };
 }
 
 /** Calls a callback. An exception in it is reported, but does not end the accept loop; the result is then undefined. */

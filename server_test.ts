@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { BlockList, createConnection } from "node:net";
+import { createConnection } from "node:net";
 import {
   type CloseReason,
   DEFAULTS,
@@ -9,140 +9,130 @@ import {
   type ServeOptions,
   type Server,
 } from "./server.ts";
+import { delay, freePort, greetingFrom, hasIPv6, isLinux, readBytes, receive, run, until, within } from "./testing.ts";
 
-/** A server on a free port of the loopback address, and how its connections ended, by the peer's port. */
-function start(options: ServeOptions = {}): { server: Server; ends: Map<number, CloseReason | undefined> } {
-  const ends = new Map<number, CloseReason | undefined>();
+/** A server on a free loopback port, and the close reasons of its connections by the client's port. */
+function start(options: ServeOptions = {}): { server: Server; reasons: Map<number, CloseReason | undefined> } {
+  const reasons = new Map<number, CloseReason | undefined>();
   const server = serve({
     hostname: "127.0.0.1",
     port: 0,
-    onClose: ({ remoteAddr, closeReason }) => ends.set(remoteAddr.port, closeReason),
+    onClose: ({ remoteAddr, closeReason }) => reasons.set(remoteAddr.port, closeReason),
     ...options,
   });
-  return { server, ends };
-}
-
-function matches(list: BlockList): (addr: Deno.NetAddr) => boolean {
-  return ({ hostname }) => list.check(hostname, hostname.includes(":") ? "ipv6" : "ipv4");
-}
-
-/** A port that was free a moment ago. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
+  return { server, reasons };
 }
 
 async function connect(server: Server): Promise<Deno.TcpConn> {
   return await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
 }
 
-/** All that a server sends, to its end; rejects if the connection is reset. Closes the connection. */
-async function receive(conn: Deno.Conn): Promise<Uint8Array> {
-  return await new Response(conn.readable).bytes();
+/** `Deno.listen`, but accepting throws these errors first. `"accept"` among them accepts a connection. */
+function listenWithErrors(steps: Iterator<unknown>): (options: Deno.TcpListenOptions) => Deno.TcpListener {
+  return (options) => {
+    const listener = Deno.listen(options);
+    const connections = listener[Symbol.asyncIterator].bind(listener);
+    listener[Symbol.asyncIterator] = async function* () {
+      for (let step = steps.next(); !step.done; step = steps.next()) {
+        if (step.value !== "accept") throw step.value;
+        yield await listener.accept();
+      }
+      // Not `yield*`, which would call this method again: the iterator of a listener is the listener itself.
+      const iterator = connections();
+      for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+    };
+    return listener;
+  };
 }
 
-async function greetingFrom(server: Server): Promise<string> {
-  return new TextDecoder().decode(await receive(await connect(server)));
+function outOfDescriptors(code: "EMFILE" | "ENFILE"): Error {
+  return Object.assign(new Error("Too many open files"), { code });
 }
 
-/** Waits for what `condition` sees, and fails if it doesn't come within 10 s. */
-async function until(condition: () => boolean) {
-  const deadline = performance.now() + 10_000;
-  while (!condition()) {
-    assert(performance.now() < deadline, `never: ${condition}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  const started = performance.now();
-  const value = await promise;
-  const elapsed = performance.now() - started;
-  assert(elapsed < ms, `took ${elapsed} ms, not ${ms}`);
-  return value;
-}
-
-Deno.test("the greeting arrives byte for byte", async () => {
+Deno.test("serve() sends every greeting byte for byte", async () => {
   const everyByte = Uint8Array.from({ length: 256 }, (_, i) => i);
   for (const greeting of [everyByte, new Uint8Array(MAX_GREETING_BYTES).fill(7), new Uint8Array()]) {
     await using server = start({ greeting }).server;
     assertEquals(await receive(await connect(server)), greeting);
   }
   await using server = start({ greeting: "grüß dich\n" }).server;
-  assertEquals(await greetingFrom(server), "grüß dich\n");
-  await using tutorial = start().server;
-  assertEquals(await greetingFrom(tutorial), "Thank you for connecting to the server.\r\n");
+  assertEquals(await greetingFrom(server.addr.port), "grüß dich\n");
 });
 
-Deno.test("after the greeting a client sees the end at once, not when its time is over", async () => {
+Deno.test("serve() sends the tutorial's greeting by default", async () => {
+  await using server = start({ greeting: undefined, timeout: undefined }).server;
+  assertEquals(await greetingFrom(server.addr.port), "Thank you for connecting to the server.\r\n");
+});
+
+Deno.test("serve() half-closes right after the greeting instead of at the timeout", async () => {
   await using server = start({ timeout: 10_000 }).server;
-  assertEquals(await within(2000, greetingFrom(server)), DEFAULTS.greeting);
+  assertEquals(await within(2000, greetingFrom(server.addr.port)), DEFAULTS.greeting);
 });
 
-Deno.test("a greeting that is changed after serve() is sent as it was", async () => {
+Deno.test("serve() is not affected by later changes to the greeting", async () => {
   const greeting = new TextEncoder().encode("before");
   await using server = start({ greeting }).server;
   greeting.fill(0);
-  assertEquals(await greetingFrom(server), "before");
+  assertEquals(await greetingFrom(server.addr.port), "before");
 });
 
-Deno.test("options out of range are refused", () => {
-  const bad: ServeOptions[] = [
+Deno.test("serve() throws a RangeError that names the option", async () => {
+  const invalid: ServeOptions[] = [
     { greeting: "x".repeat(MAX_GREETING_BYTES + 1) },
-    { maxConnections: 0 },
-    { maxConnections: NaN },
-    { count: 0 },
-    { timeout: 0 },
-    { timeout: Infinity },
-    { port: 65536 },
-    { port: [] },
-    { port: [0, 80.5] },
-    { count: 1.5 },
-    { maxConnections: 1.5 },
+    ...[0, 1.5, NaN].map((maxConnections) => ({ maxConnections })),
+    ...[0, 1.5, NaN, -1].map((count) => ({ count })),
+    ...[0, Infinity, NaN, 2 ** 31].map((timeout) => ({ timeout })),
+    ...[65_536, -1, [], [0, 80.5]].map((port) => ({ port })),
     { backlog: 0 },
-    { timeout: 2 ** 31 },
   ];
-  for (const options of bad) {
+  for (const options of invalid) {
     const [name = ""] = Object.keys(options);
     assertThrows(() => start(options), RangeError, `${name}: `);
   }
+  await start({ timeout: 2 ** 31 - 1 }).server.shutdown();
 });
 
-Deno.test("what is undefined is the default", async () => {
-  await using server = serve({ hostname: "127.0.0.1", port: 0, greeting: undefined, timeout: undefined });
-  assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+Deno.test("serve() throws a ListenError with hostname, port and cause, and opens no port", () => {
+  using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = occupied.addr;
+  const free = freePort();
+  const error = assertThrows(() => start({ port: [free, port] }), ListenError);
+  assertEquals([error.hostname, error.port], ["127.0.0.1", port]);
+  assert(error.cause instanceof Deno.errors.AddrInUse);
+  Deno.listen({ hostname: "127.0.0.1", port: free }).close();
 });
 
-Deno.test("callbacks are told of the listener and of each connection, with both its ends", async () => {
-  const told: unknown[] = [];
+Deno.test("serve() calls onListen, onConnection and onClose with both addresses", async () => {
+  const calls: unknown[] = [];
   const server = serve({
     hostname: "127.0.0.1",
     port: 0,
-    onListen: (addr) => told.push(addr),
-    onConnection: ({ remoteAddr, localAddr, closeReason }) => told.push([remoteAddr.port, localAddr.port, closeReason]),
-    onClose: ({ greeted, bytesSent, closeReason }) => told.push([greeted, bytesSent, closeReason]),
+    onListen: (addr) => calls.push(addr),
+    onConnection: ({ remoteAddr, localAddr, closeReason }) =>
+      calls.push([remoteAddr.port, localAddr.port, closeReason]),
+    onClose: ({ greeted, bytesSent, closeReason }) => calls.push([greeted, bytesSent, closeReason]),
   });
   const conn = await connect(server);
   const { port } = conn.localAddr;
   await receive(conn);
   await server.shutdown();
-  assertEquals(told, [server.addr, [port, server.addr.port, undefined], [true, 41, "closed"]]);
+  assertEquals(calls, [server.addr, [port, server.addr.port, undefined], [true, 41, "closed"]]);
 });
 
-Deno.test("a callback that throws is reported, and the server goes on", async () => {
+Deno.test("serve() reports an exception in a callback and goes on", async () => {
   const reported: unknown[] = [];
   const report = (event: ErrorEvent) => {
     event.preventDefault();
     reported.push(event.error);
   };
   const thrown = new Error("from a callback");
-  const fails = () => {
+  const fail = () => {
     throw thrown;
   };
   addEventListener("error", report);
   try {
-    await using server = start({ maxConnections: 1, onConnection: fails, onClose: fails }).server;
-    for (let i = 0; i < 3; i++) assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+    await using server = start({ maxConnections: 1, onConnection: fail, onClose: fail }).server;
+    for (let i = 0; i < 3; i++) assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
     await server.shutdown();
     assertEquals(reported, Array(6).fill(thrown));
   } finally {
@@ -150,83 +140,156 @@ Deno.test("a callback that throws is reported, and the server goes on", async ()
   }
 });
 
-Deno.test("1,000 clients at once are greeted, all whole", async () => {
+Deno.test("serve() greets 1,000 clients at once", async () => {
   await using server = start().server;
-  const greetings = await Promise.all(Array.from({ length: 1000 }, () => greetingFrom(server)));
+  const greetings = await Promise.all(Array.from({ length: 1000 }, () => greetingFrom(server.addr.port)));
   assertEquals(greetings, Array(1000).fill(DEFAULTS.greeting));
 });
 
-Deno.test("100 clients that speak first, twice, and read late, get 16,000 bytes and no reset", async () => {
+Deno.test("serve() does not reset 100 clients that send twice before they read 16,000 bytes", async () => {
   const greeting = "a".repeat(16_000);
   let accepted = 0;
-  const { server, ends } = start({ greeting, onConnection: () => accepted++ });
+  const { server, reasons } = start({ greeting, onConnection: () => accepted++ });
   const conns = await Promise.all(Array.from({ length: 100 }, () => connect(server)));
   const request = new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n");
   for (const conn of conns) await conn.write(request);
   await until(() => accepted === 100);
   for (const conn of conns) await conn.write(request);
   for (const conn of conns) assertEquals(new TextDecoder().decode(await receive(conn)), greeting);
-  await until(() => ends.size === 100);
-  assertEquals(new Set(ends.values()), new Set(["closed"] as const));
+  await until(() => reasons.size === 100);
+  assertEquals(new Set(reasons.values()), new Set(["closed"] as const));
   await server.shutdown();
 });
 
-Deno.test("a client that resets its connection is an closeReason, not an error", async () => {
-  const { server, ends } = start();
+Deno.test("serve() goes on after a client resets its connection", async () => {
+  const { server, reasons } = start();
   const socket = createConnection(server.addr.port, "127.0.0.1");
   await new Promise((resolve) => socket.once("data", resolve));
-  const gone = new Promise((resolve) => socket.once("close", resolve));
+  const closed = new Promise((resolve) => socket.once("close", resolve));
   socket.resetAndDestroy();
-  await gone;
-  await until(() => ends.size === 1);
-  assertEquals([...ends.values()], ["reset"]);
-  assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+  await closed;
+  await until(() => reasons.size === 1);
+  assertEquals([...reasons.values()], ["reset"]);
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
   await server.shutdown();
 });
 
-Deno.test("1,500 silent holders against a limit of 500: a new client is greeted within 250 ms", async () => {
-  let accepted = 0;
-  const { server, ends } = start({ maxConnections: 500, timeout: 60_000, onConnection: () => accepted++ });
-  const holders = await Promise.all(Array.from({ length: 1500 }, () => connect(server)));
-  await until(() => accepted === 1500);
-  assertEquals(await within(250, greetingFrom(server)), DEFAULTS.greeting);
-  // The new client took the place of the oldest of the 500, and has left it.
-  await until(() => ends.size === 1002);
-  const evicted = [...ends.values()].filter((closeReason) => closeReason === "evicted");
-  assertEquals(evicted.length, 1001);
-  // Whoever was evicted had its greeting before.
-  for (const holder of holders) assertEquals((await read(holder, 41)).length, 41);
+Deno.test("serve() ignores accept errors that clients cause", async () => {
+  const { NotConnected, ConnectionReset, ConnectionAborted } = Deno.errors;
+  const errors: unknown[] = [];
+  const steps = [new NotConnected(), new ConnectionReset(), new ConnectionAborted()].values();
+  await using server = start({ listen: listenWithErrors(steps), onAcceptError: (error) => errors.push(error) }).server;
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+  assertEquals([errors, steps.next().done], [[], true]);
+});
+
+Deno.test("serve() reports an accept error once, and again after a success", async () => {
+  const steps = [1, 2, 3, "accept", 4, 5].map((step) => typeof step === "number" ? new Error(`error ${step}`) : step);
+  const errors: unknown[] = [];
+  await using server = start({
+    listen: listenWithErrors(steps.values()),
+    onAcceptError: (error) => errors.push(error),
+  }).server;
+  for (let i = 0; i < 2; i++) assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+  assertEquals(errors, [steps[0], steps[4]]);
+});
+
+Deno.test("serve() pauses between accept errors, and shutdown() ends the pause", async () => {
+  let attempts = 0;
+  function* endlessErrors() {
+    for (;;) yield new Error(`attempt ${++attempts}`);
+  }
+  const { server } = start({ listen: listenWithErrors(endlessErrors()) });
+  const started = performance.now();
+  // The ninth attempt is made after 1,275 ms: the pauses double from 5 ms on. The next one would last 1 s.
+  await until(() => attempts === 9);
+  assert(performance.now() - started > 255, "the pauses are too short");
+  await within(200, server.shutdown());
+  assertEquals(attempts, 9);
+});
+
+Deno.test("serve() evicts the oldest greeted connection when no descriptor is left", async () => {
+  for (const code of ["EMFILE", "ENFILE"] as const) {
+    const errors: unknown[] = [];
+    const { server, reasons } = start({
+      listen: listenWithErrors(["accept", "accept", outOfDescriptors(code)].values()),
+      onAcceptError: (error) => errors.push(error),
+    });
+    const first = await connect(server);
+    await readBytes(first, 41);
+    const second = await connect(server);
+    await readBytes(second, 41);
+    const { port } = first.localAddr;
+    await until(() => reasons.size === 1);
+    assertEquals(reasons, new Map([[port, "evicted"]]));
+    assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+    assertEquals(errors, []);
+    first.close();
+    second.close();
+    await server.shutdown();
+  }
+});
+
+Deno.test("serve() reports that no descriptor is left if it cannot close any connection", async () => {
+  const errors: unknown[] = [];
+  const error = outOfDescriptors("EMFILE");
+  await using server = start({
+    listen: listenWithErrors([error].values()),
+    onAcceptError: (error) => errors.push(error),
+  }).server;
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+  assertEquals(errors, [error]);
+});
+
+Deno.test("serve() evicts the oldest greeted connection when the limit is reached", async () => {
+  const { server, reasons } = start({ maxConnections: 500, timeout: 60_000 });
+  const holders = await Promise.all(Array.from({ length: 500 }, () => connect(server)));
+  for (const holder of holders) assertEquals((await readBytes(holder, 41)).length, 41);
+  assertEquals(await within(250, greetingFrom(server.addr.port)), DEFAULTS.greeting);
+  await until(() => reasons.size === 2);
+  assertEquals([...reasons.values()].sort(), ["closed", "evicted"]);
   for (const holder of holders) holder.close();
   await server.shutdown();
 });
 
-async function read(conn: Deno.Conn, length: number): Promise<Uint8Array> {
-  const buffer = new Uint8Array(length);
-  for (let n = 0; n < length;) {
-    const count = await conn.read(buffer.subarray(n));
-    if (count === null) return buffer.subarray(0, n);
-    n += count;
-  }
-  return buffer;
-}
-
-Deno.test("a holder is gone when its deadline is over, and not before", async () => {
-  const { server, ends } = start({ timeout: 500 });
-  const started = performance.now();
-  const holder = await connect(server);
-  await until(() => ends.size === 1);
-  assert(performance.now() - started >= 499, "too early");
-  assertEquals([...ends.values()], ["timeout"]);
-  // A second one has a deadline of its own.
-  const later = await connect(server);
-  await until(() => ends.size === 2);
-  holder.close();
-  later.close();
+Deno.test("serve() evicts 2,000 of 3,000 clients in the order in which they were accepted", async () => {
+  const accepted: number[] = [];
+  const evicted: number[] = [];
+  const { server } = start({
+    timeout: 60_000,
+    onConnection: ({ remoteAddr }) => accepted.push(remoteAddr.port),
+    onClose: ({ remoteAddr, closeReason }) => closeReason === "evicted" && evicted.push(remoteAddr.port),
+  });
+  const clients = await Promise.all(Array.from({ length: 3000 }, () => connect(server)));
+  await until(() => evicted.length >= 2000);
+  assertEquals(evicted, accepted.slice(0, 2000));
+  // Each received its greeting before it was evicted.
+  for (const client of clients) assertEquals((await readBytes(client, 41)).length, 41);
+  for (const client of clients) client.close();
   await server.shutdown();
 });
 
-Deno.test("a client that never stops sending is gone when its deadline is over", async () => {
-  const { server, ends } = start({ timeout: 300 });
+Deno.test("serve() closes a silent connection at its own timeout, and not before", async () => {
+  const closed: number[] = [];
+  const { server } = start({ timeout: 500, onClose: ({ remoteAddr }) => closed.push(remoteAddr.port) });
+  const started = performance.now();
+  const first = await connect(server);
+  await delay(50);
+  const second = await connect(server);
+  await delay(250);
+  const third = await connect(server);
+  await until(() => closed.length >= 1);
+  assert(performance.now() - started >= 499, "closed before the timeout");
+  // The one timer has to be set to the second connection's deadline, not to a full timeout, which is the third's too.
+  await until(() => closed.length >= 2);
+  assertEquals(closed, [first.localAddr.port, second.localAddr.port]);
+  await until(() => closed.length === 3);
+  for (const conn of [first, second, third]) conn.close();
+  await server.shutdown();
+});
+
+Deno.test("serve() closes a connection that never stops sending at its timeout", async () => {
+  const { server, reasons } = start({ timeout: 300 });
   const conn = await connect(server);
   const flood = new Uint8Array(16_384);
   try {
@@ -235,12 +298,12 @@ Deno.test("a client that never stops sending is gone when its deadline is over",
     // The server closed with unread input, so the kernel has reset the connection.
   }
   conn.close();
-  await until(() => ends.size === 1);
-  assertEquals([...ends.values()], ["timeout"]);
+  await until(() => reasons.size === 1);
+  assertEquals([...reasons.values()], ["timeout"]);
   await server.shutdown();
 });
 
-Deno.test("shutdown() under load: whoever was accepted gets every byte, and the port is free at once", async () => {
+Deno.test("shutdown() under load sends every accepted client the whole greeting, and frees the port", async () => {
   const greeting = "b".repeat(MAX_GREETING_BYTES);
   const accepted = new Set<number>();
   const { server } = start({ greeting, onConnection: ({ remoteAddr }) => accepted.add(remoteAddr.port) });
@@ -253,84 +316,86 @@ Deno.test("shutdown() under load: whoever was accepted gets every byte, and the 
       if (received.length === greeting.length) whole.add(port);
     }
   }
-  // Each ends when it is refused, or reset before it was accepted.
+  // Each client ends when it is refused, or reset before it was accepted.
   const clients = Promise.allSettled(Array.from({ length: 50 }, client));
   await until(() => whole.size > 500);
   await server.shutdown();
-  const again = Deno.listen({ hostname: "127.0.0.1", port: server.addr.port });
-  again.close();
+  Deno.listen({ hostname: "127.0.0.1", port: server.addr.port }).close();
   await clients;
   assertEquals(accepted.difference(whole), new Set());
 });
 
-Deno.test("shutdown() waits for no holder longer than its grace", async () => {
+Deno.test("shutdown() closes silent connections after 1 s, or after the timeout if it is shorter", async () => {
   for (const [timeout, grace] of [[60_000, 1000], [200, 200]] as const) {
     let accepted = 0;
-    const { server, ends } = start({ timeout, onConnection: () => accepted++ });
+    const { server, reasons } = start({ timeout, onConnection: () => accepted++ });
     const holder = await connect(server);
     await until(() => accepted === 1);
-    // Timers of a busy machine are late; a server without a grace would take 60 s.
     await within(grace * 5, server.shutdown());
-    assertEquals([...ends.values()].length, 1);
+    // With the short timeout, either timer may be first.
+    if (timeout > grace) assertEquals([...reasons.values()], ["shutdown"]);
     assertEquals((await receive(holder)).length, 41);
   }
 });
 
-Deno.test("shutdown() may be called twice, and finished tells of it", async () => {
+Deno.test("shutdown() may be called more than once", async () => {
   const { server } = start();
   await Promise.all([server.shutdown(), server.shutdown(), server.finished]);
 });
 
-Deno.test("aborting the signal shuts down, before and after serve()", async () => {
+Deno.test("serve() shuts down when its signal is aborted, also before the call", async () => {
   const controller = new AbortController();
   const { server } = start({ signal: controller.signal });
-  assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
   controller.abort();
   await server.finished;
   await start({ signal: controller.signal }).server.finished;
 });
 
-Deno.test("several ports are served as one: one limit, one shutdown", async () => {
-  const heard: number[] = [];
-  const { server, ends } = start({
+Deno.test("serve() removes its listener from the signal when it has finished", async () => {
+  const { signal } = new AbortController();
+  const listeners: unknown[] = [];
+  signal.addEventListener = (_type: string, listener: unknown) => listeners.push(listener);
+  signal.removeEventListener = (_type: string, listener: unknown) => listeners.splice(listeners.indexOf(listener), 1);
+  const { server } = start({ signal });
+  assertEquals(listeners.length, 1);
+  await server.shutdown();
+  assertEquals(listeners, []);
+});
+
+Deno.test("serve() applies one limit and one shutdown to several ports", async () => {
+  const listening: number[] = [];
+  const { server, reasons } = start({
     port: [0, 0, 0],
     maxConnections: 2,
-    onListen: ({ port }) => heard.push(port),
+    onListen: ({ port }) => listening.push(port),
   });
   const ports = server.addrs.map(({ port }) => port);
-  assertEquals([heard, server.addr, new Set(ports).size], [ports, server.addrs[0], 3]);
+  assertEquals([listening, server.addr, new Set(ports).size], [ports, server.addrs[0], 3]);
   const holders = await Promise.all(ports.map((port) => Deno.connect({ hostname: "127.0.0.1", port })));
-  for (const holder of holders) assertEquals(new TextDecoder().decode(await read(holder, 41)), DEFAULTS.greeting);
-  await until(() => ends.size === 1);
-  assertEquals([...ends.values()], ["evicted"]);
+  for (const holder of holders) assertEquals((await readBytes(holder, 41)).length, 41);
+  await until(() => reasons.size === 1);
+  assertEquals([...reasons.values()], ["evicted"]);
   for (const holder of holders) holder.close();
   await server.shutdown();
   for (const port of ports) Deno.listen({ hostname: "127.0.0.1", port }).close();
 });
 
-Deno.test("if one of several ports is taken, none is served", () => {
-  using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const free = freePort();
-  assertThrows(() => start({ port: [free, taken.addr.port] }), ListenError);
-  Deno.listen({ hostname: "127.0.0.1", port: free }).close();
-});
-
-Deno.test("whoever isn't allowed is closed without a greeting", async () => {
-  const allow = new BlockList();
-  allow.addSubnet("192.0.2.0", 24, "ipv4");
+Deno.test("serve() closes clients that allow rejects, without a greeting", async () => {
+  let allowed = false;
   const refused: string[] = [];
-  const { server, ends } = start({
-    allow: matches(allow),
+  const { server, reasons } = start({
+    allow: () => allowed,
     onRefuse: ({ remoteAddr }) => refused.push(remoteAddr.hostname),
   });
-  assertEquals(await greetingFrom(server), "");
-  assertEquals([refused, ends.size], [["127.0.0.1"], 0]);
-  allow.addAddress("127.0.0.1", "ipv4");
-  assertEquals(await greetingFrom(server), DEFAULTS.greeting);
+  assertEquals(await greetingFrom(server.addr.port), "");
+  assertEquals([refused, reasons.size], [["127.0.0.1"], 0]);
+  allowed = true;
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
   await server.shutdown();
 });
 
-Deno.test("exactly `count` peers are greeted, over all ports, then it shuts down", async () => {
+Deno.test("serve() greets exactly `count` clients over all ports, then shuts down", async () => {
   for (const count of [1, 7]) {
     let greeted = 0;
     const { server } = start({
@@ -351,64 +416,84 @@ Deno.test("exactly `count` peers are greeted, over all ports, then it shuts down
   }
 });
 
-Deno.test("what a peer sends is counted, and its beginning kept, each connection's own", async () => {
-  const received = new Map<number, [number, string]>();
+Deno.test("serve() counts a whole greeting even if the timeout has closed the connection", async () => {
+  let greeted = 0;
+  let closed = 0;
   const { server } = start({
-    onClose: ({ remoteAddr, bytesReceived, received: bytes }) =>
-      received.set(remoteAddr.port, [bytesReceived, new TextDecoder().decode(bytes)]),
+    timeout: 0.001,
+    onClose: (connection) => (closed++, greeted += Number(connection.greeted)),
   });
-  const expected = new Map<number, [number, string]>();
-  await Promise.all(Array.from({ length: 200 }, async (_, i) => {
+  let whole = 0;
+  await Promise.allSettled(Array.from({ length: 2000 }, async () => {
+    if ((await receive(await connect(server))).length === 41) whole++;
+  }));
+  await until(() => closed === 2000);
+  await server.shutdown();
+  assertEquals(greeted, whole);
+});
+
+Deno.test("serve() counts what each client sends, and keeps its first 256 bytes", async () => {
+  const received = new Map<number, [number, Uint8Array]>();
+  const { server } = start({
+    onClose: (connection) => received.set(connection.remoteAddr.port, [connection.bytesReceived, connection.received]),
+  });
+  const expected = new Map<number, [number, Uint8Array]>();
+  async function client(i: number) {
     const conn = await connect(server);
-    const text = `client ${i} `.repeat(i);
-    expected.set(conn.localAddr.port, [text.length, text.slice(0, 256)]);
+    const bytes = new TextEncoder().encode(`client ${i} `.repeat(i));
+    expected.set(conn.localAddr.port, [bytes.length, bytes.subarray(0, 256)]);
     // In two pieces, so that most are read in more than one.
-    const bytes = new TextEncoder().encode(text);
     const half = bytes.length / 2;
     for (const piece of [bytes.subarray(0, half), bytes.subarray(half)]) {
       for (let n = 0; n < piece.length;) n += await conn.write(piece.subarray(n));
-      await new Promise((resolve) => setTimeout(resolve));
+      await delay(0);
     }
     await conn.closeWrite();
     await receive(conn);
-  }));
-  await until(() => received.size === 200);
+  }
+  // At once and one after the other: read buffers are used again, which must not change what was received before.
+  await Promise.all(Array.from({ length: 200 }, (_, i) => client(i)));
+  for (let i = 0; i < 5; i++) await client(300 + i);
+  await until(() => received.size === 205);
   assertEquals(received, expected);
   await server.shutdown();
 });
 
 Deno.test(
-  "an IPv4 peer of an IPv6 socket has an IPv4 address, and IPv4 rules (needs IPv6)",
+  "serve() shows IPv4 clients of an IPv6 socket with their IPv4 address (needs IPv6)",
   { ignore: !hasIPv6() },
   async () => {
-    const allow = new BlockList();
-    allow.addSubnet("127.0.0.0", 8, "ipv4");
-    const told: string[] = [];
+    const addresses: string[] = [];
     const refused: string[] = [];
     const { server } = start({
       hostname: "::",
-      allow: matches(allow),
-      onConnection: ({ remoteAddr, localAddr }) => told.push(remoteAddr.hostname, localAddr.hostname),
+      allow: ({ hostname }) => hostname === "127.0.0.1",
+      onConnection: ({ remoteAddr, localAddr }) => addresses.push(remoteAddr.hostname, localAddr.hostname),
       onRefuse: ({ remoteAddr }) => refused.push(remoteAddr.hostname),
     });
-    assertEquals(await greetingFrom(server), DEFAULTS.greeting);
-    const overIPv6 = await Deno.connect({ hostname: "::1", port: server.addr.port });
-    assertEquals((await receive(overIPv6)).length, 0);
-    assertEquals([told, refused], [["127.0.0.1", "127.0.0.1"], ["::1"]]);
+    assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+    assertEquals(await greetingFrom(server.addr.port, "::1"), "");
+    assertEquals([addresses, refused], [["127.0.0.1", "127.0.0.1"], ["::1"]]);
     await server.shutdown();
   },
 );
 
-function hasIPv6(): boolean {
-  try {
-    Deno.listen({ hostname: "::1", port: 0 }).close();
-    return true;
-  } catch {
-    return false;
-  }
-}
+// In a network namespace the send buffer can be made so small that a client that does not read blocks the greeting.
+const inSlowNetwork = [
+  ...(isLinux && Deno.uid() !== 0 ? ["unshare", "-rn"] : ["unshare", "-n"]),
+  "sh",
+  "-c",
+  `ip link set lo up &&
+   for buffer in tcp_wmem tcp_rmem; do echo 4096 4096 4096 > /proc/sys/net/ipv4/$buffer || exit; done
+   exec "$@"`,
+  "sh",
+];
 
-Deno.test("a port that is taken is an error of serve()", async () => {
-  await using server = start().server;
-  assertThrows(() => serve({ hostname: "127.0.0.1", port: server.addr.port }), ListenError);
+Deno.test("serve() is fair to newcomers while 100 clients do not read (needs Linux, ip, and unshare -n)", {
+  ignore: !isLinux || !new Deno.Command("sh", { args: ["-c", '"$@" 2>&1', "sh", ...inSlowNetwork, "true"] })
+    .outputSync().success,
+}, async () => {
+  const command = [Deno.execPath(), "test", "--no-check", "--allow-all", "slow_network.ts"];
+  const { code, stdout, stderr } = await run([...inSlowNetwork, ...command], { cwd: import.meta.dirname }, 60_000);
+  assertEquals(code, 0, stdout + stderr);
 });

@@ -1,0 +1,21 @@
+import { assertEquals } from "@std/assert";
+import { formatOptions, quote } from "./args.ts";
+
+Deno.test("quote() shows at most 60 characters, in printable ASCII", () => {
+  assertEquals(quote("a\u001b\u00e9"), String.raw`"a\u001b\u00e9"`);
+  assertEquals(quote("x".repeat(60)), `"${"x".repeat(60)}"`);
+  assertEquals(quote("x".repeat(61)), `"${"x".repeat(60)}..."`);
+});
+
+Deno.test("formatOptions() aligns the columns and wraps them at 80", () => {
+  const table = {
+    port: { short: "p", value: "PORT", help: "word ".repeat(20).trim() },
+    "long-flag": { help: "does something" },
+  };
+  const indent = " ".repeat(19);
+  assertEquals(formatOptions(table).split("\n"), [
+    `  -p, --port PORT  ${"word ".repeat(12).trim()}`,
+    `${indent}${"word ".repeat(8).trim()}`,
+    `      --long-flag  does something`,
+  ]);
+});

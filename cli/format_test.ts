@@ -1,0 +1,114 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import * as fc from "fast-check";
+import type { Connection } from "../server.ts";
+import { hostAndPort, jsonFormat, textFormat } from "./format.ts";
+import { quoteBytes } from "./terminal.ts";
+
+const localAddr: Deno.NetAddr = { transport: "tcp", hostname: "198.51.100.1", port: 21 };
+
+function connection(sent: Uint8Array, more: Partial<Connection> = {}): Connection {
+  return {
+    remoteAddr: { transport: "tcp", hostname: "192.0.2.7", port: 51514 },
+    localAddr,
+    accepted: performance.now(),
+    bytesSent: 41,
+    greeted: true,
+    bytesReceived: sent.length,
+    received: sent.subarray(0, 256),
+    closeReason: "closed",
+    ...more,
+  };
+}
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const addresses = { src_ip: "192.0.2.7", src_port: 51514, dest_ip: "198.51.100.1", dest_port: 21 };
+
+/** A row without its times, which are checked for their form. */
+function parsed(line: string): Record<string, unknown> {
+  const { timestamp, duration_ms, ...rest } = JSON.parse(line);
+  assertMatch(timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+  if (duration_ms !== undefined) assert(typeof duration_ms === "number" && duration_ms >= 0);
+  return rest;
+}
+
+Deno.test("textFormat has a line for each event, and one more for what a client sent", () => {
+  const quiet = connection(new Uint8Array());
+  const loud = connection(bytes("GET / HTTP/1.0\r\n\r\n"));
+  assertEquals(textFormat.listening(localAddr), "Listening on 198.51.100.1:21");
+  assertEquals(textFormat.connection(quiet), "Received connection from 192.0.2.7:51514");
+  assertEquals(textFormat.closed(quiet), undefined);
+  assertEquals(textFormat.closed(loud), String.raw`192.0.2.7:51514 sent 18 bytes: "GET / HTTP/1.0\r\n\r\n"`);
+  assertEquals(textFormat.closed(connection(bytes("x"))), `192.0.2.7:51514 sent 1 byte: "x"`);
+  assertEquals(
+    textFormat.closed(connection(bytes("x".repeat(300)))),
+    `192.0.2.7:51514 sent 300 bytes: "${"x".repeat(256)}"...`,
+  );
+  assertEquals(textFormat.refused(quiet), "Refused connection from 192.0.2.7:51514");
+});
+
+Deno.test("textFormat ends with the totals", () => {
+  const totals = { greetings: 3, refused: 1, bytesReceived: 41, dropped: 0, duration: 12_345 };
+  assertEquals(textFormat.stopped(totals), "Stopped: 3 greetings, 1 refused, 41 bytes received in 12s");
+  const dropped = { ...totals, greetings: 1, bytesReceived: 1, dropped: 2, duration: 3_723_000 };
+  assertEquals(
+    textFormat.stopped(dropped),
+    "Stopped: 1 greeting, 1 refused, 1 byte received in 1h 2m 3s, 2 log lines dropped",
+  );
+  assertMatch(textFormat.stopped({ ...totals, duration: 0.4 }), / in 1ms$/);
+  assertMatch(textFormat.stopped({ ...totals, duration: 999.6 }), / in 1s$/);
+});
+
+Deno.test("hostAndPort() puts IPv6 addresses in brackets", () => {
+  assertEquals(hostAndPort({ transport: "tcp", hostname: "2001:db8::7", port: 51514 }), "[2001:db8::7]:51514");
+});
+
+Deno.test("jsonFormat has flat rows with the names of Suricata's EVE log", () => {
+  const conn = connection(new Uint8Array());
+  assertEquals(parsed(jsonFormat.listening(localAddr)), { event: "listening", dest_ip: "198.51.100.1", dest_port: 21 });
+  assertEquals(parsed(jsonFormat.connection(conn)), { event: "connection", ...addresses });
+  assertEquals(parsed(jsonFormat.refused(conn)), { event: "refused", ...addresses });
+  assertEquals(parsed(jsonFormat.error(new Error("Too many")) ?? ""), { event: "error", message: "Too many" });
+  assertEquals(parsed(jsonFormat.closed(conn) ?? ""), {
+    event: "closed",
+    ...addresses,
+    bytes_sent: 41,
+    bytes_received: 0,
+    outcome: "closed",
+  });
+  assertEquals(parsed(jsonFormat.closed(connection(bytes("\0GET /\r\n\u007fé"), { closeReason: "timeout" })) ?? ""), {
+    event: "closed",
+    ...addresses,
+    bytes_sent: 41,
+    bytes_received: 11,
+    outcome: "timeout",
+    payload: "AEdFVCAvDQp/w6k=",
+    payload_printable: ".GET /\r\n...",
+  });
+  assertEquals(parsed(jsonFormat.stopped({ greetings: 3, refused: 1, bytesReceived: 41, dropped: 2, duration: 12 })), {
+    event: "stopped",
+    greetings: 3,
+    refused: 1,
+    bytes_received: 41,
+    dropped: 2,
+  });
+});
+
+Deno.test("both formats show any bytes as one line of printable ASCII from which they can be restored", () => {
+  fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (sent) => {
+    const conn = connection(sent);
+    assertMatch(textFormat.closed(conn) ?? "", /^[ -~]*$/);
+    assertMatch(jsonFormat.closed(conn) ?? "", /^[ -~]*$/);
+    assertEquals(unescape(quoteBytes(sent.subarray(0, 256))), [...sent.subarray(0, 256)]);
+    const { payload = "" } = JSON.parse(jsonFormat.closed(conn) ?? "");
+    assertEquals([...atob(payload)].map((char) => char.charCodeAt(0)), [...sent.subarray(0, 256)]);
+  }));
+});
+
+/** The bytes that quoteBytes() has quoted. */
+function unescape(quoted: string): number[] {
+  const plain = quoted.slice(1, -1).replace(/\\(x..|.)/g, (_, code: string) => {
+    const named: Record<string, string> = { t: "\t", n: "\n", r: "\r" };
+    return code.length === 3 ? String.fromCharCode(parseInt(code.slice(1), 16)) : named[code] ?? code;
+  });
+  return [...plain].map((char) => char.charCodeAt(0));
+}

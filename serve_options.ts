@@ -1,0 +1,91 @@
+/**
+ * The options of `serve()`: their types, defaults and ranges.
+ *
+ * @module
+ */
+import type { Connection, ConnInfo } from "./connections.ts";
+
+/**
+ * The longest greeting, in bytes. A fresh socket's send buffer takes this much at once, so a write does not wait for the
+ * client. The least that was seen to fit was 47,784 bytes, over a virtual link to a client with a 4 KiB receive window.
+ */
+export const MAX_GREETING_BYTES = 16 * 1024;
+
+/** The longest delay of setTimeout(), in milliseconds; with a longer one it would fire at once. */
+const MAX_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** The default options of `serve`; `timeout` is in milliseconds. */
+export const DEFAULTS = {
+  hostname: "0.0.0.0",
+  port: 999,
+  backlog: 4096,
+  greeting: "Thank you for connecting to the server.\r\n",
+  maxConnections: 1000,
+  timeout: 5000,
+} as const;
+
+/** Options of `serve`. */
+export interface ServeOptions {
+  /** A host name or an address of this machine. `::` accepts both IPv4 and IPv6. Default: `0.0.0.0`. */
+  hostname?: string;
+  /** One port, or several that share all limits. 0 is any free port. Default: 999, the tutorial's. */
+  port?: number | readonly number[];
+  /**
+   * How many connections the kernel may queue until they are accepted; the kernel has its own limit (Linux:
+   * `somaxconn`). Of 2,000 clients at once, Deno's default of 511 left 166 without a greeting. Default: 4096.
+   */
+  backlog?: number;
+  /** Text, sent as UTF-8, or bytes; at most {@linkcode MAX_GREETING_BYTES}. Default: the tutorial's, with CR LF. */
+  greeting?: string | Uint8Array;
+  /**
+   * How many connections may be open. When the limit is reached, the oldest connection that has received its greeting is
+   * closed to make room. Default: 1000.
+   */
+  maxConnections?: number;
+  /** Decides who is greeted; other clients are closed without a greeting. Default: everybody. */
+  allow?: (addr: Deno.NetAddr) => boolean;
+  /** Shut down after this many greetings. Exactly this many clients receive one. Default: never. */
+  count?: number;
+  /** How long a connection may stay open, in milliseconds, whatever the client does. Default: 5000. */
+  timeout?: number;
+  /** Aborting it calls `Server.shutdown`, which is graceful. (The `signal` of `Deno.serve` is not.) */
+  signal?: AbortSignal;
+  /** Called for each port, when all ports are open. */
+  onListen?: (addr: Deno.NetAddr) => void;
+  /** Called for each connection when it is accepted, before it is greeted. */
+  onConnection?: (connection: Connection) => void;
+  /** Called for each connection when it is closed. */
+  onClose?: (connection: Connection) => void;
+  /** Called for each connection that `allow` rejects; the other callbacks are not called for it. */
+  onRefuse?: (info: ConnInfo) => void;
+  /**
+   * Called when accepting fails and no client has caused it. The server tries again, with pauses, and does not report
+   * further errors until a connection has been accepted.
+   */
+  onAcceptError?: (error: unknown) => void;
+  /**
+   * Opens a listener. Default: `Deno.listen`. A test can wrap it to cause errors in accepting that real clients cannot
+   * cause.
+   */
+  listen?: (options: Deno.TcpListenOptions) => Deno.TcpListener;
+}
+
+/**
+ * Rejects numbers that are out of range. They would otherwise fail late, or be rounded silently.
+ *
+ * @throws {RangeError} If a number is out of range, or there is no port. The message begins with the option's name.
+ */
+export function checkRanges({ port, backlog, maxConnections, count, timeout }: ServeOptions) {
+  const checkInteger = (name: string, value: number | undefined, min: number, max: number) => {
+    if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return;
+    throw new RangeError(`${name}: expected a whole number from ${min} to ${max}, not ${value}`);
+  };
+  const ports = [port ?? DEFAULTS.port].flat();
+  for (const each of ports) checkInteger("port", each, 0, 65_535);
+  checkInteger("backlog", backlog, 1, 65_535);
+  checkInteger("maxConnections", maxConnections, 1, Number.MAX_SAFE_INTEGER);
+  checkInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
+  if (timeout !== undefined && !(timeout > 0 && timeout <= MAX_TIMEOUT_MS)) {
+    throw new RangeError(`timeout: expected milliseconds above 0 and up to ${MAX_TIMEOUT_MS}, not ${timeout}`);
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * Tests for a network whose send and receive buffers have 4 KiB, so that a client that does not read keeps its greeting
+ * from being sent. server_test.ts runs them in a network namespace.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { type CloseReason, serve, type ServeOptions, type Server } from "./server.ts";
+import { delay, greetingFrom, receive, until } from "./testing.ts";
+
+const greeting = "x".repeat(16_000);
+
+/** A server, its connections' close reasons, and how many it has accepted. */
+function start(options: ServeOptions) {
+  const reasons: (CloseReason | undefined)[] = [];
+  const seen = { accepted: 0, greeted: 0, reasons };
+  const server = serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    greeting,
+    onConnection: () => seen.accepted++,
+    onClose: ({ closeReason, greeted }) => {
+      reasons.push(closeReason);
+      seen.greeted += Number(greeted);
+    },
+    ...options,
+  });
+  return { server, seen };
+}
+
+/** Clients that do not read. */
+function connectAll(server: Server, count: number): Promise<Deno.TcpConn[]> {
+  return Promise.all(
+    Array.from({ length: count }, () => Deno.connect({ hostname: "127.0.0.1", port: server.addr.port })),
+  );
+}
+
+Deno.test("serve() greets a newcomer within 100 ms although 100 clients do not read", async () => {
+  const { server, seen } = start({ timeout: 15_000 });
+  const readers = await connectAll(server, 100);
+  await until(() => seen.accepted === 100);
+  for (let i = 0; i < 5; i++) {
+    const started = performance.now();
+    assertEquals(await greetingFrom(server.addr.port), greeting);
+    const elapsed = performance.now() - started;
+    assert(elapsed < 100, `waited ${elapsed} ms`);
+  }
+  // The others are still sent the whole greeting as soon as they read.
+  for (const reader of readers) assertEquals((await receive(reader)).length, greeting.length);
+  await server.shutdown();
+  assertEquals(seen.greeted, 105);
+});
+
+Deno.test("serve() greets `count` clients although another one timed out without the whole greeting", async () => {
+  const { server, seen } = start({ timeout: 300, count: 1 });
+  const [reader] = await connectAll(server, 1);
+  await until(() => seen.reasons.length === 1);
+  assertEquals([seen.reasons, seen.greeted], [["timeout"], 0]);
+  assertEquals(await greetingFrom(server.addr.port), greeting);
+  await server.finished;
+  assertEquals(seen.greeted, 1);
+  reader?.close();
+});
+
+Deno.test("serve() does not evict a connection before its greeting", async () => {
+  const { server, seen } = start({ timeout: 15_000, maxConnections: 1 });
+  const readers = await connectAll(server, 2);
+  await until(() => seen.accepted === 2);
+  // By now the server has had the time to evict one.
+  await delay(100);
+  assertEquals(seen.reasons, []);
+  for (const reader of readers) assertEquals((await receive(reader)).length, greeting.length);
+  await server.shutdown();
+});
+
+Deno.test("serve() retries when no descriptor is left and no connection can be evicted", async () => {
+  const { server, seen } = start({
+    timeout: 15_000,
+    listen(options) {
+      const listener = Deno.listen(options);
+      const connections = listener[Symbol.asyncIterator].bind(listener);
+      let failures = 0;
+      listener[Symbol.asyncIterator] = async function* () {
+        if (failures === 0) {
+          failures++;
+          yield await listener.accept();
+        }
+        // Another process may use up the descriptors of the system, and free them without a sign.
+        if (failures++ < 3) throw Object.assign(new Error("Too many open files"), { code: "ENFILE" });
+        // Not `yield*`, which would call this method again: the iterator of a listener is the listener itself.
+        const iterator = connections();
+        for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+      };
+      return listener;
+    },
+  });
+  const [reader] = await connectAll(server, 1);
+  await until(() => seen.accepted === 1);
+  const started = performance.now();
+  assertEquals(await greetingFrom(server.addr.port), greeting);
+  assert(performance.now() - started < 1000, "did not retry");
+  assertEquals(seen.reasons.includes("evicted"), false);
+  reader?.close();
+  await server.shutdown();
+});

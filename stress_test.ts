@@ -1,0 +1,160 @@
+/**
+ * Tests of the command under load: descriptors, memory, and a log that nobody reads.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { DEFAULTS } from "./server.ts";
+import {
+  delay,
+  descriptors,
+  GREETER,
+  greetingFrom,
+  isLinux,
+  load,
+  LOCAL,
+  needsProc,
+  needsSignals,
+  portOf,
+  type Process,
+  readBytes,
+  spawn,
+  stop,
+  until,
+} from "./testing.ts";
+
+/** The processor time that a process has used, in seconds. A tick is 10 ms on every Linux that Deno runs on. */
+async function processorTime({ child }: Process): Promise<number> {
+  const stat = await Deno.readTextFile(`/proc/${child.pid}/stat`);
+  const [utime, stime] = stat.slice(stat.lastIndexOf(")")).split(" ").slice(12, 14);
+  return (Number(utime) + Number(stime)) / 100;
+}
+
+Deno.test(
+  "greeter greets a new client within 1 s when its descriptors are used up (needs /proc)",
+  needsProc,
+  async () => {
+    await using greeter = spawn(["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", ...GREETER, ...LOCAL, "-t", "60"]);
+    const port = await portOf(greeter);
+    const silent = await Promise.all(Array.from({ length: 300 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
+    for (const conn of silent) assertEquals((await readBytes(conn, 41)).length, 41);
+
+    const started = performance.now();
+    assertEquals(await greetingFrom(port), DEFAULTS.greeting);
+    assert(performance.now() - started < 1000, "greeted too late");
+
+    // While no descriptor is left, it waits without using the processor.
+    const used = await processorTime(greeter);
+    await delay(500);
+    assert(await descriptors(greeter) > 50, "descriptors are left");
+    assert(await processorTime(greeter) - used < 0.1, "uses the processor");
+
+    await stop(greeter);
+    for (const conn of silent) conn.close();
+  },
+);
+
+Deno.test("greeter frees every descriptor of 1,500 silent clients (needs /proc)", needsProc, async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL, "-m", "500", "-t", "1"]);
+  const port = await portOf(greeter);
+  const before = await descriptors(greeter);
+  const holders = await Promise.all(Array.from({ length: 1500 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
+  for (const holder of holders) assertEquals((await readBytes(holder, 41)).length, 41);
+  assert(await descriptors(greeter) <= before + 501);
+  assertEquals(await greetingFrom(port), DEFAULTS.greeting);
+  await until(() => descriptors(greeter).then((count) => count === before));
+  for (const holder of holders) holder.close();
+  await stop(greeter);
+});
+
+Deno.test("greeter writes a line to the log within 50 ms when it is idle", async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL]);
+  const port = await portOf(greeter);
+  const waits: number[] = [];
+  for (let i = 0; i < 9; i++) {
+    const before = greeter.output.stdout.length;
+    await greetingFrom(port);
+    const greeted = performance.now();
+    await until(() => greeter.output.stdout.length > before);
+    waits.push(performance.now() - greeted);
+  }
+  // The median, because this process may be delayed once.
+  waits.sort((a, b) => a - b);
+  assert((waits[4] ?? Infinity) < 50, `${waits}`);
+});
+
+/** A greeter whose log is read only by the test, and the port in its first line. */
+async function spawnWithUnreadLog(...args: string[]) {
+  const [program = "", ...rest] = GREETER;
+  const child = new Deno.Command(program, {
+    args: [...rest, ...LOCAL, ...args],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  const line = new TextDecoder().decode((await reader.read()).value);
+  const port = Number(line.match(/^Listening on .*:(\d+)\n$/)?.[1]);
+  return { child, reader, port };
+}
+
+Deno.test(
+  "greeter goes on when its log's reader is gone, and prints the summary to standard error (needs SIGTERM)",
+  needsSignals,
+  async () => {
+    const { child, reader, port } = await spawnWithUnreadLog();
+    await reader.cancel();
+    for (let i = 0; i < 100; i++) assertEquals(await greetingFrom(port), DEFAULTS.greeting);
+    child.kill("SIGTERM");
+    assertEquals((await child.status).code, 0);
+    assertMatch(await new Response(child.stderr).text(), /^Stopped: 100 greetings, .*\n$/);
+  },
+);
+
+Deno.test(
+  "greeter greets 30,000 clients while nobody reads its log, and counts dropped lines (needs SIGTERM)",
+  needsSignals,
+  async () => {
+    const { child, reader, port } = await spawnWithUnreadLog();
+    assertEquals(await load(port, 30_000), 30_000);
+    child.kill("SIGTERM");
+    // At most 1 MiB was kept, and what the pipe holds.
+    let log = "";
+    for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+      log += new TextDecoder().decode(chunk.value);
+    }
+    assertEquals([(await child.status).code, await new Response(child.stderr).text()], [0, ""]);
+    assert(log.length < 1.25 * 1024 * 1024, `${log.length} bytes`);
+    const lines = log.trimEnd().split("\n");
+    const [, dropped] = lines.at(-1)?.match(/^Stopped: 30000 greetings, .*, (\d+) log lines dropped$/) ?? [];
+    assertEquals(lines.length - 1 + Number(dropped), 30_000);
+    for (const line of lines.slice(0, -1)) assertMatch(line, /^Received connection from 127\.0\.0\.1:\d+$/);
+  },
+);
+
+Deno.test("greeter stops within 2 s although nobody reads its log (needs SIGTERM)", needsSignals, async () => {
+  const { child, reader, port } = await spawnWithUnreadLog();
+  assertEquals(await load(port, 3000), 3000); // 120 KiB of log; a pipe holds 64
+  const started = performance.now();
+  child.kill("SIGTERM");
+  assertEquals((await child.status).code, 0);
+  assert(performance.now() - started < 2000, "stopped too late");
+  await reader.cancel();
+  await child.stderr.cancel();
+});
+
+Deno.test("greeter uses no more memory after 500,000 connections than after 50,000 (needs GREETER_SOAK and /proc)", {
+  ignore: !isLinux || !Deno.env.has("GREETER_SOAK"),
+}, async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL]);
+  const port = await portOf(greeter);
+  const resident = async () => {
+    const [, kilobytes] = (await Deno.readTextFile(`/proc/${greeter.child.pid}/status`)).match(/VmRSS:\s*(\d+)/) ?? [];
+    return Number(kilobytes);
+  };
+  assertEquals(await load(port, 50_000), 50_000);
+  const before = await resident();
+  assertEquals(await load(port, 450_000), 450_000);
+  const after = await resident();
+  assert(after < before * 1.25, `${before} kB, then ${after} kB`);
+});

@@ -1,0 +1,190 @@
+/**
+ * Helpers for the tests: waiting with a deadline, free ports, clients, and greeter as a process.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+
+/** Whether the tests run on Linux, which has `/proc`. */
+export const isLinux = Deno.build.os === "linux";
+
+/** For tests that send SIGTERM. */
+export const needsSignals = { ignore: Deno.build.os === "windows" };
+
+/** For tests that read `/proc`. */
+export const needsProc = { ignore: !isLinux };
+
+/** For tests that run programs, which are looked up in PATH. */
+export function needsPrograms(...programs: string[]): { ignore: boolean } {
+  const isInstalled = (program: string) =>
+    Deno.build.os !== "windows" &&
+    new Deno.Command("sh", { args: ["-c", `command -v ${program}`] }).outputSync().success;
+  return { ignore: !programs.every(isInstalled) };
+}
+
+/** Whether this machine has IPv6 on its loopback interface. */
+export function hasIPv6(): boolean {
+  try {
+    Deno.listen({ hostname: "::1", port: 0 }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** How long {@linkcode until} and {@linkcode run} wait, in milliseconds. */
+const DEADLINE_MS = 10_000;
+
+/** Waits until the condition is true. Fails if it is not true within 10 s. */
+export async function until(condition: () => boolean | Promise<boolean>) {
+  const deadline = performance.now() + DEADLINE_MS;
+  while (!await condition()) {
+    assert(performance.now() < deadline, `not within ${DEADLINE_MS} ms: ${condition}`);
+    await delay(5);
+  }
+}
+
+/** Waits for so many milliseconds. */
+export function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Returns the result of a promise, and fails if it took `ms` milliseconds or longer. */
+export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+  const started = performance.now();
+  const value = await promise;
+  const elapsed = performance.now() - started;
+  assert(elapsed < ms, `took ${elapsed} ms instead of less than ${ms} ms`);
+  return value;
+}
+
+/** A port that was free a moment ago. */
+export function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+/** Everything that a server sends until end of stream. Rejects if the connection is reset. Closes the connection. */
+export async function receive(conn: Deno.Conn): Promise<Uint8Array> {
+  const timer = setTimeout(() => conn.close(), DEADLINE_MS);
+  try {
+    return await new Response(conn.readable).bytes();
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What a server sends to a new client until end of stream, as text. */
+export async function greetingFrom(port: number, hostname = "127.0.0.1"): Promise<string> {
+  return new TextDecoder().decode(await receive(await Deno.connect({ hostname, port })));
+}
+
+/** At most `length` bytes from a connection, or fewer at end of stream. */
+export async function readBytes(conn: Deno.Conn, length: number): Promise<Uint8Array> {
+  const buffer = new Uint8Array(length);
+  for (let n = 0; n < length;) {
+    const count = await conn.read(buffer.subarray(n));
+    if (count === null) return buffer.subarray(0, n);
+    n += count;
+  }
+  return buffer;
+}
+
+/** The executable in GREETER_BINARY, if set: the command's tests then run on it instead of main.ts. */
+export const BINARY = Deno.env.has("GREETER_BINARY")
+  ? Deno.realPathSync(Deno.env.get("GREETER_BINARY") ?? "")
+  : undefined;
+
+/** `main.ts` of this checkout. */
+export const MAIN = `${import.meta.dirname}/main.ts`;
+
+/** How main.ts is run, without its permission. The V8 flag is the one of `deno task start`. */
+export const DENO_RUN = [Deno.execPath(), "run", "--no-prompt", "--v8-flags=--max-semi-space-size=8"];
+
+/** The greeter command. */
+export const GREETER = BINARY ? [BINARY] : [...DENO_RUN, "--allow-net", MAIN];
+
+/** Options that make greeter listen on a free port of the loopback interface. */
+export const LOCAL = ["--host", "127.0.0.1", "--port", "0"];
+
+/** A process whose output is collected. It is killed at the end of its scope if it has not ended. */
+export interface Process extends AsyncDisposable {
+  /** The process. */
+  child: Deno.ChildProcess;
+  /** What it has printed so far. */
+  output: { stdout: string; stderr: string };
+  /** Its status, when it has ended and its output is complete. */
+  ended: Promise<Deno.CommandStatus>;
+}
+
+/** Starts a process. Its standard input is empty unless `options` say otherwise. */
+export function spawn(command: readonly string[], options: Deno.CommandOptions = {}): Process {
+  const [program = "", ...args] = command;
+  const child = new Deno.Command(program, { args, stdin: "null", stdout: "piped", stderr: "piped", ...options })
+    .spawn();
+  const output = { stdout: "", stderr: "" };
+  const collect = async (stream: "stdout" | "stderr") => {
+    for await (const text of child[stream].pipeThrough(new TextDecoderStream())) output[stream] += text;
+  };
+  let running = true;
+  const ended = Promise.all([child.status, collect("stdout"), collect("stderr")]).then(([status]) => {
+    running = false;
+    return status;
+  });
+  return {
+    child,
+    output,
+    ended,
+    async [Symbol.asyncDispose]() {
+      if (running) child.kill("SIGKILL");
+      await ended;
+    },
+  };
+}
+
+/** Runs a command that ends by itself. Fails if it does not end within `ms` milliseconds. */
+export async function run(command: readonly string[], options?: Deno.CommandOptions, ms: number = DEADLINE_MS) {
+  await using process = spawn(command, options);
+  const timer = setTimeout(() => process.child.kill("SIGKILL"), ms);
+  const { code, signal } = await process.ended;
+  clearTimeout(timer);
+  assert(signal !== "SIGKILL", `${command.join(" ")} did not end: ${process.output.stdout}${process.output.stderr}`);
+  return { code, signal, ...process.output };
+}
+
+/** The port that a greeter listens on, as soon as it has logged it. */
+export async function portOf({ output }: Process): Promise<number> {
+  await until(() => output.stdout.includes("\n") || output.stderr !== "");
+  const [, port] = output.stdout.match(/^Listening on .*:(\d+)\n/) ?? [];
+  assert(port, `greeter does not listen: ${output.stdout}${output.stderr}`);
+  return Number(port);
+}
+
+/** Sends SIGTERM, and asserts that greeter exits 0 without an error. */
+export async function stop(greeter: Process) {
+  greeter.child.kill("SIGTERM");
+  const { code } = await greeter.ended;
+  assertEquals([code, greeter.output.stderr], [0, ""]);
+}
+
+/** How many descriptors a process has open, or 0 where there is no `/proc`. */
+export async function descriptors({ child }: Process): Promise<number> {
+  return isLinux ? (await Array.fromAsync(Deno.readDir(`/proc/${child.pid}/fd`))).length : 0;
+}
+
+/** Runs `clients` clients, 64 at a time. Returns how many received the whole default greeting. */
+export async function load(port: number, clients: number): Promise<number> {
+  let left = clients;
+  let greeted = 0;
+  async function client() {
+    const buffer = new Uint8Array(64);
+    while (left-- > 0) {
+      using conn = await Deno.connect({ hostname: "127.0.0.1", port });
+      let length = 0;
+      for (let n: number | null = 0; n !== null; n = await conn.read(buffer)) length += n;
+      if (length === 41) greeted++;
+    }
+  }
+  await Promise.all(Array.from({ length: 64 }, client));
+  return greeted;
+}
