@@ -91,7 +91,7 @@ export async function readBytes(conn: Deno.Conn, length: number): Promise<Uint8A
 }
 
 /** The executable in GREETER_BINARY, if set: the command's tests then run on it instead of main.ts. */
-export const BINARY = Deno.env.has("GREETER_BINARY")
+export const BINARY: string | undefined = Deno.env.has("GREETER_BINARY")
   ? Deno.realPathSync(Deno.env.get("GREETER_BINARY") ?? "")
   : undefined;
 
@@ -143,7 +143,11 @@ export function spawn(command: readonly string[], options: Deno.CommandOptions =
 }
 
 /** Runs a command that ends by itself. Fails if it does not end within `ms` milliseconds. */
-export async function run(command: readonly string[], options?: Deno.CommandOptions, ms: number = DEADLINE_MS) {
+export async function run(
+  command: readonly string[],
+  options?: Deno.CommandOptions,
+  ms: number = DEADLINE_MS,
+): Promise<{ code: number; signal: Deno.Signal | null; stdout: string; stderr: string }> {
   await using process = spawn(command, options);
   const timer = setTimeout(() => process.child.kill("SIGKILL"), ms);
   const { code, signal } = await process.ended;

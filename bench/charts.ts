@@ -1,10 +1,10 @@
 /**
- * The pictures, drawn by ECharts on white, so that they can be read on a dark page as well.
+ * The charts, drawn by ECharts on a white background, so that they are readable on dark pages as well.
  *
  * @module
  */
 import * as echarts from "echarts";
-import type { Result } from "./bench.ts";
+import type { Result } from "./results.ts";
 
 const ink = "#333333";
 const greens = "#2e8b57";
@@ -18,12 +18,12 @@ function draw(option: echarts.EChartsOption, width: number, height: number): str
   return svg;
 }
 
-/** CPU a connection and p99, in two panels each: those in one process, and those that fork, which need a scale of their own. */
+/** CPU per connection and p99, in two panels each. Servers that fork need a scale of their own. */
 export function drawSpeed(results: Result[], subtitle: string): string {
   const forks = ({ name }: Result) => /tcpserver|socat|ncat/.test(name);
   const panels = [
-    { title: "CPU, µs a connection", of: (result: Result) => result.speed[64].cpu },
-    { title: "99th percentile of the wait, ms", of: (result: Result) => result.speed[64].p99 },
+    { title: "CPU, µs per connection", of: (result: Result) => result.speed.get(64)?.cpu ?? NaN },
+    { title: "99th percentile of the wait, ms", of: (result: Result) => result.speed.get(64)?.p99 ?? NaN },
   ].flatMap(({ title, of }) => [
     { title, of, rows: results.filter((result) => !forks(result)).reverse() },
     { title, of, rows: results.filter(forks).reverse() },
@@ -66,9 +66,9 @@ export function drawSpeed(results: Result[], subtitle: string): string {
   return draw(option, 920, 470);
 }
 
-/** The share of clients that got their whole greeting, under each abuse; what died has a cross. */
+/** The share of clients that received the whole greeting under each kind of abuse. A dead server has a cross. */
 export function drawAbuse(results: Result[], subtitle: string): string {
-  const kinds = Object.keys(results[0].abuse);
+  const kinds = [...results[0]?.abuse.keys() ?? []];
   const option: echarts.EChartsOption = {
     title: { text: "Greetings that arrived whole, %: more is better", subtext: subtitle, left: "center" },
     grid: kinds.map((_, i) => ({
@@ -98,7 +98,7 @@ export function drawAbuse(results: Result[], subtitle: string): string {
       type: "bar",
       xAxisIndex: i,
       yAxisIndex: i,
-      data: results.map(({ name, abuse: { [kind]: seen } }) => ({
+      data: results.map(({ name, abuse }) => ({ name, seen: abuse.get(kind) })).map(({ name, seen }) => ({
         value: seen ? 100 * seen.whole / Math.max(1, seen.clients) : 0,
         itemStyle: { color: name.startsWith("greeter") ? greens : greys },
         label: {
@@ -106,12 +106,12 @@ export function drawAbuse(results: Result[], subtitle: string): string {
           position: seen && seen.whole > 0 ? "insideLeft" as const : "right" as const,
           color: ink,
           formatter: !seen
-            ? "can't send it"
+            ? "not possible"
             : !seen.alive
             ? "✗ dead"
             : seen.whole === 0
-            ? "alive, greets nobody"
-            : "then greets nobody any more",
+            ? "alive, but no greeting is whole"
+            : "alive, but does not greet any more",
         },
       })).reverse(),
     })),

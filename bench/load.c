@@ -163,9 +163,10 @@ static void hold(struct client *client) { (void)client; }
 
 static void pause_ms(int ms) { nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL); }
 
+/* A client whose send() fails has been reset. That clears the error, so that recv() would only see end of stream. */
 static void say_to_all(int count, const char *text) {
   for (int i = 0; i < count; i++) {
-    if (clients[i].fd >= 0) send(clients[i].fd, text, strlen(text), MSG_NOSIGNAL);
+    if (clients[i].fd >= 0 && send(clients[i].fd, text, strlen(text), MSG_NOSIGNAL) < 0) clients[i].differs = 1;
   }
   pause_ms(TALK_PAUSE_MS);
 }

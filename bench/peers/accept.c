@@ -1,5 +1,5 @@
-/* The least that greets: accept, send, close. What it costs is what the kernel costs.
- * accept PORT [FILE]: greets on 127.0.0.1 with the tutorial's line, or with a file's first 16 KiB. */
+/* The least that greets: accept, send, close. Its cost is the cost of the kernel.
+ * accept PORT [FILE]: listens on 127.0.0.1 and sends the tutorial's line, or the first 16 KiB of a file. */
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>

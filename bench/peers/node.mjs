@@ -1,11 +1,11 @@
-// What one writes with Node's net: no log, no deadline. node.mjs PORT [FILE]
+// A server with Node's net, without a log and without a timeout. node.mjs PORT [FILE]
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 
 const [port, file] = process.argv.slice(2);
 const greeting = file ? readFileSync(file) : "Thank you for connecting to the server.\r\n";
 const server = createServer((socket) => {
-  socket.on("error", () => {}); // else a reset ends the process
+  socket.on("error", () => {}); // without a listener, a reset would end the process
   socket.end(greeting);
 });
 server.listen({ host: "127.0.0.1", port: Number(port), backlog: 4096 });

@@ -1,4 +1,4 @@
-// The textbook loop on Deno: what greeter's runtime costs at the least. textbook.ts PORT [FILE]
+// The textbook loop in Deno. A client that resets its connection at the wrong moment ends it. textbook.ts PORT [FILE]
 const [port, file] = Deno.args;
 const greeting = file
   ? Deno.readFileSync(file)

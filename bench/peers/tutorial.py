@@ -1,5 +1,5 @@
-# The tutorial's server. Mended as far as it must be to run here: the address is loopback's, the port an argument, and
-# the address may be bound again.
+# The tutorial's server, changed only as far as necessary: it listens on the loopback address, the port is an argument, and
+# the address can be reused at once.
 import socket
 import sys
 

@@ -1,0 +1,42 @@
+// The least that greets correctly and fairly in Deno, as a reference for what the runtime costs: it outlives errors in
+// accepting, half-closes, and reads until the client closes. At most 32 connections wait for their greeting at once. It
+// has no timeout, no limit and no log.
+//
+// minimal.ts PORT FILE
+const [port, file = ""] = Deno.args;
+const greeting = Deno.readFileSync(file);
+const discardBuffer = new Uint8Array(64 * 1024);
+const listener = Deno.listen({ hostname: "127.0.0.1", port: Number(port), tcpBacklog: 4096 });
+let ungreeted = 0;
+let resume = () => {};
+
+async function handle(conn: Deno.TcpConn) {
+  let waiting = true;
+  const leaveGate = () => {
+    if (waiting) ungreeted--;
+    waiting = false;
+    resume();
+  };
+  try {
+    for (let n = 0; n < greeting.length;) n += await conn.write(greeting.subarray(n));
+    await conn.closeWrite();
+    leaveGate();
+    while (await conn.read(discardBuffer) !== null);
+  } catch {
+    // the client has reset the connection
+  }
+  leaveGate();
+  conn.close();
+}
+
+for (;;) {
+  try {
+    for await (const conn of listener) {
+      ungreeted++;
+      handle(conn);
+      while (ungreeted >= 32) await new Promise<void>((resolve) => resume = resolve);
+    }
+  } catch {
+    // the client has reset the connection before it was accepted
+  }
+}
