@@ -5,7 +5,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { green, red } from "@std/fmt/colors";
-import { type Parsed, parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
+import { parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
 import { listenMessage } from "./cli/errors.ts";
 import { jsonFormat, messageOf, textFormat } from "./cli/format.ts";
 import { openLog } from "./cli/log.ts";
@@ -14,7 +14,7 @@ import { paint } from "./cli/terminal.ts";
 import config from "./deno.json" with { type: "json" };
 import { ListenError, MAX_GREETING_BYTES, serve } from "./server.ts";
 
-/** How long the last lines of the log may take to be written, in milliseconds. */
+/** How long to wait until the last lines of the log are written, in milliseconds. */
 const LOG_FLUSH_TIMEOUT_MS = 500;
 
 /**
@@ -32,9 +32,7 @@ const LOG_FLUSH_TIMEOUT_MS = 500;
  */
 export async function parse(args: readonly string[]): Promise<Command> {
   const rewritten = rewriteArgs(args, SERVE_OPTIONS);
-  // The npm package has no types, so this is where the result gets one.
-  const parsed: Parsed<typeof SERVE_OPTIONS> = parseArgs(rewritten.args, parseOptions(SERVE_OPTIONS));
-  return await toCommand(parsed, rewritten);
+  return await toCommand(parseArgs(rewritten.args, parseOptions(SERVE_OPTIONS)), rewritten);
 }
 
 /** Runs a command, and returns its exit status. */
@@ -101,7 +99,7 @@ async function runServe({ options, stdin, within, json, quiet }: ServeCommand): 
   return incomplete ? 1 : 0;
 }
 
-/** Reads standard input to its end, or until it is too long, because /dev/zero has no end. */
+/** Reads standard input to its end. Stops when it is too long, because /dev/zero has no end. */
 async function readGreeting(): Promise<Uint8Array> {
   const buffer = new Uint8Array(MAX_GREETING_BYTES + 1);
   let length = 0;
@@ -114,10 +112,11 @@ async function readGreeting(): Promise<Uint8Array> {
 }
 
 /**
- * The first SIGINT or SIGTERM stops the server. The second ends the process at once, with the status that a shell shows
- * for a process that the signal has killed. Windows has SIGBREAK instead of SIGTERM. This is called before there are
- * connections, because Deno 2.9 starts to listen for SIGUSR1 500 ms after the start, and if that is the first signal
- * listener, it panics when no descriptor is left.
+ * The first SIGINT or SIGTERM stops the server. The second one ends the process at once, with the status that shells show
+ * for a process killed by the signal. Windows has SIGBREAK instead of SIGTERM.
+ *
+ * Call this before there are connections. Deno 2.9 listens for SIGUSR1 500 ms after the start, and if that is the first
+ * signal listener and no descriptor is left, it panics.
  */
 function stopOnSignals(stop: AbortController) {
   const listen = (signal: Deno.Signal, status: number) =>

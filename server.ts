@@ -48,20 +48,20 @@ export interface Server extends AsyncDisposable {
 }
 
 /**
- * Read buffers in reserve. Each connection needs its own for the input that is kept: in a shared one, another
- * connection's bytes could replace them before they are copied. A new buffer for each connection costs 2 µs.
+ * Read buffers that can be used again. Each connection needs its own for the input that is kept: in a shared buffer,
+ * another connection's bytes could replace it before it is copied. A new buffer for each connection costs 2 µs.
  */
 const bufferPool: Uint8Array<ArrayBuffer>[] = [];
 
-/** Where all connections read the input that is not kept. */
+/** Receives the input of all connections that is not kept. */
 const discardBuffer = new Uint8Array(64 * 1024);
 
 /**
  * Listens, and greets every client, until it is shut down.
  *
- * No client can stop it: what a client does to its own connection becomes that connection's {@linkcode CloseReason}, and
- * accepting is tried again when it fails. An exception in a callback is reported as an uncaught one in an event listener
- * is.
+ * No client can stop it. A client's error ends only that client's connection, as its {@linkcode CloseReason}. An error in
+ * accepting is retried. An exception in a callback is reported like an uncaught exception in an event listener, and does
+ * not stop the server.
  *
  * @example Observe connections, then shut down
  * ```ts
@@ -96,7 +96,7 @@ export function serve(options: ServeOptions = {}): Server {
   const connections = new ConnectionList(timeout);
   /** How many connections are handled, from accept until their last operation has ended. */
   let handling = 0;
-  /** How many clients have been greeted, or are about to be. */
+  /** How many clients have been greeted or will be, unless their connection ends before. */
   let promised = 0;
   let greetings = 0;
   let closing = false;
@@ -164,8 +164,8 @@ export function serve(options: ServeOptions = {}): Server {
       }
       connections.close(connection, "closed");
     } catch {
-      // The client reset the connection; or it was closed here, which ends its pending operation with an error, and
-      // then this call has no effect.
+      // Either the client has reset the connection, or the server has closed it, which makes the pending operation fail.
+      // In the second case this call has no effect.
       connections.close(connection, "reset");
     }
     bufferPool.push(buffer);
@@ -184,7 +184,7 @@ export function serve(options: ServeOptions = {}): Server {
     return finished;
   }
 
-  /** Gives open connections time to receive the greeting and close. */
+  /** Waits until all connections are closed, for a limited time. */
   async function drain() {
     const timer = setTimeout(() => connections.closeAll("shutdown"), Math.min(SHUTDOWN_GRACE_MS, timeout));
     while (handling > 0) await connections.changed();
@@ -205,7 +205,7 @@ function encodeGreeting(greeting: string | Uint8Array): Uint8Array {
   throw new RangeError(`greeting: ${bytes.length} bytes are too long; at most ${MAX_GREETING_BYTES} can be sent`);
 }
 
-/** Calls a callback. An exception in it is reported, but does not end the accept loop; the result is then undefined. */
+/** Calls a callback. Reports an exception in it, so that it does not end the accept loop, and returns undefined then. */
 function invoke<T, R>(callback: ((value: T) => R) | undefined, value: T): R | undefined {
   try {
     return callback?.(value);

@@ -1,10 +1,10 @@
 /**
- * What is the same for every table of options: one rule for how options are written, and the help text.
+ * What all tables of options have in common: one rule for how options are written, and the help text.
  *
  * @module
  */
 
-/** An option. One without a `value`, which is the name shown for it in the help, is a flag. */
+/** An option. An option without a `value` is a flag. */
 export interface Option {
   /** The letter of the short form. */
   readonly short?: string;
@@ -19,10 +19,10 @@ export interface Option {
 /** The options of a command by their long names, in the order in which the help lists them. */
 export type OptionTable = Readonly<Record<string, Option>>;
 
-/** What `parseArgs` returns for a table: a list of values for each option, and a boolean for each flag. */
-export type Parsed<T extends OptionTable> = {
-  readonly [Name in keyof T]: T[Name] extends { readonly value: string } ? string[] : boolean;
-};
+/** The long names of the options in a table that have a value. */
+export type ValuedName<T extends OptionTable> = {
+  [Name in keyof T]: T[Name] extends { readonly value: string } ? Name : never;
+}[keyof T];
 
 /** The command line is invalid. The message says why and what to write instead. */
 export class UsageError extends Error {
@@ -36,18 +36,18 @@ export interface Rewritten {
   args: string[];
   /** Each option as it was typed (`-p` or `--port`), by name, in order: for error messages. */
   typed: Record<string, string[]>;
-  /** The first argument that is not in the table. It is no error if help is asked for. */
+  /** An error about the first argument that is not in the table. `--help` and `--version` take precedence over it. */
   unknown: UsageError | undefined;
 }
 
 /**
- * Rewrites arguments from a table before `parseArgs` reads them. Left to itself, `parseArgs` abbreviates, takes `--json
- * lab` for a value, loses `-p1-`, and reads `-p21=hi` as port `hi`.
+ * Rewrites arguments according to a table, before `parseArgs` parses them. On its own, `parseArgs` reads `--json lab` as
+ * an option with a value, drops `-p1-`, and reads `-p21=hi` as port `hi`.
  *
  * `-pVALUE`, `-p VALUE`, `--port VALUE` and `--port=VALUE` are the same. Short flags may be grouped, and the last one in
- * a group may have a value. A separate value does not begin with a hyphen.
+ * a group may have a value. A separate value may not begin with a hyphen.
  *
- * @throws {UsageError} If an option lacks its value, has one that it does not take, or is repeated but not repeatable.
+ * @throws {UsageError} If an option lacks its value, has one that it does not accept, or is repeated but not repeatable.
  *
  * @example
  * ```ts
@@ -60,69 +60,82 @@ export interface Rewritten {
  */
 export function rewriteArgs(args: readonly string[], table: OptionTable): Rewritten {
   const result: Rewritten = { args: [], typed: {}, unknown: undefined };
-  const byShort = new Map(Object.entries(table).map(([name, { short }]) => [short, name]));
   const rest = [...args];
-
   const reject = (message: string) => result.unknown ??= new UsageError(`${message}; see greeter --help`);
-
-  /** Adds an option. Without a value attached to it, the value is the next argument. */
-  function add(name: string, as: string, attached: string | undefined) {
-    const { value, repeatable } = table[name] ?? {};
-    const typed = result.typed[name] ??= [];
-    typed.push(as);
-    if (typed.length > 1 && !repeatable) throw new UsageError(`option ${as} is given twice: specify it only once`);
-    if (value === undefined) {
-      result.args.push(`--${name}`);
-      return;
-    }
-    const text = attached ?? rest.shift();
-    if (text === undefined) throw new UsageError(`option ${as} has no value: write --${name}=${value}`);
-    if (attached === undefined && text.startsWith("-")) {
-      throw new UsageError(
-        `option ${as} has no value: ${quote(text)} begins with a hyphen; to use it as a value, write --${name}=${
-          truncate(text)
-        }`,
-      );
-    }
-    result.args.push(`--${name}=${text}`);
-  }
-
-  function addLong(arg: string) {
-    const [, name = "", value] = arg.match(/^--([^=]*)(?:=(.*))?$/s) ?? [];
-    if (!Object.hasOwn(table, name)) reject(`unknown option ${quote(arg)}`);
-    else if (value !== undefined && table[name]?.value === undefined) {
-      throw new UsageError(`invalid option ${quote(arg)}: --${name} takes no value; write --${name}`);
-    } else add(name, `--${name}`, value);
-  }
-
-  function addShort(arg: string) {
-    for (let i = 1; i < arg.length; i++) {
-      const short = arg.charAt(i);
-      const name = byShort.get(short);
-      if (name === undefined) {
-        return reject(`unknown option ${quote(`-${short}`)}${arg.length > 2 ? ` in ${quote(arg)}` : ""}`);
-      }
-      if (table[name]?.value === undefined) {
-        add(name, `-${short}`, undefined);
-        continue;
-      }
-      const attached = arg.slice(i + 1);
-      if (attached.startsWith("=")) {
-        const text = truncate(attached.slice(1));
-        throw new UsageError(`invalid option ${quote(arg)}: write -${short} ${text} or --${name}=${text}`);
-      }
-      return add(name, `-${short}`, attached === "" ? undefined : attached);
-    }
-  }
-
   for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
     if (arg === "--") {
       for (const operand of rest.splice(0)) reject(`unexpected argument ${quote(operand)}`);
-    } else if (arg.startsWith("--")) addLong(arg);
-    else if (arg.startsWith("-") && arg !== "-") addShort(arg);
-    else reject(`unexpected argument ${quote(arg)}`);
+      break;
+    }
+    if (!arg.startsWith("-") || arg === "-") {
+      reject(`unexpected argument ${quote(arg)}`);
+      continue;
+    }
+    for (const { as, name, attached } of arg.startsWith("--") ? [findLong(arg, table)] : findShort(arg, table)) {
+      if (name === undefined) {
+        reject(`unknown option ${quote(as)}${as === arg ? "" : ` in ${quote(arg)}`}`);
+        continue;
+      }
+      const typed = result.typed[name] ??= [];
+      typed.push(as);
+      if (typed.length > 1 && !table[name]?.repeatable) {
+        throw new UsageError(`option ${as} is given twice: specify it only once`);
+      }
+      const metavar = table[name]?.value;
+      if (metavar === undefined) result.args.push(`--${name}`);
+      else result.args.push(`--${name}=${attached ?? separateValue(as, `--${name}`, metavar, rest.shift())}`);
+    }
   }
   return result;
+}
+
+/** An option in an argument: how it was typed, its name unless it is unknown, and its value if it is in the argument. */
+interface Found {
+  as: string;
+  name?: string;
+  attached?: string;
+}
+
+/** The option in `--name` or `--name=value`. */
+function findLong(arg: string, table: OptionTable): Found {
+  const [, name = "", attached] = arg.match(/^--([^=]*)(?:=(.*))?$/s) ?? [];
+  if (!Object.hasOwn(table, name)) return { as: arg };
+  if (attached !== undefined && table[name]?.value === undefined) {
+    throw new UsageError(`invalid option ${quote(arg)}: --${name} does not accept a value; write --${name}`);
+  }
+  return { as: `--${name}`, name, attached };
+}
+
+/** The options in `-qp80`: flags, and perhaps an option with a value at the end. */
+function findShort(arg: string, table: OptionTable): Found[] {
+  const found: Found[] = [];
+  for (let i = 1; i < arg.length; i++) {
+    const as = `-${arg.charAt(i)}`;
+    const name = Object.keys(table).find((name) => table[name]?.short === arg.charAt(i));
+    if (name === undefined) return [...found, { as }];
+    if (table[name]?.value === undefined) {
+      found.push({ as, name });
+      continue;
+    }
+    const attached = arg.slice(i + 1);
+    if (attached.startsWith("=")) {
+      const text = truncate(attached.slice(1));
+      throw new UsageError(`invalid option ${quote(arg)}: write ${as} ${text} or --${name}=${text}`);
+    }
+    return [...found, { as, name, attached: attached === "" ? undefined : attached }];
+  }
+  return found;
+}
+
+/** Checks a value that is an argument of its own. */
+function separateValue(as: string, name: string, metavar: string, value: string | undefined): string {
+  if (value === undefined) throw new UsageError(`option ${as} has no value: write ${name}=${metavar}`);
+  if (!value.startsWith("-")) return value;
+  throw new UsageError(
+    `option ${as} has no value: ${quote(value)} begins with a hyphen; to use it as a value, write ${name}=${
+      truncate(value)
+    }`,
+  );
 }
 
 /** The options of `parseArgs` that fit what {@linkcode rewriteArgs} returns. */

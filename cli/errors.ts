@@ -1,5 +1,5 @@
 /**
- * The messages for errors that the user can do something about.
+ * The messages for errors that the user can fix.
  *
  * @module
  */

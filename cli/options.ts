@@ -4,7 +4,7 @@
  * @module
  */
 import { DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../server.ts";
-import { formatOptions, type OptionTable, type Parsed, quote, type Rewritten, UsageError } from "./args.ts";
+import { formatOptions, type OptionTable, quote, type Rewritten, UsageError, type ValuedName } from "./args.ts";
 
 /** The options of `greeter`. */
 export const SERVE_OPTIONS = {
@@ -52,9 +52,9 @@ export type OptionName = keyof typeof SERVE_OPTIONS;
 /** What a command line asks for. */
 export type Command = { kind: "help" } | { kind: "version" } | ServeCommand;
 
-/** Serve, and how. */
+/** Serve clients. */
 export interface ServeCommand {
-  /** Tells the commands apart. */
+  /** Distinguishes the commands. */
   kind: "serve";
   /** What is passed to `serve`; an option that was not given is undefined. */
   options: ServeOptions;
@@ -87,33 +87,39 @@ interface Given {
 }
 
 /**
- * Checks what was given, and returns the command.
+ * Checks the values, and returns the command.
  *
  * @throws {UsageError} If a value is invalid.
  */
 export async function toCommand(
-  parsed: Parsed<typeof SERVE_OPTIONS>,
+  parsed: Record<string, unknown>,
   { typed, unknown }: Rewritten,
 ): Promise<Command> {
-  if (parsed.help) return { kind: "help" };
-  if (parsed.version) return { kind: "version" };
-  if (unknown) throw unknown;
+  // The result of parseArgs has no types, so this is where it gets them: a list for each option, and flags.
+  const given = (name: ValuedName<typeof SERVE_OPTIONS>): Given[] => {
+    const values = parsed[name];
+    return Array.isArray(values)
+      ? values.map((text, i) => ({ as: typed[name]?.[i] ?? `--${name}`, text: `${text}` }))
+      : [];
+  };
+  const flag = (name: Exclude<OptionName, ValuedName<typeof SERVE_OPTIONS>>) => parsed[name] === true;
 
-  type ValuedName = { [N in OptionName]: (typeof SERVE_OPTIONS)[N] extends { value: string } ? N : never }[OptionName];
-  const given = (name: ValuedName): Given[] =>
-    parsed[name].map((text, i) => ({ as: typed[name]?.[i] ?? `--${name}`, text }));
-  const one = <T>(name: ValuedName, check: (value: Given) => T): T | undefined => given(name).map(check)[0];
+  if (flag("help")) return { kind: "help" };
+  if (flag("version")) return { kind: "version" };
+  if (unknown) throw unknown;
+  const one = <T>(name: ValuedName<typeof SERVE_OPTIONS>, check: (value: Given) => T): T | undefined =>
+    given(name).map(check)[0];
 
   const ports = given("port").map(integer(0, 65_535));
   const twice = ports.find((port, i) => port !== 0 && ports.indexOf(port) < i);
   if (twice !== undefined) throw new UsageError(`port ${twice} is given twice: specify each port only once`);
   const greeting = one("greeting", greetingLine);
-  if (greeting && parsed.stdin) throw new UsageError("--greeting and --stdin exclude each other: use one of them");
+  if (greeting && flag("stdin")) throw new UsageError("--greeting and --stdin exclude each other: use one of them");
   const allowed = given("allow");
   return {
     kind: "serve",
     options: {
-      hostname: parsed.host[0],
+      hostname: given("host")[0]?.text,
       port: ports.length > 0 ? ports : undefined,
       greeting,
       allow: allowed.length > 0 ? await allowList(allowed) : undefined,
@@ -122,10 +128,10 @@ export async function toCommand(
       maxConnections: one("max-connections", integer(1, 1_000_000)),
       timeout: one("timeout", milliseconds),
     },
-    stdin: parsed.stdin,
+    stdin: flag("stdin"),
     within: one("within", milliseconds),
-    json: parsed.json,
-    quiet: parsed.quiet,
+    json: flag("json"),
+    quiet: flag("quiet"),
   };
 }
 
@@ -133,7 +139,7 @@ function invalid({ as, text }: Given, expected: string): UsageError {
   return new UsageError(`invalid value ${quote(text)} for ${as}: expected ${expected}`);
 }
 
-/** Number() also takes 0x50, 1e3 and " 80", hence the patterns. */
+/** Uses a pattern because Number() also accepts 0x50, 1e3 and " 80". */
 function integer(min: number, max: number) {
   return (given: Given): number => {
     const value = /^\d+$/.test(given.text) ? Number(given.text) : NaN;
@@ -157,7 +163,7 @@ function greetingLine({ as, text }: Given): Uint8Array {
 }
 
 async function allowList(rules: Given[]): Promise<(addr: Deno.NetAddr) => boolean> {
-  // Imported only here, because loading it takes as long as the rest of the start.
+  // Imported here because loading it takes as long as the rest of the start.
   const { BlockList, isIP } = await import("node:net");
   const list = new BlockList();
   for (const rule of rules) {
@@ -166,7 +172,7 @@ async function allowList(rules: Given[]): Promise<(addr: Deno.NetAddr) => boolea
     try {
       list.addSubnet(address, Number(prefix ?? bits), family);
     } catch {
-      // BlockList's own message does not show the rule.
+      // The message of BlockList does not show the rule.
       throw invalid(rule, "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32");
     }
   }

@@ -1,10 +1,10 @@
 /**
- * What a terminal needs: color only where it is shown, and untrusted text without control characters.
+ * Text for terminals: color, and untrusted bytes without control characters.
  *
  * @module
  */
 
-/** Colors text for a terminal. The colors of @std/fmt respect NO_COLOR, but not where the text is written. */
+/** Colors text if it goes to a terminal. @std/fmt respects NO_COLOR, but does not know where the text goes. */
 export function paint(color: (text: string) => string, stream: { isTerminal(): boolean }, text: string): string {
   return stream.isTerminal() ? color(text) : text;
 }
@@ -12,8 +12,8 @@ export function paint(color: (text: string) => string, stream: { isTerminal(): b
 const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };
 
 /**
- * Quotes what a client sent and escapes all but printable ASCII, so that no client can control the reader's terminal or
- * forge a line.
+ * Quotes bytes and escapes all but printable ASCII, so that no client can control the reader's terminal or forge a line
+ * of the log.
  *
  * @example
  * ```ts
@@ -31,7 +31,7 @@ export function quoteBytes(bytes: Uint8Array): string {
   return `"${escaped}"`;
 }
 
-/** One character for each byte. TextDecoder's latin1 is windows-1252, which is not that. */
+/** One character for each byte. TextDecoder cannot do this: its latin1 is windows-1252. */
 export function latin1(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
 }
