@@ -6,7 +6,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { green, red } from "@std/fmt/colors";
 import { parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
-import { listenMessage } from "./cli/errors.ts";
+import { listenMessage, StreamError } from "./cli/errors.ts";
 import { jsonFormat, messageOf, textFormat } from "./cli/format.ts";
 import { openLog } from "./cli/log.ts";
 import { type Command, helpText, SERVE_OPTIONS, type ServeCommand, toCommand } from "./cli/options.ts";
@@ -39,13 +39,22 @@ export async function parse(args: readonly string[]): Promise<Command> {
 async function run(command: Command): Promise<number> {
   switch (command.kind) {
     case "help":
-      console.log(helpText());
+      printText(helpText());
       return 0;
     case "version":
-      console.log(`greeter ${config.version}`);
+      printText(`greeter ${config.version}`);
       return 0;
     case "serve":
       return await runServe(command);
+  }
+}
+
+/** Prints text to standard output, which may be a full disk. */
+function printText(text: string) {
+  try {
+    console.log(text);
+  } catch (error) {
+    throw new StreamError(`cannot write to standard output: ${messageOf(error)}; redirect it elsewhere`);
   }
 }
 
@@ -55,10 +64,11 @@ async function runServe({ options, stdin, within, json, quiet }: ServeCommand): 
   stopOnSignals(stop);
   const format = json ? jsonFormat : textFormat;
   const errors = openLog(Deno.stderr);
-  const log = quiet ? undefined : openLog(
-    Deno.stdout,
-    (error) => errors.print(errorLine(`cannot write the log: ${messageOf(error)}; continuing without it`)),
-  );
+  const log = quiet ? undefined : openLog(Deno.stdout, {
+    formatGap: format.gap,
+    onError: (error) => errors.print(errorLine(`cannot write the log: ${messageOf(error)}; trying again`)),
+    onRecovery: () => errors.print(errorLine("the log is written again")),
+  });
   const started = performance.now();
   const totals = { greetings: 0, refused: 0, bytesReceived: 0 };
   const server = serve({
@@ -89,9 +99,13 @@ async function runServe({ options, stdin, within, json, quiet }: ServeCommand): 
   const incomplete = totals.greetings < count;
   const duration = performance.now() - started;
   const summary = format.stopped({ ...totals, dropped: log?.dropped ?? 0, duration });
-  const written = await log?.close(LOG_FLUSH_TIMEOUT_MS, highlight(summary));
-  // The log's reader may be gone: Ctrl-C also ends tee in `greeter | tee log`.
-  if (written === false) errors.print(summary);
+  const closed = await log?.close(LOG_FLUSH_TIMEOUT_MS, highlight(summary));
+  // The log may have no reader any longer: Ctrl-C also ends tee in `greeter | tee log`.
+  if (closed && !closed.complete) errors.print(summary);
+  if (closed && closed.missing > 0) {
+    const lines = closed.missing === 1 ? "1 line was" : `${closed.missing} lines were`;
+    errors.print(errorLine(`the log is incomplete: at least ${lines} not written`));
+  }
   if (incomplete) {
     errors.print(errorLine(`stopped before --count was reached: ${totals.greetings} of ${count} clients were greeted`));
   }
@@ -104,16 +118,24 @@ async function readGreeting(): Promise<Uint8Array> {
   const buffer = new Uint8Array(MAX_GREETING_BYTES + 1);
   let length = 0;
   while (length < buffer.length) {
-    const n = await Deno.stdin.read(buffer.subarray(length));
+    let n: number | null;
+    try {
+      n = await Deno.stdin.read(buffer.subarray(length));
+    } catch (error) {
+      throw new StreamError(`cannot read standard input: ${messageOf(error)}; redirect it from a file or a pipe`);
+    }
     if (n === null) return buffer.subarray(0, length);
     length += n;
   }
-  throw new UsageError(`standard input is too long: at most ${MAX_GREETING_BYTES} bytes can be sent; shorten it`);
+  throw new StreamError(`standard input is too long: at most ${MAX_GREETING_BYTES} bytes can be sent; shorten it`);
 }
 
 /**
  * The first SIGINT or SIGTERM stops the server. The second one ends the process at once, with the status that shells show
  * for a process killed by the signal. Windows has SIGBREAK instead of SIGTERM.
+ *
+ * SIGHUP stops the server too if greeter runs in a terminal, which has been closed then. Otherwise it is ignored, so that
+ * `nohup` works: listening for signals replaces the disposition that nohup has set.
  *
  * Call this before there are connections. Deno 2.9 listens for SIGUSR1 500 ms after the start, and if that is the first
  * signal listener and no descriptor is left, it panics.
@@ -122,8 +144,14 @@ function stopOnSignals(stop: AbortController) {
   const listen = (signal: Deno.Signal, status: number) =>
     Deno.addSignalListener(signal, () => stop.signal.aborted ? Deno.exit(status) : stop.abort());
   listen("SIGINT", 130);
-  if (Deno.build.os === "windows") listen("SIGBREAK", 149);
-  else listen("SIGTERM", 143);
+  if (Deno.build.os === "windows") {
+    listen("SIGBREAK", 149);
+    return;
+  }
+  listen("SIGTERM", 143);
+  // Asked at the start, because a terminal that has been closed is not a terminal any longer.
+  if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) listen("SIGHUP", 129);
+  else Deno.addSignalListener("SIGHUP", () => {});
 }
 
 function errorLine(message: string): string {
@@ -134,9 +162,13 @@ if (import.meta.main) {
   try {
     Deno.exit(await run(await parse(Deno.args)));
   } catch (error) {
-    if (error instanceof UsageError) console.error(errorLine(error.message));
-    else if (error instanceof ListenError) console.error(errorLine(listenMessage(error)));
-    else throw error; // a bug, which needs its stack trace
-    Deno.exit(2);
+    const message = error instanceof ListenError ? listenMessage(error) : messageOf(error);
+    const isExpected = [UsageError, StreamError, ListenError].some((type) => error instanceof type);
+    if (!isExpected) throw error; // a bug, which needs its stack trace
+    try {
+      console.error(errorLine(message));
+    } finally {
+      Deno.exit(2); // also if standard error cannot be written
+    }
   }
 }

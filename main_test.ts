@@ -81,24 +81,6 @@ Deno.test("parse() keeps a greeting as it is, whatever it contains", async () =>
   }));
 });
 
-Deno.test("parse() turns --allow into a check of addresses", async () => {
-  const cases: [rules: string[], allowed: string[], refused: string[]][] = [
-    [["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2", "::1"]],
-    [["192.0.2.0/24", "127.0.0.0/8"], ["192.0.2.255", "127.1.2.3"], ["192.0.3.0", "128.0.0.0"]],
-    [["192.0.2.7/32"], ["192.0.2.7"], ["192.0.2.6"]],
-    [["::1"], ["::1"], ["::", "127.0.0.1"]],
-    [["2001:db8::1/128"], ["2001:db8::1"], ["2001:db8::"]],
-    [["2001:db8::/32"], ["2001:db8:ffff::1"], ["2001:db9::", "192.0.2.7"]],
-    [["0.0.0.0/0"], ["192.0.2.7"], ["::1"]],
-    [["::/0"], ["::1"], ["192.0.2.7"]],
-  ];
-  for (const [rules, allowed, refused] of cases) {
-    const { options: { allow } } = await parseServe(rules.flatMap((rule) => ["--allow", rule]));
-    const isAllowed = (hostname: string) => allow?.({ transport: "tcp", hostname, port: 1 });
-    assertEquals([allowed.filter(isAllowed), refused.filter(isAllowed)], [allowed, []], `${rules}`);
-  }
-});
-
 Deno.test("parse() names the option as typed, the value and what is expected in a UsageError", async () => {
   const tooLong = "x".repeat(16_383);
   const cases: [args: string[], ...says: string[]][] = [
@@ -134,6 +116,11 @@ Deno.test("parse() names the option as typed, the value and what is expected in 
     [["--backlog", "0"], "--backlog", `"0"`, "1 to 65535"],
     [["--max-connections", "0"], "--max-connections", `"0"`, "1 to 1000000"],
     [["--timeout", "0"], "--timeout", `"0"`, "0.001 to 86400"],
+    [["--timeout", "0.0009"], "--timeout", `"0.0009"`],
+    [["--timeout", "86401"], "--timeout", `"86401"`],
+    [["--within", "0"], "--within", `"0"`],
+    [["--within", "86401"], "--within", `"86401"`],
+    [["--within", "."], "--within", `"."`],
     [["--timeout", "1e3"], "--timeout", `"1e3"`],
     [["--timeout", "NaN"], "--timeout", `"NaN"`],
     [["--greeting", tooLong], "--greeting", "16385 bytes", "16384"],
@@ -144,12 +131,7 @@ Deno.test("parse() names the option as typed, the value and what is expected in 
     [["--count", "0"], "--count", `"0"`, "1 to 1000000000"],
     [["--port", "-1"], "--port", `"-1"`],
     [["--within=-1"], "--within", `"-1"`, "0.001 to 86400"],
-    [["--allow", "192.0.2.256"], "--allow", `"192.0.2.256"`, "192.0.2.0/24"],
-    [["--allow", "192.0.2.0/33"], "--allow", `"192.0.2.0/33"`],
-    [["--allow", "2001:db8::/129"], "--allow", `"2001:db8::/129"`],
-    [["--allow", "192.0.2.0/"], "--allow", `"192.0.2.0/"`],
-    [["--allow", "192.0.2.0/24/8"], "--allow"],
-    [["--allow", "localhost"], "--allow", `"localhost"`],
+    [["--allow", "192.0.2.7", "-a", "127.0.0.1/8"], "-a", `"127.0.0.1/8"`, "127.0.0.0/8"],
     [["--json=yes"], `"--json=yes"`],
     [["--quiet", "--quiet"], "--quiet", "once"],
     [["--stdin", "--stdin"], "--stdin", "once"],
@@ -270,6 +252,35 @@ Deno.test("greeter --stdin exits 2 if standard input is longer than 16 KiB, even
     greeter.output.stderr,
     "greeter: standard input is too long: at most 16384 bytes can be sent; shorten it\n",
   );
+});
+
+Deno.test(
+  "greeter exits 2 with one line if standard input cannot be read (needs sh)",
+  needsPrograms("sh"),
+  async () => {
+    for (const redirect of ["< /tmp", "0> /dev/null"]) {
+      const command = ["sh", "-c", `exec "$@" ${redirect}`, "sh", ...GREETER, ...LOCAL, "--stdin"];
+      const { code, stdout, stderr } = await run(command);
+      assertEquals([code, stdout], [2, ""]);
+      assertMatch(stderr, /^greeter: cannot read standard input: [^\n]+; redirect it from a file or a pipe\n$/);
+    }
+  },
+);
+
+Deno.test("greeter exits 2 with one line if its output cannot be written (needs /dev/full)", {
+  ignore: !isLinux,
+}, async () => {
+  for (const option of ["--help", "--version"]) {
+    assertEquals(await run(["sh", "-c", `exec "$@" > /dev/full`, "sh", ...GREETER, option]), {
+      code: 2,
+      signal: null,
+      stdout: "",
+      stderr:
+        "greeter: cannot write to standard output: No space left on device (os error 28); redirect it elsewhere\n",
+    });
+  }
+  const { code } = await run(["sh", "-c", `exec "$@" 2> /dev/full`, "sh", ...GREETER, "--bogus"]);
+  assertEquals(code, 2);
 });
 
 Deno.test("greeter accepts --timeout, --max-connections and --backlog", async () => {
@@ -460,6 +471,78 @@ Deno.test("greeter exits 130 or 143 on a second signal (needs signals)", needsSi
   }
 });
 
+Deno.test(
+  "greeter ignores SIGHUP without a terminal, as under nohup (needs nohup)",
+  needsPrograms("nohup"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    for (const nohup of [["nohup"], []]) {
+      await using greeter = spawn([...nohup, ...GREETER, ...LOCAL], { cwd: directory });
+      const port = await portOf(greeter);
+      greeter.child.kill("SIGHUP");
+      for (let i = 0; i < 3; i++) assertEquals(await greetingFrom(port), DEFAULTS.greeting);
+      greeter.child.kill("SIGTERM");
+      assertEquals((await greeter.ended).code, 0);
+      assertMatch(greeter.output.stdout, /\nStopped: 3 greetings, /);
+    }
+    await Deno.remove(directory, { recursive: true });
+  },
+);
+
+Deno.test("greeter stops on SIGHUP in a terminal, and exits 129 on a second one (needs script)", {
+  ignore: !isLinux || needsPrograms("script").ignore,
+}, async () => {
+  const directory = await Deno.makeTempDir();
+  for (const signals of [1, 2]) {
+    const pidFile = `${directory}/pid`;
+    // The log and errors go to the terminal of script.
+    const words = [...GREETER, ...LOCAL].map((word) => `'${word}'`).join(" ");
+    await using terminal = spawn(["script", "-qec", `echo $$ > ${pidFile}; exec ${words}`, "/dev/null"]);
+    await until(() => terminal.output.stdout.includes("\n"));
+    const port = Number(terminal.output.stdout.match(/Listening on .*:(\d+)/)?.[1]);
+    const pid = Number(await Deno.readTextFile(pidFile));
+    // A silent client makes the shutdown last for a second.
+    using _holder = await Deno.connect({ hostname: "127.0.0.1", port });
+    await until(() => terminal.output.stdout.includes("Received"));
+    Deno.kill(pid, "SIGHUP");
+    await until(() => Deno.connect({ hostname: "127.0.0.1", port }).then((conn) => (conn.close(), false), () => true));
+    if (signals === 2) Deno.kill(pid, "SIGHUP");
+    assertEquals((await terminal.ended).code, signals === 2 ? 129 : 0);
+    assertEquals(terminal.output.stdout.includes("Stopped: "), signals === 1);
+  }
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("greeter stops when its terminal is closed (needs tmux)", needsPrograms("tmux"), async () => {
+  const directory = await Deno.makeTempDir();
+  const tmux = ["tmux", "-S", `${directory}/socket`];
+  const words = [...GREETER, ...LOCAL].map((word) => `'${word}'`).join(" ");
+  // The log goes to a file, and standard input is the terminal.
+  const start = ["-f", "/dev/null", "new-session", "-d", `exec ${words} > ${directory}/log 2>&1`];
+  assertEquals((await run([...tmux, ...start])).code, 0);
+  const log = () => Deno.readTextFile(`${directory}/log`).catch(() => "");
+  await until(async () => (await log()).includes("Listening"));
+  await run([...tmux, "kill-server"]);
+  await until(async () => (await log()).includes("\nStopped: "));
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("greeter reports that it cannot accept connections (needs prlimit)", needsPrograms("prlimit"), async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL, "--json"]);
+  await until(() => rows(greeter).length === 1);
+  const port = Number(rows(greeter)[0]?.dest_port);
+  // No new descriptor is possible, and there is no connection that could be closed.
+  assertEquals((await run(["prlimit", "--pid", `${greeter.child.pid}`, "--nofile=5"])).code, 0);
+  using _conn = await Deno.connect({ hostname: "127.0.0.1", port });
+  await until(() => greeter.output.stderr !== "" && rows(greeter).length === 2);
+  assertEquals(
+    greeter.output.stderr,
+    "greeter: cannot accept connections: Too many open files (os error 24); trying again\n",
+  );
+  const { event, message } = rows(greeter)[1] ?? {};
+  assertEquals([event, message], ["error", "Too many open files (os error 24)"]);
+});
+
 Deno.test("greeter needs no permission but network (the binary has no other)", { ignore: !!BINARY }, async () => {
   const denied = ["read", "write", "env", "run", "sys", "ffi", "import"].map((name) => `--deny-${name}`);
   await using greeter = spawn([...DENO_RUN, "--allow-net", ...denied, MAIN, ...LOCAL]);
@@ -473,6 +556,27 @@ Deno.test("greeter uses color on a terminal unless NO_COLOR is set (needs script
   const onTerminal = (env: Record<string, string>) => run(["script", "-qec", command, "/dev/null"], { env });
   assertStringIncludes((await onTerminal({ NO_COLOR: "" })).stdout, "\u001b[31mgreeter:\u001b[39m");
   assertEquals((await onTerminal({ NO_COLOR: "1" })).stdout.includes("\u001b"), false);
+});
+
+Deno.test("greeter colors its own lines of a text log, and nothing in JSON (needs script)", {
+  ignore: !isLinux || needsPrograms("script").ignore,
+}, async () => {
+  const onTerminal = (option: string) => {
+    const command = [...GREETER, ...LOCAL, "--within", "0.1", option].map((word) => `'${word}'`).join(" ");
+    return run(["script", "-qec", command, "/dev/null"], { env: { NO_COLOR: "" } });
+  };
+  const { stdout } = await onTerminal("--backlog=16");
+  assertMatch(
+    stdout.replaceAll("\u001b", "ESC"),
+    /^ESC\[32mListening on [^E]*ESC\[39m\r\nESC\[32mStopped: [^E]*ESC\[39m\r\n$/,
+  );
+  assertEquals((await onTerminal("--json")).stdout.includes("\u001b"), false);
+});
+
+Deno.test("greeter logs how long it ran", async () => {
+  const { stdout } = await run([...GREETER, ...LOCAL, "--json", "--within", "0.3"]);
+  const { duration_ms } = JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "");
+  assert(duration_ms >= 299 && duration_ms < 1500, `${duration_ms} ms`);
 });
 
 Deno.test(

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type CloseReason, serve, type ServeOptions, type Server } from "./server.ts";
-import { delay, greetingFrom, receive, until } from "./testing.ts";
+import { delay, GREETER, greetingFrom, LOCAL, portOf, receive, spawn, until } from "./testing.ts";
 
 const greeting = "x".repeat(16_000);
 
@@ -102,4 +102,16 @@ Deno.test("serve() retries when no descriptor is left and no connection can be e
   assertEquals(seen.reasons.includes("evicted"), false);
   reader?.close();
   await server.shutdown();
+});
+
+Deno.test("greeter does not count a client that has not received the whole greeting", async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL, "--stdin", "--timeout", "0.2", "--within", "1"], {
+    stdin: "piped",
+  });
+  const writer = greeter.child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(greeting));
+  await writer.close();
+  using _reader = await Deno.connect({ hostname: "127.0.0.1", port: await portOf(greeter) });
+  await greeter.ended;
+  assertMatch(greeter.output.stdout, /\nReceived .*\nStopped: 0 greetings, /);
 });

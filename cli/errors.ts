@@ -7,6 +7,12 @@ import type { ListenError } from "../server.ts";
 import { quote } from "./args.ts";
 import { messageOf } from "./format.ts";
 
+/** Standard input cannot be read, or standard output cannot be written. */
+export class StreamError extends Error {
+  /** Always `"StreamError"`. */
+  override readonly name = "StreamError";
+}
+
 /** What each cause of a `ListenError` means, and what to do. The first entry whose test passes applies. */
 const LISTEN_ADVICE: readonly {
   test: (cause: unknown) => boolean;

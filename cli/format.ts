@@ -31,6 +31,8 @@ export interface Format {
   closed(connection: Connection): string | undefined;
   /** A client that is not allowed was closed. */
   refused(info: ConnInfo): string;
+  /** Lines of the log were dropped here, because nobody read it. */
+  gap(lines: number): string;
   /** Accepting failed. */
   error(error: unknown): string | undefined;
   /** The server has stopped. */
@@ -47,6 +49,7 @@ export const textFormat: Format = {
     return `${hostAndPort(remoteAddr)} sent ${plural(bytesReceived, "byte")}: ${quoteBytes(received)}${more}`;
   },
   refused: ({ remoteAddr }) => `Refused connection from ${hostAndPort(remoteAddr)}`,
+  gap: (lines) => lines === 1 ? "1 log line was dropped" : `${lines} log lines were dropped`,
   error: () => undefined,
   stopped({ greetings, refused, bytesReceived, dropped, duration }) {
     // In whole seconds, or in whole milliseconds below one second.
@@ -75,6 +78,7 @@ export const jsonFormat: Format = {
       }),
     }),
   refused: (info) => row("refused", addresses(info)),
+  gap: (lines) => row("log_dropped", { lines }),
   error: (error) => row("error", { message: messageOf(error) }),
   stopped: ({ greetings, refused, bytesReceived, dropped, duration }) =>
     row("stopped", {

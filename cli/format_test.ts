@@ -112,3 +112,31 @@ function unescape(quoted: string): number[] {
   });
   return [...plain].map((char) => char.charCodeAt(0));
 }
+
+Deno.test("both formats mark where lines were dropped", () => {
+  assertEquals(textFormat.gap(1), "1 log line was dropped");
+  assertEquals(textFormat.gap(2), "2 log lines were dropped");
+  assertEquals(parsed(jsonFormat.gap(2)), { event: "log_dropped", lines: 2 });
+});
+
+Deno.test("jsonFormat has the time of each event, and durations in milliseconds to three digits", async () => {
+  const rowAt = () => JSON.parse(jsonFormat.refused(connection(new Uint8Array())));
+  const before = Date.now();
+  const first = Date.parse(rowAt().timestamp);
+  assert(first >= before && first <= Date.now(), `${first}`);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert(Date.parse(rowAt().timestamp) > first, "the timestamp is frozen");
+
+  const closed = connection(new Uint8Array(), { accepted: performance.now() - 1234.5678 });
+  const { duration_ms } = JSON.parse(jsonFormat.closed(closed) ?? "");
+  assert(duration_ms >= 1234.5 && duration_ms < 6000, `${duration_ms}`);
+  const totals = { greetings: 0, refused: 0, bytesReceived: 0, dropped: 0 };
+  for (const [duration, expected] of [[12.34567, 12.346], [0.0004, 0], [1e6, 1e6]] as const) {
+    assertEquals(JSON.parse(jsonFormat.stopped({ ...totals, duration })).duration_ms, expected);
+  }
+});
+
+Deno.test("jsonFormat replaces all but printable ASCII, CR and LF in payload_printable", () => {
+  const sent = bytes("a\tb\r\n\u001b\u0000\u007f~ ");
+  assertEquals(JSON.parse(jsonFormat.closed(connection(sent)) ?? "").payload_printable, "a.b\r\n...~ ");
+});

@@ -1,106 +1,211 @@
 /**
- * Writes lines in the background, so that a reader who stops reading does not stop the server.
+ * Writes lines in the background, so that a slow reader does not stop the server.
  *
  * @module
  */
 
-/** What {@linkcode openLog} returns. */
-export interface Log {
-  /** Takes a line, or none, and returns at once. */
-  print(line: string | undefined): void;
-  /** How many lines have been dropped so far. */
-  readonly dropped: number;
-  /**
-   * Takes a last line, if there is one, and resolves when everything is written, or after `ms` milliseconds. Resolves to
-   * false if the log has ended, because of an error, without the last line.
-   */
-  close(ms: number, last?: string): Promise<boolean>;
+/** Options of {@linkcode openLog}. */
+export interface LogOptions {
+  /** The line that marks where lines were dropped. Default: no line. */
+  formatGap?: (lines: number) => string;
+  /** Called when writing fails. The log keeps its lines and tries again; further failures are not reported. */
+  onError?: (error: unknown) => void;
+  /** Called when everything is written again after an error. */
+  onRecovery?: () => void;
 }
 
-/** How many bytes of lines may wait to be written; when it is reached, new lines are dropped. */
-const MAX_BUFFERED_BYTES = 1024 * 1024;
+/** A log that has been opened with {@linkcode openLog}. */
+export interface Log {
+  /** Adds a line, and returns at once. Does nothing without a line. */
+  print(line: string | undefined): void;
+  /** How many lines have been dropped so far, because the buffer was full. */
+  readonly dropped: number;
+  /** Adds a last line, if there is one, and waits until everything is written, for `ms` milliseconds at most. */
+  close(ms: number, last?: string): Promise<Closed>;
+}
+
+/** The state of a log that has been closed. */
+export interface Closed {
+  /** Whether everything was written, with the last line. */
+  complete: boolean;
+  /**
+   * How many lines before the last one were not written, at the least. A write that blocks cannot be canceled, so the
+   * reader may still receive some of its lines, the last one of them cut.
+   */
+  missing: number;
+}
+
+/** How many bytes of lines may wait to be written. New lines are dropped while the buffer is full. */
+export const MAX_BUFFERED_BYTES = 8 * 1024 * 1024;
+
+/** How many bytes are gathered at most, before they are written. As much as a pipe holds on Linux. */
+export const CHUNK_BYTES = 64 * 1024;
 
 /**
- * How long lines are gathered before they are written together, in milliseconds. A write is handed to another thread,
- * which costs more than a greeting.
+ * How many bytes are written at once. A non-blocking pipe accepts up to 4,096 bytes (PIPE_BUF of Linux) either as a whole
+ * or not at all. It can accept a part of a longer write, and Deno then throws an error that does not say how much: of
+ * 12,041 lines, 6,315 were written twice. Short writes cost no measurable CPU in text, and 3 % in JSON.
+ */
+const WRITE_BYTES = 4096;
+
+/**
+ * How long lines are gathered before they are written together, in milliseconds, unless there is a whole chunk. A write
+ * is done by another thread, which costs more than a greeting.
  */
 const FLUSH_INTERVAL_MS = 10;
 
+/** The shortest and the longest pause after an error in writing, in milliseconds. */
+const RETRY_MIN_MS = 10;
+const RETRY_MAX_MS = 1000;
+
 /**
- * Opens a log that is written in the background, in order, and never blocks. `console.log` would block until somebody
- * reads the pipe, and the server with it. A closed pipe ends the log, and nothing else.
+ * Opens a log that is written in the background, in order, and never blocks. `console.log` would block until the reader
+ * has read the pipe, and the server with it.
  *
- * @param stream Where to write, for example `Deno.stdout`.
- * @param onError Called with an error that ends the log, other than a closed pipe.
+ * A closed pipe or a bad descriptor ends the log. After any other error, for example if the disk is full or another
+ * process has made the pipe non-blocking, the log tries again.
+ *
+ * @param stream Where to write, for example `Deno.stdout`. Lines have to be ASCII.
  *
  * @example All lines are written when the log is closed
  * ```ts
  * import { openLog } from "./log.ts";
+ * import { assertEquals } from "@std/assert";
  *
  * const log = openLog(Deno.stdout);
  * log.print("one");
  * log.print("two");
- * await log.close(500, "three");
+ * assertEquals(await log.close(500, "three"), { complete: true, missing: 0 });
  * ```
  */
 export function openLog(
   stream: { write(data: Uint8Array): Promise<number> },
-  onError?: (error: unknown) => void,
+  { formatGap, onError, onRecovery }: LogOptions = {},
 ): Log {
-  // Lines are ASCII, so their length is their size in bytes.
+  /** Whole chunks, and the lines after them. Lines are ASCII, so their length is their size in bytes. */
+  const chunks: string[] = [];
   let buffered = "";
-  let unwritten = 0;
+  /** How many bytes the chunks and the lines have. */
+  let size = 0;
+  /** What is left of the chunk that is being written, and how many bytes of it are being written. */
+  let unwritten: Uint8Array = new Uint8Array();
+  let inProgress = 0;
+  /** Lines that were dropped, in total and since the last gap was marked; and lines printed after the log has ended. */
   let dropped = 0;
+  let gap = 0;
+  let lost = 0;
+  let state: "open" | "closing" | "ended" = "open";
   let writing: Promise<void> | undefined;
-  let closing = false;
-  let ended = false;
-  let flush = () => {};
+  let gathering = false;
+  /** Whether there was an error since everything was written. A non-blocking pipe fails again whenever it is full. */
+  let failing = false;
+  /** Ends the current wait, for more lines or before a retry. */
+  let wake = () => {};
 
   function print(line: string | undefined) {
-    if (line === undefined || ended) return;
-    if (buffered.length + unwritten + line.length + 1 > MAX_BUFFERED_BYTES) {
-      dropped++;
+    if (line === undefined) return;
+    if (state !== "open") {
+      lost++;
       return;
     }
-    buffered += line + "\n";
+    // After a gap, a whole chunk has to be free. Otherwise there would be many small gaps, each with a line of its own.
+    const needed = gap > 0 ? CHUNK_BYTES : line.length + 1;
+    if (size + unwritten.length + needed > MAX_BUFFERED_BYTES) {
+      dropped++;
+      gap++;
+      return;
+    }
+    append(line);
     writing ??= writeAll();
   }
 
+  function append(line: string) {
+    const text = (gap > 0 && formatGap ? formatGap(gap) + "\n" : "") + line + "\n";
+    gap = 0;
+    buffered += text;
+    size += text.length;
+    if (buffered.length >= CHUNK_BYTES) endChunk();
+  }
+
+  function endChunk() {
+    chunks.push(buffered);
+    buffered = "";
+    if (gathering) wake();
+  }
+
   async function writeAll() {
-    try {
-      while (buffered !== "") {
-        if (!closing) await gather();
-        const data = new TextEncoder().encode(buffered);
-        buffered = "";
-        unwritten = data.length;
-        while (unwritten > 0) unwritten -= await stream.write(data.subarray(data.length - unwritten));
+    while (state !== "ended" && size > 0) {
+      if (chunks.length === 0 && state === "open") {
+        gathering = true;
+        await wait(FLUSH_INTERVAL_MS);
+        gathering = false;
       }
-    } catch (error) {
-      ended = true;
-      buffered = "";
-      if (!(error instanceof Deno.errors.BrokenPipe)) onError?.(error);
+      if (chunks.length === 0) endChunk();
+      const text = chunks.shift() ?? "";
+      size -= text.length;
+      unwritten = new TextEncoder().encode(text);
+      await writeChunk();
+      if (failing && size + unwritten.length === 0) {
+        failing = false;
+        onRecovery?.();
+      }
     }
     writing = undefined;
   }
 
-  async function gather() {
+  /** Writes the chunk, and tries again after an error. */
+  async function writeChunk() {
+    let pause = 0;
+    while (state !== "ended" && unwritten.length > 0) {
+      // Whole lines, if they are short enough.
+      const end = unwritten.lastIndexOf(LINE_FEED, WRITE_BYTES - 1) + 1;
+      inProgress = end > 0 ? end : Math.min(unwritten.length, WRITE_BYTES);
+      try {
+        unwritten = unwritten.subarray(await stream.write(unwritten.subarray(0, inProgress)));
+        inProgress = 0;
+        pause = 0;
+      } catch (error) {
+        inProgress = 0;
+        if (isFinal(error)) {
+          state = "ended";
+          return;
+        }
+        if (!failing) onError?.(error);
+        failing = true;
+        pause = Math.min(Math.max(RETRY_MIN_MS, 2 * pause), RETRY_MAX_MS);
+        await wait(pause);
+      }
+    }
+  }
+
+  async function wait(ms: number) {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, FLUSH_INTERVAL_MS);
-    flush = resolve;
+    const timer = setTimeout(resolve, ms);
+    wake = resolve;
     await promise;
     clearTimeout(timer);
   }
 
-  async function close(ms: number, last?: string) {
-    if (ended) return false;
-    if (last !== undefined) buffered += last + "\n";
-    closing = true;
-    flush();
-    const { promise: late, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
-    await Promise.race([writing ?? writeAll(), late]);
-    clearTimeout(timer);
-    return !ended;
+  async function close(ms: number, last?: string): Promise<Closed> {
+    const isOpen = state === "open";
+    if (isOpen) {
+      // A chunk of its own, so that the count of missing lines does not depend on what it is written with.
+      if (buffered !== "") endChunk();
+      if (last !== undefined) append(last);
+      state = "closing";
+      wake();
+      const { promise: late, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, ms);
+      await Promise.race([writing ?? writeAll(), late]);
+      clearTimeout(timer);
+    }
+    state = "ended";
+    wake();
+    // A write that blocks may be completed in part, but not with its last line.
+    const rest = new TextDecoder().decode(unwritten.subarray(inProgress > 0 ? inProgress - 1 : 0));
+    const lines = [rest, ...chunks, buffered].join("").split("\n").length - 1;
+    const hasLast = isOpen && last !== undefined && lines > 0;
+    return { complete: isOpen && lines === 0, missing: lost + gap + lines - Number(hasLast) };
   }
 
   return {
@@ -110,4 +215,12 @@ export function openLog(
       return dropped;
     },
   };
+}
+
+const LINE_FEED = 10;
+
+/** Whether an error in writing is permanent: the pipe has no reader, or the descriptor is not open for writing. */
+function isFinal(error: unknown): boolean {
+  return error instanceof Deno.errors.BrokenPipe || error instanceof Deno.errors.BadResource ||
+    (error instanceof Error && "code" in error && error.code === "EBADF");
 }

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { openLog } from "./log.ts";
+import { CHUNK_BYTES, MAX_BUFFERED_BYTES, openLog } from "./log.ts";
+import { delay, until } from "../testing.ts";
 
 /** A stream that accepts no data until it is read. */
 function unreadPipe() {
@@ -28,32 +29,113 @@ Deno.test("openLog() writes all lines in order, and close() the last one at once
   assertEquals(pipe.contents(), [...lines, "last", ""].join("\n"));
 });
 
-Deno.test("openLog() keeps 1 MiB that nobody reads and counts the rest, and close() does not wait for the reader", async () => {
+const formatGap = (lines: number) => `${lines} dropped`;
+
+Deno.test("openLog() keeps 8 MiB that nobody reads, and marks the gap before the next line", async () => {
   const pipe = unreadPipe();
-  const log = openLog(pipe);
+  const log = openLog(pipe, { formatGap });
   const line = "x".repeat(99);
-  for (let i = 0; i < 8000; i++) log.print(line);
-  await new Promise((resolve) => setTimeout(resolve, 50)); // so that a write has begun, whose bytes count too
-  for (let i = 0; i < 8000; i++) log.print(line);
-  const kept = Math.floor(1024 * 1024 / 100);
-  assertEquals(log.dropped, 16_000 - kept);
-  const started = performance.now();
-  await log.close(100, "last");
-  assert(performance.now() - started < 5000);
+  for (let i = 0; i < 50_000; i++) log.print(line);
+  await delay(50); // so that a write has begun, whose bytes count too
+  for (let i = 0; i < 50_000; i++) log.print(line);
+  const kept = Math.floor(MAX_BUFFERED_BYTES / 100);
+  assertEquals(log.dropped, 100_000 - kept);
   pipe.startReading();
-  await log.close(10_000);
-  assertEquals(pipe.contents(), `${line}\n`.repeat(kept) + "last\n");
+  await until(() => pipe.contents().length > 2 * CHUNK_BYTES);
+  log.print("next");
+  assertEquals(await log.close(10_000, "last"), { complete: true, missing: 0 });
+  assertEquals(pipe.contents(), `${line}\n`.repeat(kept) + `${100_000 - kept} dropped\nnext\nlast\n`);
 });
 
-Deno.test("openLog() ends silently at a closed pipe, and with a call of onError at another error", async () => {
-  for (const [error, told] of [[new Deno.errors.BrokenPipe(), 0], [new Error("No space left on device"), 1]] as const) {
+Deno.test("openLog() writes at once when 64 KiB are waiting, and after 10 ms otherwise", async () => {
+  const sizes: number[] = [];
+  const log = openLog({ write: (data) => Promise.resolve((sizes.push(data.length), data.length)) });
+  const started = performance.now();
+  log.print("a");
+  log.print("b");
+  await until(() => sizes.length === 1);
+  assert(performance.now() - started >= 9, "did not gather lines");
+  assertEquals(sizes, [4]);
+  log.print("c"); // starts to gather
+  for (let i = 0; i < 4; i++) log.print("x".repeat(CHUNK_BYTES - 1));
+  // Promise jobs are enough: no timer has to expire.
+  for (let i = 0; i < 1000; i++) await Promise.resolve();
+  assertEquals(sizes.reduce((sum, size) => sum + size), 4 + 2 + 4 * CHUNK_BYTES);
+  await log.close(10_000);
+});
+
+Deno.test("close() of a log does not wait longer than asked, and says how many lines are missing at the least", async () => {
+  const pipe = unreadPipe();
+  const log = openLog(pipe);
+  for (let i = 0; i < 5; i++) log.print("x".repeat(CHUNK_BYTES));
+  await delay(20);
+  const started = performance.now();
+  // The write of the first line blocks, and may still be completed in part.
+  assertEquals(await log.close(100, "last"), { complete: false, missing: 5 });
+  assert(performance.now() - started < 5000);
+  pipe.startReading();
+});
+
+Deno.test("close() of a log waits for a reader that is late", async () => {
+  const pipe = unreadPipe();
+  const log = openLog(pipe);
+  log.print("one");
+  await delay(20);
+  const closed = log.close(10_000, "last");
+  await delay(50);
+  pipe.startReading();
+  assertEquals([await closed, pipe.contents()], [{ complete: true, missing: 0 }, "one\nlast\n"]);
+});
+
+Deno.test("openLog() ends at a closed pipe or a bad descriptor, without a call of onError", async () => {
+  const badDescriptor = Object.assign(new Error("Bad file descriptor (os error 9)"), { code: "EBADF" });
+  for (const error of [new Deno.errors.BrokenPipe(), new Deno.errors.BadResource(), badDescriptor]) {
     const errors: unknown[] = [];
     let writes = 0;
-    const log = openLog({ write: () => (writes++, Promise.reject(error)) }, (error) => errors.push(error));
+    const log = openLog({ write: () => (writes++, Promise.reject(error)) }, { onError: (error) => errors.push(error) });
     log.print("one");
-    await log.close(10_000, "two");
+    log.print("two");
+    await until(() => writes === 1);
+    await delay(0);
     log.print("three");
-    await log.close(10_000, "four");
-    assertEquals([writes, errors], [1, Array(told).fill(error)]);
+    assertEquals(await log.close(10_000, "last"), { complete: false, missing: 3 });
+    assertEquals([writes, errors], [1, []]);
   }
+});
+
+Deno.test("openLog() keeps its lines and tries again after other errors, and reports the first and the recovery", async () => {
+  const noSpace = Object.assign(new Error("No space left on device (os error 28)"), { code: "ENOSPC" });
+  for (const error of [new Deno.errors.WouldBlock(), noSpace]) {
+    const events: unknown[] = [];
+    const times: number[] = [];
+    let contents = "";
+    const log = openLog({
+      write(data) {
+        times.push(performance.now());
+        if (times.length <= 5) return Promise.reject(error);
+        contents += new TextDecoder().decode(data);
+        return Promise.resolve(data.length);
+      },
+    }, { onError: (error) => events.push(error), onRecovery: () => events.push("recovery") });
+    log.print("one");
+    await until(() => times.length > 0);
+    log.print("two");
+    await until(() => events.length === 2);
+    assertEquals(await log.close(10_000, "last"), { complete: true, missing: 0 });
+    assertEquals([events, contents], [[error, "recovery"], "one\ntwo\nlast\n"]);
+    // Pauses of 10, 20, 40, 80 and 160 ms.
+    const [first = 0, last = 0] = [times[0], times[5]];
+    assert(last - first > 300, `retried after ${last - first} ms`);
+  }
+});
+
+Deno.test("close() of a log ends the retries", async () => {
+  let writes = 0;
+  const log = openLog({ write: () => (writes++, Promise.reject(new Deno.errors.WouldBlock())) });
+  log.print("one");
+  await until(() => writes > 0);
+  assertEquals(await log.close(50, "last"), { complete: false, missing: 1 });
+  const before = writes;
+  await delay(100);
+  assertEquals(writes, before);
 });

@@ -4,6 +4,7 @@
  * @module
  */
 import { DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../server.ts";
+import { addressMatcher, InvalidRule } from "./addresses.ts";
 import { formatOptions, type OptionTable, quote, type Rewritten, UsageError, type ValuedName } from "./args.ts";
 
 /** The options of `greeter`. */
@@ -21,7 +22,7 @@ export const SERVE_OPTIONS = {
     short: "a",
     value: "ADDRESS[/PREFIX]",
     repeatable: true,
-    help: "greet only these clients, repeatable (default: all)",
+    help: "greet only these clients, repeatable; ::/0 is all of IPv6, but not IPv4 (default: all)",
   },
   count: { short: "n", value: "N", help: "stop after N greetings; exit 1 if stopped earlier" },
   within: { short: "w", value: "SECONDS", help: "stop after this time" },
@@ -122,7 +123,7 @@ export async function toCommand(
       hostname: given("host")[0]?.text,
       port: ports.length > 0 ? ports : undefined,
       greeting,
-      allow: allowed.length > 0 ? await allowList(allowed) : undefined,
+      allow: allowed.length > 0 ? await matcher(allowed) : undefined,
       count: one("count", integer(1, 1_000_000_000)),
       backlog: one("backlog", integer(1, 65_535)),
       maxConnections: one("max-connections", integer(1, 1_000_000)),
@@ -162,19 +163,11 @@ function greetingLine({ as, text }: Given): Uint8Array {
   );
 }
 
-async function allowList(rules: Given[]): Promise<(addr: Deno.NetAddr) => boolean> {
-  // Imported here because loading it takes as long as the rest of the start.
-  const { BlockList, isIP } = await import("node:net");
-  const list = new BlockList();
-  for (const rule of rules) {
-    const [, address = "", prefix] = rule.text.match(/^([^/]+)(?:\/(\d+))?$/) ?? [];
-    const [family, bits] = isIP(address) === 4 ? ["ipv4" as const, 32] : ["ipv6" as const, 128];
-    try {
-      list.addSubnet(address, Number(prefix ?? bits), family);
-    } catch {
-      // The message of BlockList does not show the rule.
-      throw invalid(rule, "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32");
-    }
+async function matcher(rules: Given[]): Promise<(addr: Deno.NetAddr) => boolean> {
+  try {
+    return await addressMatcher(rules.map(({ text }) => text));
+  } catch (error) {
+    const given = error instanceof InvalidRule && rules.find(({ text }) => text === error.rule);
+    throw given ? invalid(given, error.expected) : error;
   }
-  return ({ hostname }) => list.check(hostname, hostname.includes(":") ? "ipv6" : "ipv4");
 }

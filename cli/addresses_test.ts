@@ -1,0 +1,48 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { addressMatcher, InvalidRule } from "./addresses.ts";
+
+Deno.test("addressMatcher() matches addresses and networks", async () => {
+  const cases: [rules: string[], inside: string[], outside: string[]][] = [
+    [["127.0.0.1"], ["127.0.0.1"], ["127.0.0.2", "::1"]],
+    [["192.0.2.0/24", "127.0.0.0/8"], ["192.0.2.255", "127.1.2.3"], ["192.0.3.0", "128.0.0.0"]],
+    [["192.0.2.7/32"], ["192.0.2.7"], ["192.0.2.6"]],
+    [["192.0.2.7"], ["192.0.2.7"], ["192.0.2.6"]],
+    [["192.0.2.6/31"], ["192.0.2.6", "192.0.2.7"], ["192.0.2.5", "192.0.2.8"]],
+    [["::1"], ["::1"], ["::", "127.0.0.1"]],
+    [["2001:db8::1"], ["2001:db8::1"], ["2001:db8::"]],
+    [["2001:db8::1/128"], ["2001:db8::1"], ["2001:db8::"]],
+    [["2001:db8::/32"], ["2001:db8:ffff::1"], ["2001:db9::", "192.0.2.7"]],
+    [["0.0.0.0/0"], ["192.0.2.7"], ["::1"]],
+    [["::/0"], ["::1"], ["192.0.2.7"]],
+    [["2001:DB8:0:0::/32"], ["2001:db8::1"], ["::1"]],
+  ];
+  for (const [rules, inside, outside] of cases) {
+    const matches = await addressMatcher(rules);
+    const isInside = (hostname: string) => matches({ transport: "tcp", hostname, port: 1 });
+    assertEquals([inside.filter(isInside), outside.filter(isInside)], [inside, []], `${rules}`);
+  }
+});
+
+Deno.test("addressMatcher() rejects what could mean something else, and shows what is meant", async () => {
+  const form = "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32";
+  for (
+    const [rule, expected] of [
+      ...["", "localhost", "1.2.3", "192.0.2.256", "192.0.2.0/33", "10.0.0.0/08", "192.0.2.0/", "192.0.2.0/24/8"]
+        .map((rule) => [rule, form]),
+      ...["010.0.0.1", "2001:db8::/129", "fe80::1%lo", "[::1]", " 192.0.2.7", "192.0.2.0/-1", "192.0.2.0/2 4"]
+        .map((rule) => [rule, form]),
+      ["127.0.0.1/8", "a network without host bits: 127.0.0.0/8, or 127.0.0.1"],
+      ["192.0.2.7/31", "a network without host bits: 192.0.2.6/31, or 192.0.2.7"],
+      ["192.0.2.7/0", "a network without host bits: 0.0.0.0/0, or 192.0.2.7"],
+      ["255.255.255.255/1", "a network without host bits: 128.0.0.0/1, or 255.255.255.255"],
+      ["2001:db8::1/32", "a network without host bits: 2001:db8::/32, or 2001:db8::1"],
+      ["2001:db8:ffff::/33", "a network without host bits: 2001:db8:8000::/33, or 2001:db8:ffff::"],
+      ["::ffff:1.2.3.4/33", "an IPv4 address without ::ffff:, such as 1.2.3.4"],
+      ["::ffff:1.2.3.4", "an IPv4 address without ::ffff:, such as 1.2.3.4"],
+      ["::ffff:1.2.3.4/120", "an IPv4 address without ::ffff:, such as 1.2.3.0/24"],
+    ] as [string, string][]
+  ) {
+    const error = await assertRejects(() => addressMatcher([rule]), InvalidRule, undefined, rule);
+    assertEquals([error.rule, error.expected], [rule, expected]);
+  }
+});
