@@ -29,6 +29,12 @@ export const KEPT_BYTES = 256;
 /** How long a shutdown waits for clients to close, in milliseconds. */
 const SHUTDOWN_GRACE_MS = 1000;
 
+/**
+ * How long to wait for the last operations of connections that are closed, in milliseconds. They end at once, except that
+ * before Deno 2.9.5 `close()` does not cancel a blocked write.
+ */
+const SETTLE_MS = 100;
+
 /** How long to wait for an evicted connection's descriptor, in milliseconds, before accepting is tried again. */
 const EVICTION_WAIT_MS = 5;
 
@@ -187,8 +193,10 @@ export function serve(options: ServeOptions = {}): Server {
   /** Waits until all connections are closed, for a limited time. */
   async function drain() {
     const timer = setTimeout(() => connections.closeAll("shutdown"), Math.min(SHUTDOWN_GRACE_MS, timeout));
-    while (handling > 0) await connections.changed();
+    while (connections.size > 0) await connections.changed();
     clearTimeout(timer);
+    const deadline = performance.now() + SETTLE_MS;
+    while (handling > 0 && performance.now() < deadline) await connections.changed(SETTLE_MS);
     connections.dispose();
     signal?.removeEventListener("abort", shutdown);
   }

@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type CloseReason, serve, type ServeOptions, type Server } from "./server.ts";
-import { delay, GREETER, greetingFrom, LOCAL, portOf, receive, spawn, until } from "./testing.ts";
+import { delay, GREETER, greetingFrom, LOCAL, portOf, receive, spawn, until, within } from "./testing.ts";
 
 const greeting = "x".repeat(16_000);
 
@@ -51,16 +51,23 @@ Deno.test("serve() greets a newcomer within 100 ms although 100 clients do not r
   assertEquals(seen.greeted, 105);
 });
 
-Deno.test("serve() greets `count` clients although another one timed out without the whole greeting", async () => {
-  const { server, seen } = start({ timeout: 300, count: 1 });
-  const [reader] = await connectAll(server, 1);
-  await until(() => seen.reasons.length === 1);
-  assertEquals([seen.reasons, seen.greeted], [["timeout"], 0]);
-  assertEquals(await greetingFrom(server.addr.port), greeting);
-  await server.finished;
-  assertEquals(seen.greeted, 1);
-  reader?.close();
-});
+Deno.test(
+  "serve() greets `count` clients although another one timed out without the whole greeting (needs Deno 2.9.5)",
+  {
+    // Before, close() does not cancel a blocked write.
+    ignore: /^2\.9\.[0-4]$/.test(Deno.version.deno),
+  },
+  async () => {
+    const { server, seen } = start({ timeout: 300, count: 1 });
+    const [reader] = await connectAll(server, 1);
+    await until(() => seen.reasons.length === 1);
+    assertEquals([seen.reasons, seen.greeted], [["timeout"], 0]);
+    assertEquals(await greetingFrom(server.addr.port), greeting);
+    await server.finished;
+    assertEquals(seen.greeted, 1);
+    reader?.close();
+  },
+);
 
 Deno.test("serve() does not evict a connection before its greeting", async () => {
   const { server, seen } = start({ timeout: 15_000, maxConnections: 1 });
@@ -71,6 +78,18 @@ Deno.test("serve() does not evict a connection before its greeting", async () =>
   assertEquals(seen.reasons, []);
   for (const reader of readers) assertEquals((await receive(reader)).length, greeting.length);
   await server.shutdown();
+});
+
+Deno.test("shutdown() ends although a client does not read", async () => {
+  const { server, seen } = start({ timeout: 15_000 });
+  const [reader] = await connectAll(server, 1);
+  await until(() => seen.accepted === 1);
+  await within(5000, server.shutdown());
+  assertEquals(seen.greeted, 0);
+  // Lets the write end where close() has not canceled it.
+  reader?.close();
+  await until(() => seen.reasons.length === 1);
+  assertEquals(seen.reasons, ["shutdown"]);
 });
 
 Deno.test("serve() retries when no descriptor is left and no connection can be evicted", async () => {
