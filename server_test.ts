@@ -329,12 +329,12 @@ Deno.test("shutdown() closes silent connections after 1 s, or after the timeout 
   for (const [timeout, grace] of [[60_000, 1000], [200, 200]] as const) {
     let accepted = 0;
     const { server, reasons } = start({ timeout, onConnection: () => accepted++ });
-    const holder = await connect(server);
-    await until(() => accepted === 1);
+    const holders = [await connect(server), await connect(server), await connect(server)];
+    await until(() => accepted === 3);
     await within(grace * 5, server.shutdown());
     // With the short timeout, either timer may be first.
-    if (timeout > grace) assertEquals([...reasons.values()], ["shutdown"]);
-    assertEquals((await receive(holder)).length, 41);
+    if (timeout > grace) assertEquals([...reasons.values()], ["shutdown", "shutdown", "shutdown"]);
+    for (const holder of holders) assertEquals((await receive(holder)).length, 41);
   }
 });
 

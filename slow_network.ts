@@ -51,6 +51,19 @@ Deno.test("serve() greets a newcomer within 100 ms although 100 clients do not r
   assertEquals(seen.greeted, 105);
 });
 
+Deno.test("serve() accepts 2,000 clients that do not read without a pause for every 16", async () => {
+  const { server, seen } = start({ timeout: 15_000, maxConnections: 3000 });
+  const readers = await within(
+    1000,
+    connectAll(server, 2000).then(async (readers) => {
+      await until(() => seen.accepted === 2000);
+      return readers;
+    }),
+  );
+  for (const reader of readers) reader.close();
+  await server.shutdown();
+});
+
 Deno.test(
   "serve() greets `count` clients although another one timed out without the whole greeting (needs Deno 2.9.5)",
   {

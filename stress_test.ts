@@ -123,6 +123,7 @@ Deno.test(
     const { child, reader, port } = await spawnWithUnreadLog("--json");
     assertEquals(await load(port, 10_000), 10_000);
     child.kill("SIGTERM");
+    await delay(100);
     let log = "";
     for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
       log += new TextDecoder().decode(chunk.value);
