@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { unmapIPv4 } from "./connections.ts";
+import { unmapIPv4 } from "./connection.ts";
 
 Deno.test("unmapIPv4() shows only IPv4-mapped addresses as IPv4", () => {
   const addr = (hostname: string): Deno.NetAddr => ({ transport: "tcp", hostname, port: 80 });

@@ -4,18 +4,15 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { green, red } from "@std/fmt/colors";
 import { parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
 import { listenMessage, StreamError } from "./cli/errors.ts";
-import { jsonFormat, messageOf, textFormat } from "./cli/format.ts";
-import { openLog } from "./cli/log.ts";
+import { messageOf } from "./cli/format.ts";
+import { toServeGreeting } from "./cli/greeting.ts";
 import { type Command, helpText, SERVE_OPTIONS, type ServeCommand, toCommand } from "./cli/options.ts";
-import { paint } from "./cli/terminal.ts";
+import { formatPorts } from "./cli/ports.ts";
+import { errorLine, Report } from "./cli/report.ts";
 import config from "./deno.json" with { type: "json" };
-import { ListenError, MAX_GREETING_BYTES, serve } from "./server.ts";
-
-/** How long to wait until the last lines of the log are written, in milliseconds. */
-const LOG_FLUSH_TIMEOUT_MS = 500;
+import { ListenError, MAX_GREETING_BYTES, serve, type Server } from "./server.ts";
 
 /**
  * Parses a command line. It has no side effects.
@@ -58,59 +55,35 @@ function printText(text: string) {
   }
 }
 
-async function runServe({ options, stdin, within, json, quiet }: ServeCommand): Promise<number> {
-  const greeting = stdin ? await readGreeting() : options.greeting;
+async function runServe({ options, greeting, within, skipTaken, ...reportOptions }: ServeCommand): Promise<number> {
+  const bytes = greeting ? toServeGreeting(greeting) : await readGreeting();
   const stop = new AbortController();
   stopOnSignals(stop);
-  const format = json ? jsonFormat : textFormat;
-  const errors = openLog(Deno.stderr);
-  const log = quiet ? undefined : openLog(Deno.stdout, {
-    formatGap: format.gap,
-    onError: (error) => errors.print(errorLine(`cannot write the log: ${messageOf(error)}; trying again`)),
-    onRecovery: () => errors.print(errorLine("the log is written again")),
-  });
-  const started = performance.now();
-  const totals = { greetings: 0, refused: 0, bytesReceived: 0 };
+  const report = new Report(reportOptions);
+  const skipped: number[] = [];
   const server = serve({
     ...options,
-    greeting,
+    ...report.callbacks(),
+    greeting: bytes,
     signal: stop.signal,
-    onConnection: (connection) => log?.print(format.connection(connection)),
-    onClose(connection) {
-      if (connection.greeted) totals.greetings++;
-      totals.bytesReceived += connection.bytesReceived;
-      log?.print(format.closed(connection));
-    },
-    onRefuse(info) {
-      totals.refused++;
-      log?.print(format.refused(info));
-    },
-    onAcceptError(error) {
-      errors.print(errorLine(`cannot accept connections: ${messageOf(error)}; trying again`));
-      log?.print(format.error(error));
-    },
+    onPortInUse: skipTaken ? (port) => skipped.push(port) : undefined,
   });
-  const highlight = (line: string) => json ? line : paint(green, Deno.stdout, line);
-  for (const addr of server.addrs) log?.print(highlight(format.listening(addr)));
+  if (skipped.length > 0) report.error(`skipped ports that are in use: ${formatPorts(skipped)}`);
+  report.listening(server.addrs);
+  warnIfNoPortIsLeft(server, report);
   if (within !== undefined) setTimeout(() => stop.abort(), within);
   await server.finished;
+  return await report.close(options.count ?? 0) ? 0 : 1;
+}
 
-  const { count = 0 } = options;
-  const incomplete = totals.greetings < count;
-  const duration = performance.now() - started;
-  const summary = format.stopped({ ...totals, dropped: log?.dropped ?? 0, duration });
-  const closed = await log?.close(LOG_FLUSH_TIMEOUT_MS, highlight(summary));
-  // The log may have no reader any longer: Ctrl-C also ends tee in `greeter | tee log`.
-  if (closed && !closed.complete) errors.print(summary);
-  if (closed && closed.missing > 0) {
-    const lines = closed.missing === 1 ? "1 line was" : `${closed.missing} lines were`;
-    errors.print(errorLine(`the log is incomplete: at least ${lines} not written`));
+/** A server on every port of the local range leaves none for this machine's own connections to other machines. */
+function warnIfNoPortIsLeft({ addr: { hostname } }: Server, report: Report) {
+  try {
+    Deno.listen({ hostname, port: 0 }).close();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) return; // out of descriptors: accepting will report that
+    report.error("no local port is left for outgoing connections of this machine; leave some ports out of --port");
   }
-  if (incomplete) {
-    errors.print(errorLine(`stopped before --count was reached: ${totals.greetings} of ${count} clients were greeted`));
-  }
-  await errors.close(LOG_FLUSH_TIMEOUT_MS);
-  return incomplete ? 1 : 0;
 }
 
 /** Reads standard input to its end. Stops when it is too long, because /dev/zero has no end. */
@@ -152,10 +125,6 @@ function stopOnSignals(stop: AbortController) {
   // Asked at the start, because a terminal that has been closed is not a terminal any longer.
   if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) listen("SIGHUP", 129);
   else Deno.addSignalListener("SIGHUP", () => {});
-}
-
-function errorLine(message: string): string {
-  return `${paint(red, Deno.stderr, "greeter:")} ${message}`;
 }
 
 if (import.meta.main) {

@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import { createConnection } from "node:net";
 import { UsageError } from "./cli/args.ts";
 import type { ServeCommand } from "./cli/options.ts";
+import { parsePorts } from "./cli/ports.ts";
 import config from "./deno.json" with { type: "json" };
 import { parse } from "./main.ts";
 import { DEFAULTS } from "./server.ts";
@@ -11,9 +12,11 @@ import {
   delay,
   DENO_RUN,
   descriptors,
+  freePort,
   GREETER,
   greetingFrom,
   hasIPv6,
+  inNamespace,
   isLinux,
   LOCAL,
   MAIN,
@@ -59,7 +62,15 @@ Deno.test("parse() accepts the smallest and the largest numbers", async () => {
 Deno.test("parse() leaves options that are not given undefined", async () => {
   const { options, ...rest } = await parseServe([]);
   assertEquals(new Set(Object.values(options)), new Set([undefined]));
-  assertEquals(rest, { kind: "serve", stdin: false, within: undefined, json: false, quiet: false });
+  assertEquals(rest, {
+    kind: "serve",
+    greeting: { text: "Thank you for connecting to the server.", byPort: new Map(), http: false },
+    within: undefined,
+    skipTaken: false,
+    json: false,
+    quiet: false,
+    timestamps: false,
+  });
 });
 
 Deno.test("parse() returns help or version whatever else is given, except for a missing value", async () => {
@@ -76,8 +87,7 @@ Deno.test("parse() keeps a greeting as it is, whatever it contains", async () =>
     if (text !== "" && !text.startsWith("=")) forms.push([`-g${text}`]);
     for (const args of forms) {
       const command = await parseServe(args);
-      // As strings, because assertEquals() compares typed arrays slowly.
-      assertEquals(`${command.options.greeting}`, `${new TextEncoder().encode(`${text}\r\n`)}`);
+      assertEquals(command.greeting?.text, text);
     }
   }));
 });
@@ -95,7 +105,7 @@ Deno.test("parse() names the option as typed, the value and what is expected in 
     [["--", "stray"], `"stray"`],
     [[""], `""`],
     [["--stdin", "-"], `"-"`],
-    [["--port"], "--port", "--port=PORT"],
+    [["--port"], "--port", "--port=LIST"],
     [["--port="], `"" for --port`],
     [["--port", ""], "--port"],
     [["--greeting", "-hello"], "--greeting=-hello"],
@@ -125,6 +135,15 @@ Deno.test("parse() names the option as typed, the value and what is expected in 
     [["--timeout", "1e3"], "--timeout", `"1e3"`],
     [["--timeout", "NaN"], "--timeout", `"NaN"`],
     [["--greeting", tooLong], "--greeting", "16385 bytes", "16384"],
+    [["--http", "-g", "x".repeat(16_300)], "-g", "16384"],
+    [["-g", "{client}".repeat(1000)], "-g", "16384"],
+    [["--port", `22=${tooLong}`], "--port", "16384"],
+    [["--port", "22=a", "--stdin"], "--port", "--stdin"],
+    [["--http", "--stdin"], "--http", "--stdin"],
+    [["--port", "0=a"], "--port", `"0=a"`],
+    [["--port", "22,80,22"], "port 22 ", "once"],
+    [["--port", "20-25", "-p", "22"], "port 22 ", "once"],
+    [["--ignore", "127.0.0.1/8"], "--ignore", "127.0.0.0/8"],
     [["--stdin", "--greeting", "hi"], "--stdin", "--greeting"],
     [["--timeout", "1", "-t", "2"], "-t", "once"],
     [["-n", "1", "--count", "2"], "--count", "once"],
@@ -218,7 +237,7 @@ Deno.test("greeter listens, logs, greets and stops (needs SIGTERM)", needsSignal
     greeter.output.stdout,
     [
       `Listening on 127.0.0.1:${port}\n`,
-      ...clients.map((client) => `Received connection from 127.0.0.1:${client}\n`),
+      ...clients.map((client) => `Received connection from 127.0.0.1:${client} on port ${port}\n`),
       stopped,
     ].join(""),
   );
@@ -333,31 +352,35 @@ Deno.test("greeter --allow refuses other clients", async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "--allow", "192.0.2.0/24", "--within", "0.5"]);
   assertEquals(await greetingFrom(await portOf(greeter)), "");
   await greeter.ended;
-  assertMatch(greeter.output.stdout, /\nRefused connection from 127\.0\.0\.1:\d+\nStopped: 0 greetings, 1 refused, /);
+  assertMatch(
+    greeter.output.stdout,
+    /\nRefused connection from 127\.0\.0\.1:\d+ on port \d+\nStopped: 0 greetings, 1 refused, /,
+  );
 });
 
 Deno.test("greeter --json logs a row for each event", async () => {
-  await using greeter = spawn([...GREETER, ...LOCAL, "--port", "0", "--json", "--count", "2"]);
-  await until(() => rows(greeter).length === 2);
-  const [first = 0, second = 0] = rows(greeter).map((row) => Number(row.dest_port));
+  await using greeter = spawn([...GREETER, ...LOCAL, "--port", "0", "--json", "--count", "1"]);
+  await until(() => rows(greeter).length === 1);
+  const { dest_port, ports } = rows(greeter)[0] ?? {};
+  const first = Number(dest_port);
+  const second = parsePorts(`${ports}`)?.find((port) => port !== first) ?? 0;
   await greetingFrom(first);
   const conn = await Deno.connect({ hostname: "127.0.0.1", port: second });
   await conn.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
   await receive(conn);
   assertEquals([(await greeter.ended).code, greeter.output.stderr], [0, ""]);
   const log = rows(greeter);
-  assertEquals(log.map(({ event, dest_port }) => [event, dest_port]), [
+  assertEquals(log.map(({ event_type, dest_port }) => [event_type, dest_port]), [
     ["listening", first],
-    ["listening", second],
     ["connection", first],
     ["closed", first],
     ["connection", second],
     ["closed", second],
     ["stopped", undefined],
   ]);
-  const { payload, payload_printable } = log[5] ?? {};
+  const { payload, payload_printable } = log[4] ?? {};
   assertEquals([payload, payload_printable], [btoa("GET / HTTP/1.0\r\n\r\n"), "GET / HTTP/1.0\r\n\r\n"]);
-  const { greetings, refused, bytes_received, dropped } = log[6] ?? {};
+  const { greetings, refused, bytes_received, dropped } = log[5] ?? {};
   assertEquals({ greetings, refused, bytes_received, dropped }, {
     greetings: 2,
     refused: 0,
@@ -373,13 +396,15 @@ function rows({ output }: Process): Record<string, unknown>[] {
 
 Deno.test("greeter escapes what a client sends, on one line (needs SIGTERM)", needsSignals, async () => {
   await using greeter = spawn([...GREETER, ...LOCAL]);
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port: await portOf(greeter) });
+  const port = await portOf(greeter);
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
   await conn.write(new TextEncoder().encode("\u001b]0;title\u0007\nReceived connection from 192.0.2.1:1"));
   await receive(conn);
   await stop(greeter);
   assertStringIncludes(
     greeter.output.stdout,
-    String.raw` sent 47 bytes: "\x1b]0;title\x07\nReceived connection from 192.0.2.1:1"` + "\nStopped: 1 greeting,",
+    String.raw` sent 47 bytes to port ${port}: "\x1b]0;title\x07\nReceived connection from 192.0.2.1:1"` +
+      "\nStopped: 1 greeting,",
   );
 });
 
@@ -393,7 +418,7 @@ Deno.test("greeter serves IPv6, and IPv4 over an IPv6 socket (needs IPv6 and SIG
   await stop(greeter);
   assertMatch(
     greeter.output.stdout,
-    /^Listening on \[::\]:\d+\nReceived connection from \[::1\]:\d+\nReceived connection from 127\.0\.0\.1:\d+\nStopped: 2 /,
+    /^Listening on \[::\]:\d+\nReceived connection from \[::1\]:\d+ on port \d+\nReceived connection from 127\.0\.0\.1:\d+ on port \d+\nStopped: 2 /,
   );
 });
 
@@ -438,7 +463,7 @@ Deno.test("greeter exits 2 if a port requires privileges (needs Linux, and such 
     code: 2,
     signal: null,
     stdout: "",
-    stderr: "greeter: cannot listen: port 999 requires privileges; try --port 9999, or run as root\n",
+    stderr: "greeter: cannot listen: port 999 requires privileges; try --port 9999 or --port 1024-, or run as root\n",
   });
 });
 
@@ -541,8 +566,8 @@ Deno.test("greeter reports that it cannot accept connections (needs prlimit)", n
     greeter.output.stderr,
     "greeter: cannot accept connections: Too many open files (os error 24); trying again\n",
   );
-  const { event, message } = rows(greeter)[1] ?? {};
-  assertEquals([event, message], ["error", "Too many open files (os error 24)"]);
+  const { event_type, message } = rows(greeter)[1] ?? {};
+  assertEquals([event_type, message], ["error", "Too many open files (os error 24)"]);
 });
 
 Deno.test("greeter needs no permission but network (the binary has no other)", { ignore: !!BINARY }, async () => {
@@ -603,5 +628,164 @@ Deno.test(
     }
     await until(() => descriptors(greeter).then((count) => count < 30));
     await stop(greeter);
+  },
+);
+
+Deno.test("parse() accepts port lists with and without a greeting", async () => {
+  const { options, greeting } = await parseServe(["-p", "80,8000-8002", "-p25=220 mail, a=b", "-p443"]);
+  assertEquals(options.port, [80, 8000, 8001, 8002, 25, 443]);
+  assertEquals(greeting?.byPort, new Map([[25, "220 mail, a=b"]]));
+  const all = await parseServe(["-p-"]);
+  assertEquals([all.options.port].flat().length, 65_535);
+});
+
+Deno.test(
+  "greeter sends each port its greeting, with {client} and {port} replaced (needs SIGTERM)",
+  needsSignals,
+  async () => {
+    const [ftp, web] = [freePort(), freePort()];
+    const texts = ["-p", `${ftp}=220 FTP, port {port}`, "-p", `${web}`, "-g", "You are {client}; {unknown}"];
+    await using greeter = spawn([...GREETER, "-H", "127.0.0.1", ...texts]);
+    await until(() => greeter.output.stdout.includes("\n"));
+    assertEquals(await greetingFrom(ftp), `220 FTP, port ${ftp}\r\n`);
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port: web });
+    const { port } = conn.localAddr;
+    assertEquals(new TextDecoder().decode(await receive(conn)), `You are 127.0.0.1:${port}; {unknown}\r\n`);
+    await stop(greeter);
+  },
+);
+
+Deno.test("greeter --http answers curl (needs curl and SIGTERM)", needsPrograms("curl"), async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL, "--http", "-g", "port {port} für {client}"]);
+  const port = await portOf(greeter);
+  const { code, stdout } = await run(["curl", "-si", `http://127.0.0.1:${port}/`]);
+  assertEquals(code, 0);
+  const [, length, client] = stdout.match(
+    /^HTTP\/1\.1 200 OK\r\nContent-Type: text\/plain; charset=utf-8\r\nContent-Length: (\d+)\r\nConnection: close\r\n\r\nport \d+ für (.*)\r\n$/,
+  ) ?? [];
+  assertEquals(Number(length), new TextEncoder().encode(`port ${port} für ${client}\r\n`).length, stdout);
+  await stop(greeter);
+});
+
+Deno.test("greeter --count applies to each port, and names the ports that are missing", async () => {
+  const [first, second] = [freePort(), freePort()];
+  const command = [...GREETER, "-H", "127.0.0.1", "-p", `${first},${second}`, "--count", "2", "--within"];
+  {
+    await using greeter = spawn([...command, "60"]);
+    await until(() => greeter.output.stdout.includes("\n"));
+    for (const port of [first, first, second, second]) assertEquals(await greetingFrom(port), DEFAULTS.greeting);
+    assertEquals([(await greeter.ended).code, greeter.output.stderr], [0, ""]);
+  }
+  await using greeter = spawn([...command, "1"]);
+  await until(() => greeter.output.stdout.includes("\n"));
+  for (const port of [first, first, second]) assertEquals(await greetingFrom(port), DEFAULTS.greeting);
+  // A port that is done refuses new clients.
+  await until(() =>
+    Deno.connect({ hostname: "127.0.0.1", port: first }).then((conn) => (conn.close(), false), () => true)
+  );
+  assertEquals((await greeter.ended).code, 1);
+  assertEquals(
+    greeter.output.stderr,
+    `greeter: stopped before --count was reached: too few clients were greeted on port ${second}\n`,
+  );
+});
+
+Deno.test(
+  "greeter --ignore greets clients without logging or counting them (needs SIGTERM)",
+  needsSignals,
+  async () => {
+    await using greeter = spawn([...GREETER, ...LOCAL, "--ignore", "127.0.0.0/8", "--count", "1"]);
+    const port = await portOf(greeter);
+    for (let i = 0; i < 3; i++) assertEquals(await greetingFrom(port), DEFAULTS.greeting);
+    greeter.child.kill("SIGTERM");
+    assertEquals((await greeter.ended).code, 1);
+    assertMatch(greeter.output.stdout, /^Listening on .*\nStopped: 0 greetings, 0 refused, .*\n$/);
+  },
+);
+
+Deno.test("greeter --skip-taken listens on the free ports and names the others", async () => {
+  using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const [taken, free] = [occupied.addr.port, freePort()];
+  const command = [...GREETER, "-H", "127.0.0.1", "--skip-taken", "--within", "0.1", "-p"];
+  const { code, stdout, stderr } = await run([...command, `${taken},${free}`]);
+  assertEquals([code, stderr], [0, `greeter: skipped ports that are in use: ${taken}\n`]);
+  assertMatch(stdout, new RegExp(`^Listening on 127\\.0\\.0\\.1:${free}\n`));
+  const none = await run([...command, `${taken}`]);
+  assertEquals([none.code, none.stdout], [2, ""]);
+  assertEquals(none.stderr, `greeter: cannot listen: port ${taken} is in use; choose another with --port\n`);
+});
+
+Deno.test("greeter --timestamps begins each line with the local date and time", async () => {
+  const { stdout } = await run([...GREETER, ...LOCAL, "--timestamps", "--within", "0.1"]);
+  for (const line of stdout.trimEnd().split("\n")) {
+    const [, time = ""] = line.match(/^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) (Listening|Stopped)/) ?? [];
+    assert(Math.abs(Date.now() - new Date(time).getTime()) < 10_000, line);
+  }
+});
+
+Deno.test(
+  "greeter counts connections that are reset before accept, by port (needs SIGSTOP)",
+  needsSignals,
+  async () => {
+    await using greeter = spawn([...GREETER, ...LOCAL, "-p", "0", "--json"]);
+    await until(() => rows(greeter).length === 1);
+    const { dest_port } = rows(greeter)[0] ?? {};
+    const port = Number(dest_port);
+    greeter.child.kill("SIGSTOP");
+    await Promise.all(Array.from({ length: 20 }, async () => {
+      const socket = createConnection(port, "127.0.0.1");
+      const closed = new Promise((resolve) => socket.once("close", resolve));
+      await new Promise((resolve) => socket.once("connect", resolve));
+      socket.resetAndDestroy();
+      await closed;
+    }));
+    greeter.child.kill("SIGCONT");
+    await until(() => rows(greeter).length === 2);
+    const { event_type, ports, count } = rows(greeter)[1] ?? {};
+    assertEquals([event_type, ports, count], ["resets_before_accept", `${port}`, 20]);
+    greeter.child.kill("SIGTERM");
+    await greeter.ended;
+    const { resets_before_accept, ports_reset } = rows(greeter).at(-1) ?? {};
+    assertEquals([resets_before_accept, ports_reset], [20, `${port}`]);
+  },
+);
+
+const fewPorts = inNamespace("echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range");
+
+Deno.test("greeter warns once if no local port is left (needs Linux, ip, and unshare -n)", {
+  ignore: fewPorts.ignore,
+}, async () => {
+  const command = [...fewPorts.command, ...GREETER, "-H", "127.0.0.1", "--within", "0.1", "-p"];
+  const all = await run([...command, "39990-40020"]);
+  assertEquals([all.code, all.stderr], [
+    0,
+    "greeter: no local port is left for outgoing connections of this machine; leave some ports out of --port\n",
+  ]);
+  const allButOne = await run([...command, "40000-40008"]);
+  assertEquals([allButOne.code, allButOne.stderr], [0, ""]);
+});
+
+Deno.test("greeter --http shows a page in a browser (needs chromium)", needsPrograms("chromium"), async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL, "--http", "-g", "You reached port {port} as {client}"]);
+  const port = await portOf(greeter);
+  const options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"];
+  const url = `http://127.0.0.1:${port}/`;
+  const { stdout } = await run(["chromium", ...options, "--dump-dom", url], {}, 30_000);
+  assertMatch(stdout, new RegExp(`>You reached port ${port} as 127\\.0\\.0\\.1:\\d+\\s*<`));
+});
+
+Deno.test(
+  "greeter says how many ports are possible if there are too many (needs sh)",
+  needsPrograms("sh"),
+  async () => {
+    const command = ["sh", "-c", `ulimit -n 256; exec "$@"`, "sh", ...GREETER, "-H", "127.0.0.1", "--skip-taken"];
+    const { code, stderr } = await run([...command, "-p", "20000-21000"]);
+    assertEquals(code, 2);
+    const [, possible] = stderr.match(
+      /^greeter: cannot listen: too many ports: only (\d+) are possible with this limit of open files; raise it with ulimit -n\n$/,
+    ) ?? [];
+    assert(Number(possible) > 100 && Number(possible) < 192, stderr);
+    const exact = await run([...command, "--within", "0.1", "-p", `20000-${20_000 + Number(possible) - 1}`]);
+    assertEquals([exact.code, exact.stderr], [0, ""]);
   },
 );

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Connection, ConnInfo } from "./connections.ts";
+import type { Connection, ConnInfo } from "./connection.ts";
 
 /**
  * The longest greeting, in bytes. A fresh socket's send buffer takes this much at once, so a write does not wait for the
@@ -28,28 +28,41 @@ export const DEFAULTS = {
 export interface ServeOptions {
   /** A host name or an address of this machine. `::` accepts both IPv4 and IPv6. Default: `0.0.0.0`. */
   hostname?: string;
-  /** One port, or several that share all limits. 0 is any free port. Default: 999, the tutorial's. */
+  /** One port, or several. 0 is any free port. Default: 999, the tutorial's. */
   port?: number | readonly number[];
   /**
    * How many connections the kernel may queue until they are accepted; the kernel has its own limit (Linux:
    * `somaxconn`). Of 2,000 clients at once, Deno's default of 511 left 166 without a greeting. Default: 4096.
    */
   backlog?: number;
-  /** Text, sent as UTF-8, or bytes; at most {@linkcode MAX_GREETING_BYTES}. Default: the tutorial's, with CR LF. */
-  greeting?: string | Uint8Array;
+  /**
+   * Text, sent as UTF-8, or bytes; at most {@linkcode MAX_GREETING_BYTES}. Or a function that returns them for a
+   * connection. If it throws, or if the greeting is too long, the error is reported and the connection is closed.
+   * Default: the tutorial's, with CR LF.
+   */
+  greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
   /**
    * How many connections may be open. When the limit is reached, the oldest connection that has received its greeting is
    * closed to make room. Default: 1000.
    */
   maxConnections?: number;
-  /** Decides who is greeted; other clients are closed without a greeting. Default: everybody. */
+  /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */
   allow?: (addr: Deno.NetAddr) => boolean;
-  /** Shut down after this many greetings. Exactly this many clients receive one. Default: never. */
+  /** Whether a client is greeted without being counted, and without calls of the callbacks. Default: none. */
+  ignore?: (addr: Deno.NetAddr) => boolean;
+  /** Skip ports that are in use, and call this for each of them. Default: throw a ListenError. */
+  onPortInUse?: (port: number) => void;
+  /**
+   * Greet exactly this many clients on each port. A port that has greeted them is closed; the server shuts down when all
+   * ports are closed. Default: no limit.
+   */
   count?: number;
   /** How long a connection may stay open, in milliseconds, whatever the client does. Default: 5000. */
   timeout?: number;
   /** Aborting it calls `Server.shutdown`, which is graceful. (The `signal` of `Deno.serve` is not.) */
   signal?: AbortSignal;
+  /** Called for a connection that its client has reset before it could be accepted. Its address is not known. */
+  onResetBeforeAccept?: (addr: Deno.NetAddr) => void;
   /** Called for each port, when all ports are open. */
   onListen?: (addr: Deno.NetAddr) => void;
   /** Called for each connection when it is accepted, before it is greeted. */

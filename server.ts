@@ -16,11 +16,12 @@
  *
  * @module
  */
-import { type CloseReason, type Connection, ConnectionList, type ConnInfo, unmapIPv4 } from "./connections.ts";
-import { isClientReset, isOutOfDescriptors, listen, ListenError, nextBackoff } from "./listen.ts";
+import { type CloseReason, type Connection, type ConnInfo, type OpenConnection, unmapIPv4 } from "./connection.ts";
+import { ConnectionList } from "./connections.ts";
+import { isClientReset, isOutOfDescriptors, listen, ListenError, nextBackoff, Port } from "./listen.ts";
 import { checkRanges, DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "./serve_options.ts";
 
-export { DEFAULTS, ListenError, MAX_GREETING_BYTES };
+export { DEFAULTS, isOutOfDescriptors, ListenError, MAX_GREETING_BYTES };
 export type { CloseReason, Connection, ConnInfo, ServeOptions };
 
 /** How much of what a client sends is kept in {@linkcode Connection.received}, in bytes. */
@@ -91,32 +92,29 @@ const discardBuffer = new Uint8Array(64 * 1024);
  */
 export function serve(options: ServeOptions = {}): Server {
   checkRanges(options);
-  const { maxConnections = DEFAULTS.maxConnections, timeout = DEFAULTS.timeout, count = Infinity, signal } = options;
-  const greeting = encodeGreeting(options.greeting ?? DEFAULTS.greeting);
-  const { hostname = DEFAULTS.hostname, port = DEFAULTS.port, backlog = DEFAULTS.backlog } = options;
-  const listeners = listen(hostname, [port].flat(), backlog, options.listen);
-  const addrs = listeners.map(({ addr }) => addr);
+  const { timeout = DEFAULTS.timeout, maxConnections = DEFAULTS.maxConnections, count = Infinity, signal } = options;
+  const greetingFor = toGreetingFunction(options.greeting ?? DEFAULTS.greeting);
+  const ports = listen(options).map((listener) => new Port(listener, count));
+  const addrs = ports.map(({ listener }) => listener.addr);
   const [addr] = addrs;
   if (!addr) throw new RangeError("port: expected at least one port");
   for (const each of addrs) invoke(options.onListen, each);
-  const connections = new ConnectionList(timeout);
+  const connections = new ConnectionList(timeout, maxConnections);
   /** How many connections are handled, from accept until their last operation has ended. */
   let handling = 0;
-  /** How many clients have been greeted or will be, unless their connection ends before. */
-  let promised = 0;
-  let greetings = 0;
-  let closing = false;
+  let openPorts = ports.length;
+  let graceTimer: ReturnType<typeof setTimeout> | undefined;
 
-  const finished = Promise.all(listeners.map(acceptUntilClosed)).then(drain);
+  const finished = Promise.all(ports.map(acceptUntilClosed)).then(drain);
 
-  /** Accepts until the listener is closed. An error in accepting ends `for await`, but the listener can be used again. */
-  async function acceptUntilClosed(listener: Deno.TcpListener) {
+  /** Accepts until the port is closed. An error in accepting ends `for await`, but the listener can be used again. */
+  async function acceptUntilClosed(port: Port) {
     // Only an IPv6 socket has IPv4-mapped addresses. Looking for them costs 2 µs per connection.
-    const isIPv6 = listener.addr.hostname.includes(":");
+    const isIPv6 = port.listener.addr.hostname.includes(":");
     let backoff = 0;
-    while (!closing) {
+    while (!port.closed) {
       try {
-        for await (const conn of listener) {
+        for await (const conn of port.listener) {
           backoff = 0;
           const info = isIPv6 ? unmapIPv4(conn) : conn;
           if (options.allow && !invoke(options.allow, info.remoteAddr)) {
@@ -124,13 +122,19 @@ export function serve(options: ServeOptions = {}): Server {
             invoke(options.onRefuse, info);
             continue;
           }
-          while ((connections.isGateClosed || promised >= count) && !closing) await connections.changed();
-          if (promised >= count) conn.close();
-          else handle(conn, info);
-          while (connections.size > maxConnections && !connections.evictOldest()) await connections.changed();
+          const isCounted = !options.ignore || !invoke(options.ignore, info.remoteAddr);
+          if (isCounted && port.promised >= count && !await port.hasVacancy()) {
+            conn.close();
+            continue;
+          }
+          const turn = connections.passGate(() => handle(conn, info, isCounted ? port : undefined));
+          if (turn) await turn;
         }
       } catch (error) {
-        if (isClientReset(error)) continue;
+        if (isClientReset(error)) {
+          invoke(options.onResetBeforeAccept, port.listener.addr);
+          continue;
+        }
         if (isOutOfDescriptors(error) && connections.size > 0) {
           connections.evictOldest();
           // The descriptor is free when the pending read has ended. A retry before that would evict another connection.
@@ -145,29 +149,26 @@ export function serve(options: ServeOptions = {}): Server {
     }
   }
 
-  /** The life of one connection, from the greeting to the close. */
-  async function handle(conn: Deno.TcpConn, info: ConnInfo) {
+  /** The life of one connection, from the greeting to the close. Without a port, it is neither counted nor reported. */
+  async function handle(conn: Deno.TcpConn, info: ConnInfo, port: Port | undefined) {
+    const greeting = invoke(greetingFor, info);
+    if (!greeting) return conn.close();
     handling++;
-    promised++;
+    if (port) port.promised++;
     const connection = connections.add(conn, info);
-    invoke(options.onConnection, connection);
+    if (port) invoke(options.onConnection, connection);
     const buffer = bufferPool.pop() ?? new Uint8Array(KEPT_BYTES);
     try {
       while (connection.bytesSent < greeting.length) {
         connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
       }
       connection.greeted = true;
-      if (++greetings === count) shutdown();
+      if (port && ++port.greetings === count) closePort(port);
       // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
       // So half-close, and read until the client closes (lingering close, as in nginx).
       await conn.closeWrite();
       connections.markGreeted(connection);
-      let target = buffer;
-      for (let n = await conn.read(target); n !== null; n = await conn.read(target)) {
-        connection.bytesReceived += n;
-        if (connection.received.length < KEPT_BYTES) connection.received = buffer.slice(0, connection.bytesReceived);
-        target = connection.bytesReceived < KEPT_BYTES ? buffer.subarray(connection.bytesReceived) : discardBuffer;
-      }
+      await readUntilClosed(connection, buffer);
       connections.close(connection, "closed");
     } catch {
       // Either the client has reset the connection, or the server has closed it, which makes the pending operation fail.
@@ -175,26 +176,29 @@ export function serve(options: ServeOptions = {}): Server {
       connections.close(connection, "reset");
     }
     bufferPool.push(buffer);
-    if (!connection.greeted) promised--;
-    invoke(options.onClose, connection);
+    if (!connection.greeted) port?.releasePromise();
+    if (port) invoke(options.onClose, connection);
     handling--;
     connections.notify();
   }
 
+  function closePort(port: Port) {
+    if (port.closed) return;
+    port.close();
+    connections.notify();
+    if (--openPorts > 0) return;
+    graceTimer = setTimeout(() => connections.closeAll("shutdown"), Math.min(SHUTDOWN_GRACE_MS, timeout));
+  }
+
   function shutdown(): Promise<void> {
-    if (!closing) {
-      closing = true;
-      for (const listener of listeners) listener.close();
-      connections.notify();
-    }
+    for (const port of ports) closePort(port);
     return finished;
   }
 
-  /** Waits until all connections are closed, for a limited time. */
+  /** Waits until all connections are closed; the timer closes those that are left. */
   async function drain() {
-    const timer = setTimeout(() => connections.closeAll("shutdown"), Math.min(SHUTDOWN_GRACE_MS, timeout));
     while (connections.size > 0) await connections.changed();
-    clearTimeout(timer);
+    clearTimeout(graceTimer);
     const deadline = performance.now() + SETTLE_MS;
     while (handling > 0 && performance.now() < deadline) await connections.changed(SETTLE_MS);
     connections.dispose();
@@ -204,6 +208,24 @@ export function serve(options: ServeOptions = {}): Server {
   if (signal?.aborted) shutdown();
   else signal?.addEventListener("abort", shutdown);
   return { addr, addrs, finished, shutdown, [Symbol.asyncDispose]: shutdown };
+}
+
+/** Reads until the client closes. Keeps the first bytes, and discards the others. */
+async function readUntilClosed(connection: OpenConnection, buffer: Uint8Array) {
+  const { conn } = connection;
+  let target = buffer;
+  for (let n = await conn.read(target); n !== null; n = await conn.read(target)) {
+    connection.bytesReceived += n;
+    if (connection.received.length < KEPT_BYTES) connection.received = buffer.slice(0, connection.bytesReceived);
+    target = connection.bytesReceived < KEPT_BYTES ? buffer.subarray(connection.bytesReceived) : discardBuffer;
+  }
+}
+
+/** Encodes a constant greeting only once. */
+function toGreetingFunction(greeting: Exclude<ServeOptions["greeting"], undefined>): (info: ConnInfo) => Uint8Array {
+  if (typeof greeting === "function") return (info) => encodeGreeting(greeting(info));
+  const encoded = encodeGreeting(greeting);
+  return () => encoded;
 }
 
 /** Copies bytes, so that the caller may change them later. */

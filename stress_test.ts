@@ -129,7 +129,7 @@ Deno.test(
       log += new TextDecoder().decode(chunk.value);
     }
     assertEquals([(await child.status).code, await new Response(child.stderr).text()], [0, ""]);
-    const events = log.trimEnd().split("\n").map((line) => JSON.parse(line).event);
+    const events = log.trimEnd().split("\n").map((line) => JSON.parse(line).event_type);
     const count = (event: string) => events.filter((each) => each === event).length;
     assertEquals([count("connection"), count("closed"), count("stopped")], [10_000, 10_000, 1]);
   },
@@ -150,7 +150,7 @@ Deno.test("greeter loses no row of a JSON log that is read (needs SIGTERM)", nee
   await Promise.all(Array.from({ length: 32 }, client));
   await stop(greeter);
   const log = greeter.output.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
-  assertEquals(log.filter(({ event, payload }) => event === "closed" && payload !== undefined).length, 3200);
+  assertEquals(log.filter(({ event_type, payload }) => event_type === "closed" && payload !== undefined).length, 3200);
   assertEquals(log.at(-1)?.dropped, 0);
 });
 
@@ -168,7 +168,7 @@ Deno.test("greeter keeps its log when the pipe is non-blocking and full (needs p
   const reader = child.stdout.getReader();
   let log = new TextDecoder().decode((await reader.read()).value);
   const port = Number(log.match(/^Listening on .*:(\d+)\n$/)?.[1]);
-  assertEquals(await load(port, 6000), 6000); // 240 KiB of log; a pipe holds 64
+  assertEquals(await load(port, 6000), 6000); // 350 KiB of log; a pipe holds 64
   let stderr = "";
   const errors = (async () => {
     for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) stderr += text;
@@ -192,7 +192,7 @@ Deno.test("greeter keeps its log when the pipe is non-blocking and full (needs p
 
 Deno.test("greeter stops within 2 s although nobody reads its log (needs SIGTERM)", needsSignals, async () => {
   const { child, reader, port } = await spawnWithUnreadLog();
-  assertEquals(await load(port, 10_000), 10_000); // 400 KiB of log; a pipe holds 64
+  assertEquals(await load(port, 10_000), 10_000); // 600 KiB of log; a pipe holds 64
   const started = performance.now();
   child.kill("SIGTERM");
   assertEquals((await child.status).code, 0);

@@ -22,6 +22,18 @@ export function needsPrograms(...programs: string[]): { ignore: boolean } {
   return { ignore: !programs.every(isInstalled) };
 }
 
+/**
+ * A command that runs another one in a network namespace of its own, after a shell script that sets it up, and whether
+ * that is not possible here.
+ */
+export function inNamespace(setup: string): { command: string[]; ignore: boolean } {
+  const unshare = isLinux && Deno.uid() !== 0 ? ["unshare", "-rn"] : ["unshare", "-n"];
+  const command = [...unshare, "sh", "-ec", `ip link set lo up\n${setup}\nexec "$@"`, "sh"];
+  const isPossible = () =>
+    new Deno.Command("sh", { args: ["-c", '"$@" 2>&1', "sh", ...command, "true"] }).outputSync().success;
+  return { command, ignore: !isLinux || !isPossible() };
+}
+
 /** Whether this machine has IPv6 on its loopback interface. */
 export function hasIPv6(): boolean {
   try {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ListenError } from "../server.ts";
+import { isOutOfDescriptors, type ListenError } from "../server.ts";
 import { quote } from "./args.ts";
 import { messageOf } from "./format.ts";
 
@@ -23,8 +23,15 @@ const LISTEN_ADVICE: readonly {
     advice: ({ port }) => `port ${port} is in use; choose another with --port`,
   },
   {
+    test: isOutOfDescriptors,
+    advice: ({ possible = 0 }) =>
+      `too many ports: only ${
+        Math.max(possible, 0)
+      } are possible with this limit of open files; raise it with ulimit -n`,
+  },
+  {
     test: (cause) => cause instanceof Deno.errors.PermissionDenied,
-    advice: ({ port }) => `port ${port} requires privileges; try --port 9999, or run as root`,
+    advice: ({ port }) => `port ${port} requires privileges; try --port 9999 or --port 1024-, or run as root`,
   },
   {
     test: (cause) => cause instanceof Deno.errors.NotCapable,

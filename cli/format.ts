@@ -5,6 +5,7 @@
  */
 import { format as formatDuration } from "@std/fmt/duration";
 import type { Connection, ConnInfo } from "../server.ts";
+import { formatPorts } from "./ports.ts";
 import { latin1, quoteBytes } from "./terminal.ts";
 
 /** The totals of a server that has stopped. */
@@ -15,22 +16,28 @@ export interface Summary {
   refused: number;
   /** How many bytes all clients have sent. */
   bytesReceived: number;
+  /** How many connections were reset before they could be accepted. */
+  resets: number;
   /** How many log lines were dropped, because nobody read the log. */
   dropped: number;
   /** How long the server ran, in milliseconds. */
   duration: number;
+  /** The ports on which a client was greeted, on which none was, and on which connections were only reset. */
+  ports: { greeted: number[]; notGreeted: number[]; onlyReset: number[] };
 }
 
 /** Turns each event into a line without its line feed, or into `undefined` if there is nothing to log. */
 export interface Format {
-  /** The server listens on a port. */
-  listening(addr: Deno.NetAddr): string;
+  /** The server listens on these addresses. */
+  listening(addrs: readonly Deno.NetAddr[]): string;
   /** A connection was accepted. */
   connection(connection: Connection): string;
   /** A connection was closed. */
   closed(connection: Connection): string | undefined;
   /** A client that is not allowed was closed. */
   refused(info: ConnInfo): string;
+  /** Connections to these ports were reset before they could be accepted. */
+  resets(count: number, ports: Iterable<number>): string;
   /** Lines of the log were dropped here, because nobody read it. */
   gap(lines: number): string;
   /** Accepting failed. */
@@ -41,29 +48,54 @@ export interface Format {
 
 /** Lines for people. An error in accepting is not among them, because it goes to standard error. */
 export const textFormat: Format = {
-  listening: (addr) => `Listening on ${hostAndPort(addr)}`,
-  connection: ({ remoteAddr }) => `Received connection from ${hostAndPort(remoteAddr)}`,
-  closed({ remoteAddr, bytesReceived, received }) {
+  listening(addrs) {
+    const [first] = addrs;
+    if (!first || addrs.length === 1) return `Listening on ${first ? hostAndPort(first) : "no port"}`;
+    return `Listening on ${host(first)}:${formatPorts(addrs.map(({ port }) => port))} (${addrs.length} ports)`;
+  },
+  connection: ({ remoteAddr, localAddr }) =>
+    `Received connection from ${hostAndPort(remoteAddr)} on port ${localAddr.port}`,
+  closed({ remoteAddr, localAddr, bytesReceived, received }) {
     if (bytesReceived === 0) return undefined;
     const more = bytesReceived > received.length ? "..." : "";
-    return `${hostAndPort(remoteAddr)} sent ${plural(bytesReceived, "byte")}: ${quoteBytes(received)}${more}`;
+    const size = plural(bytesReceived, "byte");
+    return `${hostAndPort(remoteAddr)} sent ${size} to port ${localAddr.port}: ${quoteBytes(received)}${more}`;
   },
-  refused: ({ remoteAddr }) => `Refused connection from ${hostAndPort(remoteAddr)}`,
+  refused: ({ remoteAddr, localAddr }) =>
+    `Refused connection from ${hostAndPort(remoteAddr)} on port ${localAddr.port}`,
+  resets(count, ports) {
+    const were = count === 1 ? "connection was reset before it" : "connections were reset before they";
+    return `${count} ${were} could be accepted (a port scan?): ${formatPorts(ports)}`;
+  },
   gap: (lines) => lines === 1 ? "1 log line was dropped" : `${lines} log lines were dropped`,
   error: () => undefined,
-  stopped({ greetings, refused, bytesReceived, dropped, duration }) {
+  stopped({ greetings, refused, bytesReceived, resets, dropped, duration, ports }) {
     // In whole seconds, or in whole milliseconds below one second.
     const rounded = duration < 1000 ? Math.ceil(duration) : Math.round(duration / 1000) * 1000;
     const parts = [plural(greetings, "greeting"), `${refused} refused`, `${plural(bytesReceived, "byte")} received`];
+    if (resets > 0) parts.push(`${resets} reset before accept`);
     const time = formatDuration(rounded, { ignoreZero: true });
     const lost = dropped > 0 ? `, ${plural(dropped, "log line")} dropped` : "";
-    return `Stopped: ${parts.join(", ")} in ${time}${lost}`;
+    const totals = `Stopped: ${parts.join(", ")} in ${time}${lost}`;
+    const { greeted, notGreeted, onlyReset } = ports;
+    if (greeted.length + notGreeted.length + onlyReset.length <= 1) return totals;
+    const lists = [["Greeted", greeted], ["Not greeted", notGreeted], ["Only reset", onlyReset]] as const;
+    return [
+      `${totals}.`,
+      ...lists.filter(([, ports]) => ports.length > 0).map(([title, ports]) => `${title}: ${formatPorts(ports)}.`),
+    ].join(" ");
   },
 };
 
 /** Lines for programs: flat JSON objects with the names that Suricata's EVE log has for the same things. */
 export const jsonFormat: Format = {
-  listening: ({ hostname, port }) => row("listening", { dest_ip: hostname, dest_port: port }),
+  listening: (addrs) =>
+    row("listening", {
+      proto: "TCP",
+      dest_ip: addrs[0]?.hostname,
+      dest_port: addrs[0]?.port,
+      ports: formatPorts(addrs.map(({ port }) => port)),
+    }),
   connection: (connection) => row("connection", addresses(connection)),
   closed: (connection) =>
     row("closed", {
@@ -78,20 +110,25 @@ export const jsonFormat: Format = {
       }),
     }),
   refused: (info) => row("refused", addresses(info)),
+  resets: (count, ports) => row("resets_before_accept", { ports: formatPorts(ports), count }),
   gap: (lines) => row("log_dropped", { lines }),
   error: (error) => row("error", { message: messageOf(error) }),
-  stopped: ({ greetings, refused, bytesReceived, dropped, duration }) =>
+  stopped: ({ greetings, refused, bytesReceived, resets, dropped, duration, ports }) =>
     row("stopped", {
       greetings,
       refused,
       bytes_received: bytesReceived,
+      resets_before_accept: resets,
       dropped,
       duration_ms: roundToMicroseconds(duration),
+      ports_greeted: formatPorts(ports.greeted),
+      ports_not_greeted: formatPorts(ports.notGreeted),
+      ports_reset: formatPorts(ports.onlyReset),
     }),
 };
 
-function row(event: string, fields: Record<string, unknown>): string {
-  return JSON.stringify({ timestamp: timestamp(), event, ...fields });
+function row(event_type: string, fields: Record<string, unknown>): string {
+  return JSON.stringify({ timestamp: timestamp(), event_type, ...fields });
 }
 
 let latest = { time: 0, text: "" };
@@ -105,6 +142,7 @@ function timestamp(): string {
 
 function addresses({ remoteAddr, localAddr }: ConnInfo) {
   return {
+    proto: "TCP",
     src_ip: remoteAddr.hostname,
     src_port: remoteAddr.port,
     dest_ip: localAddr.hostname,
@@ -117,8 +155,12 @@ function roundToMicroseconds(ms: number): number {
 }
 
 /** `192.0.2.7:51514` or `[2001:db8::7]:51514`. */
-export function hostAndPort({ hostname, port }: Deno.NetAddr): string {
-  return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
+export function hostAndPort(addr: Deno.NetAddr): string {
+  return `${host(addr)}:${addr.port}`;
+}
+
+function host({ hostname }: Deno.NetAddr): string {
+  return hostname.includes(":") ? `[${hostname}]` : hostname;
 }
 
 /** `1 greeting`, `2 greetings`. */

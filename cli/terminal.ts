@@ -9,6 +9,19 @@ export function paint(color: (text: string) => string, stream: { isTerminal(): b
   return stream.isTerminal() ? color(text) : text;
 }
 
+let latest = { time: 0, text: "" };
+
+/** The local date and time, to the millisecond. Formatting it costs more than a greeting, so it is done once for each. */
+export function localTimestamp(): string {
+  const time = Date.now();
+  if (time !== latest.time) {
+    const date = new Date(time);
+    // Swedish dates have this form: 2026-11-24 17:30:39.
+    latest = { time, text: `${date.toLocaleString("sv-SE")}.${`${date.getMilliseconds()}`.padStart(3, "0")}` };
+  }
+  return latest.text;
+}
+
 const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };
 
 /**

@@ -1,0 +1,72 @@
+/**
+ * The greetings of the command: placeholders, texts for single ports, and HTTP responses.
+ *
+ * @module
+ */
+import type { ConnInfo, ServeOptions } from "../server.ts";
+import { hostAndPort } from "./format.ts";
+
+/** What to send. */
+export interface Greeting {
+  /** The text for all ports that have no text of their own. */
+  text: string;
+  /** Texts by port. */
+  byPort: ReadonlyMap<number, string>;
+  /** Whether the text is sent as an HTTP response. */
+  http: boolean;
+}
+
+const PLACEHOLDERS = /\{(client|port)\}/g;
+
+/**
+ * Returns the greeting for `serve`: bytes if it is the same for all connections, or a function. `{client}` stands for the
+ * client's address and port, `{port}` for the port that it has reached.
+ */
+export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
+  const isConstant = greeting.byPort.size === 0 && greeting.text.search(PLACEHOLDERS) < 0;
+  // A constant greeting does not depend on the connection.
+  return isConstant ? encodeGreeting(greeting, LONGEST) : (info) => encodeGreeting(greeting, info);
+}
+
+/**
+ * The greeting for a connection.
+ *
+ * @example
+ * ```ts
+ * import { encodeGreeting } from "./greeting.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const addr = (hostname: string, port: number) => ({ transport: "tcp" as const, hostname, port });
+ * const info = { remoteAddr: addr("192.0.2.7", 51514), localAddr: addr("192.0.2.1", 80) };
+ * const bytes = encodeGreeting({ text: "port {port}, {client}", byPort: new Map(), http: false }, info);
+ * assertEquals(new TextDecoder().decode(bytes), "port 80, 192.0.2.7:51514\r\n");
+ * ```
+ */
+export function encodeGreeting({ text, byPort, http }: Greeting, { remoteAddr, localAddr }: ConnInfo): Uint8Array {
+  const template = byPort.get(localAddr.port) ?? text;
+  const expanded = template.replace(
+    PLACEHOLDERS,
+    (_, name) => name === "port" ? `${localAddr.port}` : hostAndPort(remoteAddr),
+  );
+  const body = new TextEncoder().encode(`${expanded}\r\n`);
+  if (!http) return body;
+  const head = [
+    "HTTP/1.1 200 OK",
+    "Content-Type: text/plain; charset=utf-8",
+    `Content-Length: ${body.length}`,
+    "Connection: close",
+    "\r\n",
+  ].join("\r\n");
+  return Uint8Array.from([...new TextEncoder().encode(head), ...body]);
+}
+
+/** A connection whose addresses are as long as possible. */
+const LONGEST: ConnInfo = {
+  remoteAddr: { transport: "tcp", hostname: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", port: 65_535 },
+  localAddr: { transport: "tcp", hostname: "::", port: 65_535 },
+};
+
+/** How many bytes a greeting with this text has at the most. */
+export function maxGreetingBytes(text: string, http: boolean): number {
+  return encodeGreeting({ text, byPort: new Map(), http }, LONGEST).length;
+}

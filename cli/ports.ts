@@ -1,0 +1,56 @@
+/**
+ * Port lists in a subset of nmap's syntax: `22,80,8000-8100`, `60000-`, `-` for all ports.
+ *
+ * @module
+ */
+
+/** The highest port. */
+const MAX_PORT = 65_535;
+
+/**
+ * Parses a port list. Returns the ports in the order of the list, or `undefined` if it is invalid. 0 stands for any free
+ * port; it may be repeated, but not in a range.
+ *
+ * @example
+ * ```ts
+ * import { parsePorts } from "./ports.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(parsePorts("80,20-22,65534-"), [80, 20, 21, 22, 65534, 65535]);
+ * assertEquals(parsePorts("http"), undefined);
+ * ```
+ */
+export function parsePorts(list: string): number[] | undefined {
+  const ports: number[] = [];
+  for (const item of list.split(",")) {
+    const [, first = "", hyphen = "", last = ""] = item.match(/^(\d{0,5})(?:(-)(\d{0,5}))?$/) ?? [];
+    // A range may lack its end, and `-` alone means all ports, but `-100` looks like an option.
+    if (first === "" && (hyphen === "" || last !== "")) return undefined;
+    const start = first === "" ? 1 : Number(first);
+    const end = hyphen === "" ? start : last === "" ? MAX_PORT : Number(last);
+    if (end > MAX_PORT || start > end || (hyphen !== "" && start === 0)) return undefined;
+    for (let port = start; port <= end; port++) ports.push(port);
+  }
+  return ports;
+}
+
+/**
+ * Formats ports as a list, sorted, with ranges: the inverse of {@linkcode parsePorts}, and valid for `nmap -p`.
+ *
+ * @example
+ * ```ts
+ * import { formatPorts } from "./ports.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(formatPorts([8001, 22, 8000, 8002]), "22,8000-8002");
+ * ```
+ */
+export function formatPorts(ports: Iterable<number>): string {
+  const ranges: { start: number; end: number }[] = [];
+  for (const port of [...ports].sort((a, b) => a - b)) {
+    const range = ranges.at(-1);
+    if (range && port === range.end + 1) range.end = port;
+    else ranges.push({ start: port, end: port });
+  }
+  return ranges.map(({ start, end }) => start === end ? `${start}` : `${start}-${end}`).join(",");
+}

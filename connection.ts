@@ -1,0 +1,66 @@
+/**
+ * One connection: its addresses, how far it has got, and why it ended.
+ *
+ * @module
+ */
+
+/** Both addresses of a connection. IPv4 over an IPv6 socket is shown as IPv4: `192.0.2.7`, not `::ffff:192.0.2.7`. */
+export interface ConnInfo {
+  /** The client's address. */
+  readonly remoteAddr: Deno.NetAddr;
+  /** The address that the client connected to. */
+  readonly localAddr: Deno.NetAddr;
+}
+
+/**
+ * Shows IPv4-mapped IPv6 addresses as IPv4. Other addresses below `::ffff:0:0`, such as `::ffff:0:c000:207`, stay as they
+ * are.
+ */
+export function unmapIPv4({ remoteAddr, localAddr }: ConnInfo): ConnInfo {
+  const unmap = (addr: Deno.NetAddr) => ({ ...addr, hostname: addr.hostname.replace(/^::ffff:(?=\d+\.)/, "") });
+  return { remoteAddr: unmap(remoteAddr), localAddr: unmap(localAddr) };
+}
+
+/**
+ * Why a connection ended: the client closed it (`closed`) or reset it (`reset`), or the server closed it, because of the
+ * timeout, to make room for another connection (`evicted`), or because of a shutdown.
+ */
+export type CloseReason = "closed" | "reset" | "timeout" | "evicted" | "shutdown";
+
+/** A connection, as passed to the callbacks of `ServeOptions`. */
+export interface Connection extends ConnInfo {
+  /** When it was accepted, in milliseconds on the clock of `performance.now()`. */
+  readonly accepted: number;
+  /** How many bytes of the greeting the kernel has taken. */
+  readonly bytesSent: number;
+  /** Whether the kernel has taken the whole greeting. */
+  readonly greeted: boolean;
+  /** How many bytes the client has sent. */
+  readonly bytesReceived: number;
+  /** The first of those bytes, at most `KEPT_BYTES`. */
+  readonly received: Uint8Array;
+  /** Why it ended, or `undefined` while it is open. */
+  readonly closeReason: CloseReason | undefined;
+}
+
+/** A connection as the server sees it: writable, with its socket and its neighbors in the list. */
+export interface OpenConnection extends Connection {
+  /** The socket. */
+  readonly conn: Deno.TcpConn;
+  /** See {@linkcode Connection.bytesSent}. */
+  bytesSent: number;
+  /** See {@linkcode Connection.greeted}. */
+  greeted: boolean;
+  /** See {@linkcode Connection.bytesReceived}. */
+  bytesReceived: number;
+  /** See {@linkcode Connection.received}. */
+  received: Uint8Array;
+  /** See {@linkcode Connection.closeReason}. */
+  closeReason: CloseReason | undefined;
+  /** The generation of the gate that counts this connection, or -1 when it has left the gate. */
+  gateGeneration: number;
+  /** The connection that was accepted before this one. */
+  older: OpenConnection | undefined;
+  /** The connection that was accepted after this one. */
+  newer: OpenConnection | undefined;
+}
