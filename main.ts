@@ -1,18 +1,24 @@
 /**
- * The command: parses the arguments, serves, and logs what happens.
+ * The command: parses the arguments, runs the server or the client, and sets the exit status.
  *
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
-import { listenMessage, StreamError } from "./cli/errors.ts";
+import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect_command.ts";
+import { connectMessage, listenMessage, StreamError } from "./cli/errors.ts";
 import { messageOf } from "./cli/format.ts";
 import { toServeGreeting } from "./cli/greeting.ts";
-import { type Command, helpText, SERVE_OPTIONS, type ServeCommand, toCommand } from "./cli/options.ts";
 import { formatPorts } from "./cli/ports.ts";
+import { ProbeReport } from "./cli/probe_report.ts";
 import { errorLine, Report } from "./cli/report.ts";
+import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./cli/serve_command.ts";
+import { connect, ConnectError, resolve } from "./client.ts";
 import config from "./deno.json" with { type: "json" };
 import { ListenError, MAX_GREETING_BYTES, serve, type Server } from "./server.ts";
+
+/** What a command line asks for. */
+export type Command = { kind: "help"; text: string } | { kind: "version" } | ServeCommand | ConnectCommand;
 
 /**
  * Parses a command line. It has no side effects.
@@ -28,21 +34,29 @@ import { ListenError, MAX_GREETING_BYTES, serve, type Server } from "./server.ts
  * ```
  */
 export async function parse(args: readonly string[]): Promise<Command> {
-  const rewritten = rewriteArgs(args, SERVE_OPTIONS);
-  return await toCommand(parseArgs(rewritten.args, parseOptions(SERVE_OPTIONS)), rewritten);
+  const isConnect = args[0] === "connect";
+  const table = isConnect ? CONNECT_OPTIONS : SERVE_OPTIONS;
+  const rewritten = rewriteArgs(isConnect ? args.slice(1) : args, table);
+  const parsed: Record<string, unknown> = parseArgs(rewritten.args, parseOptions(table));
+  if (parsed.help) return { kind: "help", text: isConnect ? connectHelp() : serveHelp() };
+  if (parsed.version) return { kind: "version" };
+  if (rewritten.unknown) throw rewritten.unknown;
+  return isConnect ? toConnectCommand(parsed, rewritten) : await toServeCommand(parsed, rewritten);
 }
 
 /** Runs a command, and returns its exit status. */
 async function run(command: Command): Promise<number> {
   switch (command.kind) {
     case "help":
-      printText(helpText());
+      printText(command.text);
       return 0;
     case "version":
       printText(`greeter ${config.version}`);
       return 0;
     case "serve":
       return await runServe(command);
+    case "connect":
+      return await runConnect(command);
   }
 }
 
@@ -59,6 +73,7 @@ async function runServe({ options, greeting, within, skipTaken, ...reportOptions
   const bytes = greeting ? toServeGreeting(greeting) : await readGreeting();
   const stop = new AbortController();
   stopOnSignals(stop);
+  stopOnHangup(stop);
   const report = new Report(reportOptions);
   const skipped: number[] = [];
   const server = serve({
@@ -103,37 +118,62 @@ async function readGreeting(): Promise<Uint8Array> {
   throw new StreamError(`standard input is too long: at most ${MAX_GREETING_BYTES} bytes can be sent; shorten it`);
 }
 
+async function runConnect({ options, ...reportOptions }: ConnectCommand): Promise<number> {
+  // A signal ends the process while the name is resolved, because no result is known yet.
+  const address = await resolve(options.hostname, options.ipv6);
+  const stop = new AbortController();
+  stopOnSignals(stop);
+  await using report = new ProbeReport({ host: options.hostname, address, ports: options.port }, reportOptions);
+  const onResult = report.addAttempt.bind(report);
+  for await (const result of connect({ ...options, hostname: address, signal: stop.signal, onResult })) {
+    report.add(result);
+  }
+  const isGreeted = await report.close(stop.signal.aborted);
+  if (stop.signal.aborted) return Number(stop.signal.reason);
+  return isGreeted ? 0 : 1;
+}
+
 /**
- * The first SIGINT or SIGTERM stops the server. The second one ends the process at once, with the status that shells show
- * for a process killed by the signal. Windows has SIGBREAK instead of SIGTERM.
- *
- * SIGHUP stops the server too if greeter runs in a terminal, which has been closed then. Otherwise it is ignored, so that
- * `nohup` works: listening for signals replaces the disposition that nohup has set.
+ * The first SIGINT or SIGTERM aborts `stop`, with the status that shells show for a process ended by the signal as the
+ * reason. The second one ends the process at once, with that status. Windows has SIGBREAK instead of SIGTERM.
  *
  * Call this before there are connections. Deno 2.9 listens for SIGUSR1 500 ms after the start, and if that is the first
  * signal listener and no descriptor is left, it panics.
  */
 function stopOnSignals(stop: AbortController) {
-  const listen = (signal: Deno.Signal, status: number) =>
-    Deno.addSignalListener(signal, () => stop.signal.aborted ? Deno.exit(status) : stop.abort());
-  listen("SIGINT", 130);
-  if (Deno.build.os === "windows") {
-    listen("SIGBREAK", 149);
-    return;
-  }
-  listen("SIGTERM", 143);
+  stopOnSignal("SIGINT", 130, stop);
+  if (Deno.build.os === "windows") stopOnSignal("SIGBREAK", 149, stop);
+  else stopOnSignal("SIGTERM", 143, stop);
+}
+
+/**
+ * SIGHUP stops the server too if greeter runs in a terminal, which has been closed then. Otherwise it is ignored, so that
+ * `nohup` works: listening for signals replaces the disposition that nohup has set.
+ */
+function stopOnHangup(stop: AbortController) {
+  if (Deno.build.os === "windows") return;
   // Asked at the start, because a terminal that has been closed is not a terminal any longer.
-  if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) listen("SIGHUP", 129);
+  if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) stopOnSignal("SIGHUP", 129, stop);
   else Deno.addSignalListener("SIGHUP", () => {});
+}
+
+function stopOnSignal(signal: Deno.Signal, status: number, stop: AbortController) {
+  Deno.addSignalListener(signal, () => stop.signal.aborted ? Deno.exit(status) : stop.abort(status));
+}
+
+/** The message for an error that the user can fix, or `undefined`. */
+function expectedMessage(error: unknown): string | undefined {
+  if (error instanceof ListenError) return listenMessage(error);
+  if (error instanceof ConnectError) return connectMessage(error);
+  return error instanceof UsageError || error instanceof StreamError ? error.message : undefined;
 }
 
 if (import.meta.main) {
   try {
     Deno.exit(await run(await parse(Deno.args)));
   } catch (error) {
-    const message = error instanceof ListenError ? listenMessage(error) : messageOf(error);
-    const isExpected = [UsageError, StreamError, ListenError].some((type) => error instanceof type);
-    if (!isExpected) throw error; // a bug, which needs its stack trace
+    const message = expectedMessage(error);
+    if (message === undefined) throw error; // a bug, which needs its stack trace
     try {
       console.error(errorLine(message));
     } finally {

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes 
 import * as fc from "fast-check";
 import { createConnection } from "node:net";
 import { UsageError } from "./cli/args.ts";
-import type { ServeCommand } from "./cli/options.ts";
+import type { ServeCommand } from "./cli/serve_command.ts";
 import { parsePorts } from "./cli/ports.ts";
 import config from "./deno.json" with { type: "json" };
 import { parse } from "./main.ts";
@@ -75,7 +75,7 @@ Deno.test("parse() leaves options that are not given undefined", async () => {
 
 Deno.test("parse() returns help or version whatever else is given, except for a missing value", async () => {
   for (const args of [["-h"], ["-hV"], ["--bogus", "-h"], ["--port", "x", "--help"], ["stray", "-qh"]]) {
-    assertEquals(await parse(args), { kind: "help" });
+    assertEquals((await parse(args)).kind, "help");
   }
   assertEquals(await parse(["-V", "--port", "x"]), { kind: "version" });
 });

@@ -3,17 +3,19 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { helpText } from "./cli/options.ts";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { connectHelp } from "./cli/connect_command.ts";
+import { serveHelp } from "./cli/serve_command.ts";
 import { DEFAULTS } from "./server.ts";
 import { freePort, GREETER, needsPrograms, receive, run, spawn, until } from "./testing.ts";
 
 const README = Deno.readTextFileSync(`${import.meta.dirname}/README.md`);
 
 Deno.test("README shows the usage as --help prints it, in 80 columns", () => {
-  for (const line of helpText().split("\n")) assert(line.length <= 80, line);
-  const [, usage] = README.match(/```\n(Usage: [^]*?)\n```\n/) ?? [];
-  assertEquals(usage, helpText());
+  for (const help of [serveHelp(), connectHelp()]) {
+    for (const line of help.split("\n")) assert(line.length <= 80, line);
+    assertStringIncludes(README, `\`\`\`\n${help}\n\`\`\`\n`);
+  }
 });
 
 /** The blocks of shell commands under a heading. `greeter` and `sudo` become shell functions. */

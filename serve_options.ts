@@ -4,15 +4,13 @@
  * @module
  */
 import type { Connection, ConnInfo } from "./connection.ts";
+import { checkInteger, checkMilliseconds } from "./ranges.ts";
 
 /**
  * The longest greeting, in bytes. A fresh socket's send buffer takes this much at once, so a write does not wait for the
  * client. The least that was seen to fit was 47,784 bytes, over a virtual link to a client with a 4 KiB receive window.
  */
 export const MAX_GREETING_BYTES = 16 * 1024;
-
-/** The longest delay of setTimeout(), in milliseconds; with a longer one it would fire at once. */
-const MAX_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** The default options of `serve`; `timeout` is in milliseconds. */
 export const DEFAULTS = {
@@ -84,21 +82,14 @@ export interface ServeOptions {
 }
 
 /**
- * Rejects numbers that are out of range. They would otherwise fail late, or be rounded silently.
+ * Rejects numbers that are out of range.
  *
- * @throws {RangeError} If a number is out of range, or there is no port. The message begins with the option's name.
+ * @throws {RangeError} If a number is out of range. The message begins with the option's name.
  */
 export function checkRanges({ port, backlog, maxConnections, count, timeout }: ServeOptions) {
-  const checkInteger = (name: string, value: number | undefined, min: number, max: number) => {
-    if (value === undefined || (Number.isInteger(value) && value >= min && value <= max)) return;
-    throw new RangeError(`${name}: expected a whole number from ${min} to ${max}, not ${value}`);
-  };
-  const ports = [port ?? DEFAULTS.port].flat();
-  for (const each of ports) checkInteger("port", each, 0, 65_535);
+  for (const each of [port ?? DEFAULTS.port].flat()) checkInteger("port", each, 0, 65_535);
   checkInteger("backlog", backlog, 1, 65_535);
   checkInteger("maxConnections", maxConnections, 1, Number.MAX_SAFE_INTEGER);
   checkInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
-  if (timeout !== undefined && !(timeout > 0 && timeout <= MAX_TIMEOUT_MS)) {
-    throw new RangeError(`timeout: expected milliseconds above 0 and up to ${MAX_TIMEOUT_MS}, not ${timeout}`);
-  }
+  checkMilliseconds("timeout", timeout);
 }

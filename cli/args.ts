@@ -32,11 +32,13 @@ export class UsageError extends Error {
 
 /** What {@linkcode rewriteArgs} returns. */
 export interface Rewritten {
-  /** The arguments in the only form that is left: `--name=value` and `--flag`. */
+  /** The arguments in the only form that is left: `--name=value` and `--flag`, then `--` and the operands. */
   args: string[];
+  /** The arguments that are not options. */
+  operands: string[];
   /** Each option as it was typed (`-p` or `--port`), by name, in order: for error messages. */
   typed: Record<string, string[]>;
-  /** An error about the first argument that is not in the table. `--help` and `--version` take precedence over it. */
+  /** An error about the first option that is not in the table. `--help` and `--version` take precedence over it. */
   unknown: UsageError | undefined;
 }
 
@@ -55,25 +57,25 @@ export interface Rewritten {
  * import { assertEquals } from "@std/assert";
  *
  * const table = { port: { short: "p", value: "PORT", help: "" }, quiet: { short: "q", help: "" } };
- * assertEquals(rewriteArgs(["-qp", "80"], table).args, ["--quiet", "--port=80"]);
+ * assertEquals(rewriteArgs(["-qp", "80", "lab"], table).args, ["--quiet", "--port=80", "--", "lab"]);
  * ```
  */
 export function rewriteArgs(args: readonly string[], table: OptionTable): Rewritten {
-  const result: Rewritten = { args: [], typed: {}, unknown: undefined };
+  const result: Rewritten = { args: [], operands: [], typed: {}, unknown: undefined };
   const rest = [...args];
-  const reject = (message: string) => result.unknown ??= new UsageError(`${message}; see greeter --help`);
   for (let arg = rest.shift(); arg !== undefined; arg = rest.shift()) {
     if (arg === "--") {
-      for (const operand of rest.splice(0)) reject(`unexpected argument ${quote(operand)}`);
+      result.operands.push(...rest.splice(0));
       break;
     }
     if (!arg.startsWith("-") || arg === "-") {
-      reject(`unexpected argument ${quote(arg)}`);
+      result.operands.push(arg);
       continue;
     }
     for (const { as, name, attached } of arg.startsWith("--") ? [findLong(arg, table)] : findShort(arg, table)) {
       if (name === undefined) {
-        reject(`unknown option ${quote(as)}${as === arg ? "" : ` in ${quote(arg)}`}`);
+        const where = as === arg ? "" : ` in ${quote(arg)}`;
+        result.unknown ??= new UsageError(`unknown option ${quote(as)}${where}; see greeter --help`);
         continue;
       }
       const typed = result.typed[name] ??= [];
@@ -86,6 +88,7 @@ export function rewriteArgs(args: readonly string[], table: OptionTable): Rewrit
       else result.args.push(`--${name}=${attached ?? separateValue(as, `--${name}`, metavar, rest.shift())}`);
     }
   }
+  result.args.push("--", ...result.operands);
   return result;
 }
 
@@ -142,7 +145,8 @@ function separateValue(as: string, name: string, metavar: string, value: string 
 export function parseOptions(table: OptionTable): { string: string[]; collect: string[]; boolean: string[] } {
   const names = Object.keys(table);
   const valued = names.filter((name) => table[name]?.value !== undefined);
-  return { string: valued, collect: valued, boolean: names.filter((name) => !valued.includes(name)) };
+  // "_" are the operands, which would be numbers if they look like numbers.
+  return { string: [...valued, "_"], collect: valued, boolean: names.filter((name) => !valued.includes(name)) };
 }
 
 /** How wide the help may be, in columns. */

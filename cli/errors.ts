@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type ConnectError, isOutOfResources, NO_IPV6 } from "../client.ts";
 import { isOutOfDescriptors, type ListenError } from "../server.ts";
 import { quote } from "./args.ts";
 import { messageOf } from "./format.ts";
@@ -13,11 +14,25 @@ export class StreamError extends Error {
   override readonly name = "StreamError";
 }
 
-/** What each cause of a `ListenError` means, and what to do. The first entry whose test passes applies. */
-const LISTEN_ADVICE: readonly {
-  test: (cause: unknown) => boolean;
-  advice: (error: ListenError) => string;
-}[] = [
+/** What a cause means, and what to do. */
+interface Advice<E extends ListenError | ConnectError> {
+  test: (cause: unknown, error: E) => boolean;
+  advice: (error: E) => string;
+}
+
+const isInvalidArgument = (cause: unknown) => cause instanceof Error && "code" in cause && cause.code === "EINVAL";
+const isPermissionMissing = (cause: unknown) => cause instanceof Deno.errors.NotCapable;
+const permissionAdvice = () => "Deno has no network permission; run it with --allow-net";
+// Deno has no error class for a failed lookup.
+const isLookupFailure = (cause: unknown) => /lookup|getaddrinfo|No such host/.test(messageOf(cause));
+const hasZone = (_cause: unknown, { hostname }: { hostname: string }) => /:.*%/.test(hostname);
+const zoneAdvice = ({ hostname }: { hostname: string }) =>
+  `unknown network interface in ${quote(hostname)}; write the name of one of this machine after the %`;
+const missingZoneAdvice = ({ hostname }: { hostname: string }) =>
+  `${quote(hostname)} needs a zone; add the network interface, as in fe80::1%eth0`;
+
+/** The causes of a `ListenError`. The first entry whose test passes applies. */
+const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
   {
     test: (cause) => cause instanceof Deno.errors.AddrInUse,
     advice: ({ port }) => `port ${port} is in use; choose another with --port`,
@@ -25,18 +40,14 @@ const LISTEN_ADVICE: readonly {
   {
     test: isOutOfDescriptors,
     advice: ({ possible = 0 }) =>
-      `too many ports: only ${
-        Math.max(possible, 0)
-      } are possible with this limit of open files; raise it with ulimit -n`,
+      `too many ports: only ${Math.max(possible, 0)} are possible with this limit of open files; ` +
+      "raise it with ulimit -n",
   },
   {
     test: (cause) => cause instanceof Deno.errors.PermissionDenied,
     advice: ({ port }) => `port ${port} requires privileges; try --port 9999 or --port 1024-, or run as root`,
   },
-  {
-    test: (cause) => cause instanceof Deno.errors.NotCapable,
-    advice: () => "Deno has no network permission; run it with --allow-net",
-  },
+  { test: isPermissionMissing, advice: permissionAdvice },
   {
     test: (cause) => cause instanceof Deno.errors.AddrNotAvailable,
     advice: ({ hostname }) => `${quote(hostname)} is not an address of this machine; choose another with --host`,
@@ -45,16 +56,44 @@ const LISTEN_ADVICE: readonly {
     test: (cause) => cause instanceof URIError,
     advice: ({ hostname }) => `${quote(hostname)} is not a valid host name; choose another with --host`,
   },
+  { test: (cause, error) => isLookupFailure(cause) && hasZone(cause, error), advice: zoneAdvice },
   {
-    // Deno has no error class for a failed lookup.
-    test: (cause) => /lookup|No such host/.test(messageOf(cause)),
+    test: isLookupFailure,
     advice: ({ hostname }) => `unknown host ${quote(hostname)}; choose another with --host`,
+  },
+  { test: isInvalidArgument, advice: missingZoneAdvice },
+  { test: () => true, advice: ({ cause }) => messageOf(cause) },
+];
+
+/** The causes of a `ConnectError`. The first entry whose test passes applies. */
+const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
+  { test: (cause, error) => isLookupFailure(cause) && hasZone(cause, error), advice: zoneAdvice },
+  { test: isLookupFailure, advice: ({ hostname }) => `unknown host ${quote(hostname)}; check the name` },
+  {
+    test: (cause) => cause === NO_IPV6,
+    advice: ({ hostname }) => `${quote(hostname)} has no IPv6 address; leave out --ipv6`,
+  },
+  { test: isPermissionMissing, advice: permissionAdvice },
+  { test: isInvalidArgument, advice: missingZoneAdvice },
+  { test: isOutOfDescriptors, advice: () => "too many open files; raise the limit with ulimit -n" },
+  {
+    test: isOutOfResources,
+    advice: ({ hostname }) =>
+      `no local address or port is left for a connection to ${quote(hostname)}; check the network of this machine`,
   },
   { test: () => true, advice: ({ cause }) => messageOf(cause) },
 ];
 
+function adviceFor<E extends ListenError | ConnectError>(table: readonly Advice<E>[], error: E): string {
+  return table.find(({ test }) => test(error.cause, error))?.advice(error) ?? error.message;
+}
+
 /** The message for a `ListenError`: `cannot listen: port 80 is in use; choose another with --port`. */
 export function listenMessage(error: ListenError): string {
-  const entry = LISTEN_ADVICE.find(({ test }) => test(error.cause));
-  return `cannot listen: ${entry?.advice(error) ?? error.message}`;
+  return `cannot listen: ${adviceFor(LISTEN_ADVICE, error)}`;
+}
+
+/** The message for a `ConnectError`: `cannot connect: unknown host "lab.example"; check the name`. */
+export function connectMessage(error: ConnectError): string {
+  return `cannot connect: ${adviceFor(CONNECT_ADVICE, error)}`;
 }

@@ -104,10 +104,7 @@ export const jsonFormat: Format = {
       bytes_received: connection.bytesReceived,
       duration_ms: roundToMicroseconds(performance.now() - connection.accepted),
       outcome: connection.closeReason,
-      ...(connection.bytesReceived > 0 && {
-        payload: btoa(latin1(connection.received)),
-        payload_printable: latin1(connection.received).replace(/[^ -~\r\n]/g, "."),
-      }),
+      ...payload(connection.received),
     }),
   refused: (info) => row("refused", addresses(info)),
   resets: (count, ports) => row("resets_before_accept", { ports: formatPorts(ports), count }),
@@ -127,7 +124,8 @@ export const jsonFormat: Format = {
     }),
 };
 
-function row(event_type: string, fields: Record<string, unknown>): string {
+/** A line of JSON for an event. */
+export function row(event_type: string, fields: Record<string, unknown>): string {
   return JSON.stringify({ timestamp: timestamp(), event_type, ...fields });
 }
 
@@ -150,7 +148,15 @@ function addresses({ remoteAddr, localAddr }: ConnInfo) {
   };
 }
 
-function roundToMicroseconds(ms: number): number {
+/** What was received, as Base64 and as text; no fields if nothing was. */
+export function payload(bytes: Uint8Array): { payload?: string; payload_printable?: string } {
+  if (bytes.length === 0) return {};
+  const text = latin1(bytes);
+  return { payload: btoa(text), payload_printable: text.replace(/[^ -~\r\n]/g, ".") };
+}
+
+/** Milliseconds with three digits. */
+export function roundToMicroseconds(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }
 

@@ -12,6 +12,12 @@ export interface LogOptions {
   onError?: (error: unknown) => void;
   /** Called when everything is written again after an error. */
   onRecovery?: () => void;
+  /** How many bytes of lines may wait to be written. Default: {@linkcode MAX_BUFFERED_BYTES}. */
+  maxBufferedBytes?: number;
+  /** Whether an error ends the log. Default: if the pipe is closed, or the descriptor is bad. */
+  isFinal?: (error: unknown) => boolean;
+  /** Called when an error has ended the log. */
+  onEnd?: (error: unknown) => void;
 }
 
 /** A log that has been opened with {@linkcode openLog}. */
@@ -20,7 +26,10 @@ export interface Log {
   print(line: string | undefined): void;
   /** How many lines have been dropped so far, because the buffer was full. */
   readonly dropped: number;
-  /** Adds a last line, if there is one, and waits until everything is written, for `ms` milliseconds at most. */
+  /**
+   * Adds a last line, if there is one, and waits until everything is written, for `ms` milliseconds at most, which may be
+   * `Infinity`.
+   */
   close(ms: number, last?: string): Promise<Closed>;
 }
 
@@ -80,7 +89,8 @@ const RETRY_MAX_MS = 1000;
  */
 export function openLog(
   stream: { write(data: Uint8Array): Promise<number> },
-  { formatGap, onError, onRecovery }: LogOptions = {},
+  { formatGap, onError, onRecovery, onEnd, maxBufferedBytes = MAX_BUFFERED_BYTES, isFinal = isPermanent }: LogOptions =
+    {},
 ): Log {
   /** Whole chunks, and the lines after them. Lines are ASCII, so their length is their size in bytes. */
   const chunks: string[] = [];
@@ -110,7 +120,7 @@ export function openLog(
     }
     // After a gap, a whole chunk has to be free. Otherwise there would be many small gaps, each with a line of its own.
     const needed = gap > 0 ? CHUNK_BYTES : line.length + 1;
-    if (size + unwritten.length + needed > MAX_BUFFERED_BYTES) {
+    if (size + unwritten.length + needed > maxBufferedBytes) {
       dropped++;
       gap++;
       return;
@@ -168,6 +178,7 @@ export function openLog(
         inProgress = 0;
         if (isFinal(error)) {
           state = "ended";
+          onEnd?.(error);
           return;
         }
         if (!failing) onError?.(error);
@@ -195,7 +206,7 @@ export function openLog(
       state = "closing";
       wake();
       const { promise: late, resolve } = Promise.withResolvers<void>();
-      const timer = setTimeout(resolve, ms);
+      const timer = ms === Infinity ? undefined : setTimeout(resolve, ms);
       await Promise.race([writing ?? writeAll(), late]);
       clearTimeout(timer);
     }
@@ -220,7 +231,7 @@ export function openLog(
 const LINE_FEED = 10;
 
 /** Whether an error in writing is permanent: the pipe has no reader, or the descriptor is not open for writing. */
-function isFinal(error: unknown): boolean {
+function isPermanent(error: unknown): boolean {
   return error instanceof Deno.errors.BrokenPipe || error instanceof Deno.errors.BadResource ||
     (error instanceof Error && "code" in error && error.code === "EBADF");
 }

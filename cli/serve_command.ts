@@ -5,10 +5,10 @@
  */
 import { DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../server.ts";
 import { addressMatcher, InvalidRule } from "./addresses.ts";
-import { formatOptions, type OptionTable, quote, type Rewritten, UsageError, type ValuedName } from "./args.ts";
+import { formatOptions, type OptionTable, quote, type Rewritten, UsageError } from "./args.ts";
 import { type Greeting, maxGreetingBytes } from "./greeting.ts";
-import { parsePorts } from "./ports.ts";
 import type { ReportOptions } from "./report.ts";
+import { type Given, integer, invalid, milliseconds, uniquePorts, valuesOf } from "./values.ts";
 
 /** The options of `greeter`. */
 export const SERVE_OPTIONS = {
@@ -68,12 +68,6 @@ export const SERVE_OPTIONS = {
   version: { short: "V", help: "print the version and exit" },
 } as const satisfies OptionTable;
 
-/** The long name of an option of `greeter`. */
-export type OptionName = keyof typeof SERVE_OPTIONS;
-
-/** What a command line asks for. */
-export type Command = { kind: "help" } | { kind: "version" } | ServeCommand;
-
 /** Serve clients. */
 export interface ServeCommand extends ReportOptions {
   /** Distinguishes the commands. */
@@ -89,10 +83,12 @@ export interface ServeCommand extends ReportOptions {
 }
 
 /** What `greeter --help` prints. */
-export function helpText(): string {
+export function serveHelp(): string {
   return `Usage: greeter [OPTIONS]
+       greeter connect [OPTIONS] HOST
 
-Sends every client a greeting and closes the connection.
+Sends every client a greeting and closes the connection. With connect, checks
+which ports of HOST get through: see greeter connect --help.
 
 Options:
 ${formatOptions(SERVE_OPTIONS)}
@@ -100,36 +96,19 @@ ${formatOptions(SERVE_OPTIONS)}
 Exit status: 0 success; 1 a port has not greeted --count clients; 2 error.`;
 }
 
-/** A value, with its option as typed. */
-interface Given {
-  as: string;
-  text: string;
-}
-
 /**
  * Checks the values, and returns the command.
  *
  * @throws {UsageError} If a value is invalid.
  */
-export async function toCommand(
-  parsed: Record<string, unknown>,
-  { typed, unknown }: Rewritten,
-): Promise<Command> {
-  // The result of parseArgs has no types, so this is where it gets them: a list for each option, and flags.
-  const given = (name: ValuedName<typeof SERVE_OPTIONS>): Given[] => {
-    const values = parsed[name];
-    return Array.isArray(values)
-      ? values.map((text, i) => ({ as: typed[name]?.[i] ?? `--${name}`, text: `${text}` }))
-      : [];
-  };
-  const flag = (name: Exclude<OptionName, ValuedName<typeof SERVE_OPTIONS>>) => parsed[name] === true;
-
-  if (flag("help")) return { kind: "help" };
-  if (flag("version")) return { kind: "version" };
-  if (unknown) throw unknown;
-  const one = <T>(name: ValuedName<typeof SERVE_OPTIONS>, check: (value: Given) => T): T | undefined =>
-    given(name).map(check)[0];
-
+export async function toServeCommand(parsed: Record<string, unknown>, rewritten: Rewritten): Promise<ServeCommand> {
+  const [operand] = rewritten.operands;
+  if (operand !== undefined) {
+    throw new UsageError(
+      `unexpected argument ${quote(operand)}: to check the ports of a host, write greeter connect [OPTIONS] HOST`,
+    );
+  }
+  const { given, flag, one } = valuesOf(SERVE_OPTIONS, parsed, rewritten);
   const { ports, byPort } = portLists(given("port"));
   const http = flag("http");
   const text = one("greeting", (value) => checkLength(value, value.text, http));
@@ -168,15 +147,9 @@ function portLists(lists: Given[]): { ports: number[]; byPort: Map<number, strin
   const seen = new Set<number>();
   for (const given of lists) {
     const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
-    const parsed = parsePorts(list);
-    if (!parsed) throw invalid(given, "ports from 0 to 65535, such as 22,80,8000-8100");
-    for (const port of parsed) {
-      if (port !== 0 && seen.has(port)) {
-        throw new UsageError(`port ${port} is given twice: specify each port only once`);
-      }
+    for (const port of uniquePorts(given, list, 0, seen)) {
       if (port === 0 && text !== undefined) throw invalid(given, "a port other than 0 for a greeting of its own");
       if (text !== undefined) byPort.set(port, text);
-      seen.add(port);
       ports.push(port);
     }
   }
@@ -189,25 +162,6 @@ function checkLength({ as }: Given, text: string, http: boolean): string {
   throw new UsageError(
     `the greeting of ${as} is too long: up to ${length} bytes are sent; shorten it to ${MAX_GREETING_BYTES}`,
   );
-}
-
-function invalid({ as, text }: Given, expected: string): UsageError {
-  return new UsageError(`invalid value ${quote(text)} for ${as}: expected ${expected}`);
-}
-
-/** Uses a pattern because Number() also accepts 0x50, 1e3 and " 80". */
-function integer(min: number, max: number) {
-  return (given: Given): number => {
-    const value = /^\d+$/.test(given.text) ? Number(given.text) : NaN;
-    if (value >= min && value <= max) return value;
-    throw invalid(given, `a whole number from ${min} to ${max}`);
-  };
-}
-
-function milliseconds(given: Given): number {
-  const seconds = /^(\d+\.?\d*|\.\d+)$/.test(given.text) ? Number(given.text) : NaN;
-  if (seconds >= 0.001 && seconds <= 86_400) return seconds * 1000;
-  throw invalid(given, "seconds from 0.001 to 86400");
 }
 
 async function matcher(rules: Given[]): Promise<((addr: Deno.NetAddr) => boolean) | undefined> {

@@ -1,0 +1,90 @@
+/**
+ * Reports the client's results on standard output, and its progress on standard error.
+ *
+ * @module
+ */
+import type { ProbeResult } from "../client.ts";
+import { StreamError } from "./errors.ts";
+import { messageOf } from "./format.ts";
+import { type Log, openLog } from "./log.ts";
+import { formatResultRow, formatResults, formatSummaryRow, formatTotals, type ProbeSummary } from "./probe_format.ts";
+import { Progress } from "./progress.ts";
+
+/** What is printed, and how. */
+export interface ProbeReportOptions {
+  /** What the greetings were expected to contain, as given. */
+  expected: string | undefined;
+  /** Whether results are JSON. */
+  json: boolean;
+  /** Whether nothing is printed. */
+  quiet: boolean;
+}
+
+/** The report of one run of the client. */
+export class ProbeReport implements AsyncDisposable {
+  readonly #options: ProbeReportOptions;
+  readonly #target: Pick<ProbeSummary, "host" | "address" | "ports">;
+  readonly #started: number = performance.now();
+  readonly #results: ProbeResult[] = [];
+  readonly #output: Log | undefined;
+  readonly #progress: Progress;
+  #writeError: unknown;
+
+  /** Prints the address of a name. */
+  constructor(target: Pick<ProbeSummary, "host" | "address" | "ports">, options: ProbeReportOptions) {
+    this.#target = target;
+    this.#options = options;
+    this.#progress = new Progress(target.ports.length);
+    // Rows of JSON on the same terminal would overwrite the line.
+    const isVisible = Deno.stderr.isTerminal() && !(options.json && Deno.stdout.isTerminal());
+    if (options.quiet) return;
+    if (isVisible) this.#progress.start();
+    this.#output = openLog(Deno.stdout, {
+      maxBufferedBytes: Infinity, // results are not dropped, and there are at most 65,535
+      isFinal: (error) => !(error instanceof Deno.errors.WouldBlock),
+      onEnd: (error) => this.#writeError = error,
+    });
+    const { host, address } = target;
+    if (!options.json && host !== address) this.#output.print(`${host} is ${address}`);
+  }
+
+  /** Notes the result of an attempt, after which `within` may try the port again. */
+  addAttempt(result: ProbeResult) {
+    this.#progress.add(result);
+  }
+
+  /** Adds a final result. */
+  add(result: ProbeResult) {
+    this.#results.push(result);
+    if (this.#options.json) this.#output?.print(formatResultRow(result));
+  }
+
+  /**
+   * Prints the results and the totals. Returns whether every port was greeted.
+   *
+   * @throws {StreamError} If standard output cannot be written.
+   */
+  async close(interrupted: boolean): Promise<boolean> {
+    await this.#progress.stop();
+    const { expected, json } = this.#options;
+    const results = this.#results;
+    const duration = performance.now() - this.#started;
+    const summary: ProbeSummary = { ...this.#target, results, expected, duration, interrupted };
+    if (!json) {
+      for (const line of formatResults(results, expected, Deno.stdout.isTerminal())) this.#output?.print(line);
+    }
+    await this.#output?.close(Infinity, json ? formatSummaryRow(summary) : formatTotals(summary));
+    // A reader that has seen enough, such as `head`, closes the pipe.
+    if (this.#writeError !== undefined && !(this.#writeError instanceof Deno.errors.BrokenPipe)) {
+      throw new StreamError(
+        `cannot write to standard output: ${messageOf(this.#writeError)}; redirect it elsewhere`,
+      );
+    }
+    return results.length === this.#target.ports.length && results.every(({ state }) => state === "greeted");
+  }
+
+  /** Erases the progress line. */
+  async [Symbol.asyncDispose]() {
+    await this.#progress.stop();
+  }
+}

@@ -1,0 +1,80 @@
+/**
+ * The values of options: what `parseArgs` returns gets its types here, and values of common kinds are checked.
+ *
+ * @module
+ */
+import { type OptionTable, quote, type Rewritten, UsageError, type ValuedName } from "./args.ts";
+import { parsePorts } from "./ports.ts";
+
+/** A value, with its option as typed. */
+export interface Given {
+  /** The option as typed: `-p` or `--port`. */
+  as: string;
+  /** The value. */
+  text: string;
+}
+
+/** The options that were given. */
+export interface Values<T extends OptionTable> {
+  /** The values of an option in their order. */
+  given(name: ValuedName<T>): Given[];
+  /** Whether a flag is set. */
+  flag(name: Exclude<keyof T, ValuedName<T>>): boolean;
+  /** The checked value of an option that cannot be repeated, or `undefined` if it was not given. */
+  one<V>(name: ValuedName<T>, check: (value: Given) => V): V | undefined;
+}
+
+/** Gives the result of `parseArgs`, which has no types, the types of an option table: a list for each option, and flags. */
+export function valuesOf<T extends OptionTable>(
+  _table: T,
+  parsed: Record<string, unknown>,
+  { typed }: Rewritten,
+): Values<T> {
+  const given = (name: ValuedName<T>): Given[] => {
+    const key = String(name);
+    const values = parsed[key];
+    if (!Array.isArray(values)) return [];
+    return values.map((text, i) => ({ as: typed[key]?.[i] ?? `--${key}`, text: `${text}` }));
+  };
+  return {
+    given,
+    flag: (name) => parsed[String(name)] === true,
+    one: (name, check) => given(name).map(check)[0],
+  };
+}
+
+/** An error about a value: `invalid value "x" for -p: expected ...`. */
+export function invalid({ as, text }: Given, expected: string): UsageError {
+  return new UsageError(`invalid value ${quote(text)} for ${as}: expected ${expected}`);
+}
+
+/** The ports of a list, from `min` on. Each port but 0 can be given once, so they are added to those seen before. */
+export function uniquePorts(given: Given, list: string, min: 0 | 1, seen: Set<number>): number[] {
+  const ports = parsePorts(list);
+  if (!ports || (min > 0 && ports.includes(0))) {
+    throw invalid(given, `ports from ${min} to 65535, such as 22,80,8000-8100`);
+  }
+  for (const port of ports) {
+    if (port !== 0 && seen.has(port)) {
+      throw new UsageError(`port ${port} is given twice: specify each port only once`);
+    }
+    seen.add(port);
+  }
+  return ports;
+}
+
+/** A check for whole numbers. Uses a pattern because Number() also accepts 0x50, 1e3 and " 80". */
+export function integer(min: number, max: number): (given: Given) => number {
+  return (given) => {
+    const value = /^\d+$/.test(given.text) ? Number(given.text) : NaN;
+    if (value >= min && value <= max) return value;
+    throw invalid(given, `a whole number from ${min} to ${max}`);
+  };
+}
+
+/** A check for seconds, with or without a fraction. Returns milliseconds. */
+export function milliseconds(given: Given): number {
+  const seconds = /^(\d+\.?\d*|\.\d+)$/.test(given.text) ? Number(given.text) : NaN;
+  if (seconds >= 0.001 && seconds <= 86_400) return seconds * 1000;
+  throw invalid(given, "seconds from 0.001 to 86400");
+}

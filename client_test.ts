@@ -1,0 +1,280 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { createServer, type Socket } from "node:net";
+import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState, resolve } from "./client.ts";
+import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
+import { delay, freePort, hasIPv6, until, within } from "./testing.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/** Probes ports of the loopback interface. */
+async function probe(port: number | number[], options: Partial<ConnectOptions> = {}): Promise<ProbeResult[]> {
+  return await Array.fromAsync(connect({ hostname: "127.0.0.1", port, ...options }));
+}
+
+async function probeOne(port: number, options: Partial<ConnectOptions> = {}): Promise<ProbeResult> {
+  const [result] = await probe(port, options);
+  if (!result) throw new Error("there is no result");
+  return result;
+}
+
+async function stateOf(port: number, options: Partial<ConnectOptions> = {}): Promise<ProbeState> {
+  return (await probeOne(port, options)).state;
+}
+
+/** A server whose connections are handled by a function. Its sockets are destroyed at the end of its scope. */
+async function start(onConnection: (socket: Socket) => void): Promise<AsyncDisposable & { port: number }> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {}); // the client may close before everything is sent
+    onConnection(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : 0,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+Deno.test("connect() reports the greeting, both addresses and the time of a port that greets", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const { port } = server.addr;
+  const { duration, localAddr, ...rest } = await probeOne(port);
+  assertEquals(rest, {
+    state: "greeted",
+    remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port },
+    greeting: bytes(DEFAULTS.greeting),
+    error: undefined,
+  });
+  assertEquals(localAddr?.hostname, "127.0.0.1");
+  assert(duration > 0 && duration < 3000);
+});
+
+Deno.test("connect() compares the greeting with the expected text or bytes, which may depend on the port", async () => {
+  await using server = serve({
+    hostname: "127.0.0.1",
+    port: [0, 0],
+    greeting: ({ localAddr }) => `<${localAddr.port}>\r\n`,
+  });
+  const [first = 0, second = 0] = server.addrs.map(({ port }) => port);
+  const statesFor = async (expect: ConnectOptions["expect"]) => {
+    const results = await probe([first, second], { expect });
+    return results.toSorted((a) => a.remoteAddr.port === first ? -1 : 1).map(({ state }) => state);
+  };
+  assertEquals(await statesFor(`<${first}>`), ["greeted", "mismatch"]);
+  assertEquals(await statesFor((port) => bytes(`<${port}>\r\n`)), ["greeted", "greeted"]);
+  assertEquals(await statesFor("\r\n"), ["greeted", "greeted"]);
+  assertEquals(await statesFor("é"), ["mismatch", "mismatch"]);
+});
+
+Deno.test("connect() finds expected bytes that arrive in pieces", async () => {
+  await using server = await start(async (socket) => {
+    for (const byte of bytes("220 lab ready\r\n")) {
+      socket.write(new Uint8Array([byte]));
+      await delay(2);
+    }
+  });
+  assertEquals(await stateOf(server.port, { expect: "lab ready\r\n" }), "greeted");
+});
+
+Deno.test("connect() distinguishes servers that are silent, close, or reset", async () => {
+  await using silent = await start(() => {});
+  await using closing = await start((socket) => socket.end());
+  await using resetting = await start((socket) => socket.resetAndDestroy());
+  await using resettingLater = await start((socket) => setTimeout(() => socket.resetAndDestroy(), 20));
+  assertEquals(await stateOf(silent.port, { timeout: 200 }), "silent");
+  assertEquals(await stateOf(closing.port), "closed");
+  assertEquals(await stateOf(resetting.port), "reset");
+  assertEquals(await stateOf(resettingLater.port), "reset");
+  assertEquals(await stateOf(freePort()), "refused");
+});
+
+Deno.test("connect() reports a port whose handshake is not answered as a timeout (needs Linux)", {
+  ignore: Deno.build.os !== "linux",
+}, async () => {
+  // The kernel drops the SYN of a client that does not fit the queue.
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
+  const { port } = listener.addr;
+  const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port })));
+  const { state, localAddr } = await probeOne(port, { timeout: 300 });
+  assertEquals([state, localAddr], ["timeout", undefined]);
+  for (const conn of conns) conn.close();
+});
+
+Deno.test("connect() recognizes servers that do not close, without waiting for the timeout", async () => {
+  await using server = await start((socket) => socket.write("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary"));
+  const { state, greeting } = await within(2000, probeOne(server.port, { timeout: 10_000 }));
+  assertEquals([state, greeting], ["greeted", bytes("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary")]);
+  assertEquals(await within(2000, stateOf(server.port, { timeout: 10_000, expect: "OpenSSH" })), "greeted");
+  assertEquals(await within(2000, stateOf(server.port, { timeout: 10_000, expect: "Dropbear" })), "mismatch");
+});
+
+Deno.test("connect() waits for the rest of a greeting that pauses before its first line end", async () => {
+  await using server = await start(async (socket) => {
+    socket.write("220 ");
+    await delay(400);
+    socket.write("ready\r\n");
+  });
+  assertEquals((await probeOne(server.port)).greeting, bytes("220 ready\r\n"));
+});
+
+Deno.test("connect() reads at most 16 KiB from a server that never stops sending", async () => {
+  await using server = await start((socket) => {
+    const send = () => {
+      while (!socket.destroyed && socket.write(new Uint8Array(65_536).fill(120)));
+    };
+    socket.on("drain", send);
+    send();
+  });
+  const { state, greeting } = await within(2000, probeOne(server.port, { timeout: 10_000 }));
+  assertEquals([state, greeting.length], ["greeted", MAX_GREETING_BYTES]);
+  assertEquals(await within(2000, stateOf(server.port, { timeout: 10_000, expect: "y" })), "mismatch");
+});
+
+Deno.test("connect() ends at its timeout although a server sends byte after byte", async () => {
+  await using server = await start((socket) => {
+    const timer = setInterval(() => socket.write("x"), 20);
+    socket.on("close", () => clearInterval(timer));
+  });
+  const { state, greeting } = await within(3000, probeOne(server.port, { timeout: 300 }));
+  assertEquals(state, "greeted");
+  assert(greeting.length > 1 && greeting.length < 100, `${greeting.length}`);
+});
+
+Deno.test("connect() lets a greeter server see `closed`, never `reset`", async () => {
+  const reasons: (CloseReason | undefined)[] = [];
+  const long = `begin${"x".repeat(MAX_GREETING_BYTES - 8)}end`;
+  await using server = serve({
+    hostname: "127.0.0.1",
+    port: [0, 0, 0, 0],
+    greeting: ({ localAddr }) => localAddr.port === server.addr.port ? long : "a\r\n".repeat(20),
+    onClose: ({ closeReason }) => reasons.push(closeReason),
+  });
+  const ports = server.addrs.map(({ port }) => port);
+  for (const expect of [undefined, "begin", "end", "a", "none"]) {
+    for (let i = 0; i < 5; i++) await probe(ports, { expect });
+  }
+  await until(() => reasons.length === 100);
+  assertEquals(new Set(reasons), new Set(["closed"]));
+});
+
+Deno.test("connect() probes at most `concurrency` ports at once", async () => {
+  let connections = 0;
+  const servers = await Promise.all(Array.from({ length: 12 }, () => start(() => connections++)));
+  let atFirstResult = 0;
+  const port = servers.map(({ port }) => port);
+  const onResult = () => atFirstResult ||= connections;
+  const results = await probe(port, { concurrency: 4, timeout: 300, onResult });
+  assertEquals(results.map(({ state }) => state), Array(12).fill("silent"));
+  assertEquals([atFirstResult, connections], [4, 12]);
+  for (const server of servers) await server[Symbol.asyncDispose]();
+});
+
+Deno.test("connect() closes every connection when the consumer stops", async () => {
+  let open = 0;
+  await using silent = await start((socket) => {
+    open++;
+    socket.resume();
+    socket.on("close", () => open--);
+  });
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const port = [silent.port, server.addr.port];
+  for await (const { state } of connect({ hostname: "127.0.0.1", port, timeout: 10_000 })) {
+    assertEquals(state, "greeted");
+    await until(() => open === 1);
+    break;
+  }
+  await until(() => open === 0);
+  await assertRejects(
+    async () => {
+      for await (const _ of connect({ hostname: "127.0.0.1", port, timeout: 10_000 })) throw new Error("enough");
+    },
+    Error,
+    "enough",
+  );
+  await until(() => open === 0);
+});
+
+Deno.test("connect() ends when its signal is aborted, with the results that are known", async () => {
+  await using silent = await start(() => {});
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const stop = new AbortController();
+  const port = [silent.port, server.addr.port];
+  const states: ProbeState[] = [];
+  for await (const { state } of connect({ hostname: "127.0.0.1", port, timeout: 10_000, signal: stop.signal })) {
+    states.push(state);
+    setTimeout(() => stop.abort(), 20);
+  }
+  assertEquals(states, ["greeted"]);
+  assertEquals(await probe(port, { signal: AbortSignal.abort() }), []);
+});
+
+Deno.test("connect() tries again within the given time, but only the ports that were not greeted", async () => {
+  let connections = 0;
+  await using up = serve({ hostname: "127.0.0.1", port: 0, onConnection: () => connections++ });
+  const later = freePort();
+  const never = freePort();
+  const attempts: number[] = [];
+  const results: [number, ProbeState][] = [];
+  const port = [up.addr.port, later, never];
+  const started = performance.now();
+  const onResult = ({ remoteAddr: { port } }: ProbeResult) => attempts.push(port);
+  let late: ReturnType<typeof serve> | undefined;
+  for await (const result of connect({ hostname: "127.0.0.1", port, within: 1500, onResult })) {
+    results.push([result.remoteAddr.port, result.state]);
+    late ??= serve({ hostname: "127.0.0.1", port: later });
+  }
+  assertEquals(results, [[up.addr.port, "greeted"], [later, "greeted"], [never, "refused"]]);
+  assert(performance.now() - started < 7500);
+  assertEquals(connections, 1);
+  const triesOf = (wanted: number) => attempts.filter((each) => each === wanted).length;
+  // Pauses of 100, 200, 400 and 800 ms; the last one would end too late.
+  assertEquals([triesOf(up.addr.port), triesOf(later)], [1, 2]);
+  assert(triesOf(never) >= 3 && triesOf(never) <= 4, `${attempts}`);
+  await late?.shutdown();
+});
+
+Deno.test("connect() yields the last results when it is aborted between two rounds", async () => {
+  const stop = new AbortController();
+  const port = freePort();
+  const onResult = () => stop.abort();
+  const results = await probe(port, { within: 60_000, signal: stop.signal, onResult });
+  assertEquals(results.map(({ state }) => state), ["refused"]);
+});
+
+Deno.test("connect() probes IPv6 and names (needs IPv6)", { ignore: !hasIPv6() }, async () => {
+  await using server = serve({ hostname: "::", port: 0 });
+  const { port } = server.addr;
+  for (const [hostname, ipv6, address] of [["::1", true, "::1"], ["::1", false, "::1"]] as const) {
+    const [result] = await Array.fromAsync(connect({ hostname, port, ipv6 }));
+    assertEquals([result?.state, result?.remoteAddr.hostname], ["greeted", address]);
+  }
+  const [result] = await Array.fromAsync(connect({ hostname: "localhost", port }));
+  assertEquals([result?.state, result?.remoteAddr.hostname], ["greeted", await resolve("localhost")]);
+});
+
+Deno.test("connect() throws a ConnectError with hostname and cause if no port can be probed", async () => {
+  const unknown = await assertRejects(() => resolve("nope.invalid"), ConnectError);
+  assertEquals(unknown.hostname, "nope.invalid");
+  await assertRejects(() => resolve("127.0.0.1", true), ConnectError, "no IPv6 address");
+  const noZone = await assertRejects(() => Array.fromAsync(connect({ hostname: "fe80::1" })), ConnectError);
+  assert(noZone.cause instanceof Error);
+});
+
+Deno.test("connect() throws a RangeError that names the option", () => {
+  const invalid: Partial<ConnectOptions>[] = [
+    ...[0, 65_536, 1.5, [], [80, 0]].map((port) => ({ port })),
+    ...[0, -1, NaN, Infinity, 2 ** 31].map((timeout) => ({ timeout })),
+    ...[-1, NaN, 2 ** 31].map((within) => ({ within })),
+    ...[0, 1.5].map((concurrency) => ({ concurrency })),
+    ...["", "x".repeat(MAX_GREETING_BYTES + 1)].map((expect) => ({ expect })),
+  ];
+  for (const options of invalid) {
+    const [name = ""] = Object.keys(options);
+    assertThrows(() => connect({ hostname: "127.0.0.1", ...options }), RangeError, `${name}: `);
+  }
+});

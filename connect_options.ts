@@ -1,0 +1,133 @@
+/**
+ * The options and results of `connect()`: their types, defaults and ranges.
+ *
+ * @module
+ */
+import { checkInteger, checkMilliseconds } from "./ranges.ts";
+import { DEFAULTS as SERVE_DEFAULTS, MAX_GREETING_BYTES } from "./serve_options.ts";
+
+/** The default options of `connect`; `timeout` is in milliseconds. */
+export const CONNECT_DEFAULTS = {
+  port: SERVE_DEFAULTS.port,
+  // The kernel resends a lost SYN after 1 s, and once more after 2 s more.
+  timeout: 3000,
+  concurrency: 4096,
+} as const;
+
+/**
+ * What became of a probe.
+ *
+ * | state         | meaning                                                                          | nmap's word |
+ * | ------------- | -------------------------------------------------------------------------------- | ----------- |
+ * | `greeted`     | a greeting was received; with `expect`, it contains the expected text            | open        |
+ * | `mismatch`    | data was received, but not what `expect` says                                    | open        |
+ * | `silent`      | connected, but nothing was received within the timeout                           | open        |
+ * | `closed`      | connected, then closed without data                                              | open        |
+ * | `reset`       | connected, then reset without data                                               | open        |
+ * | `refused`     | the connection was refused: RST, or ICMP port unreachable                        | closed      |
+ * | `timeout`     | there was no answer within the timeout                                           | filtered    |
+ * | `unreachable` | any other error while connecting, such as EHOSTUNREACH, ENETUNREACH or EACCES    | filtered    |
+ */
+export type ProbeState =
+  | "greeted"
+  | "mismatch"
+  | "silent"
+  | "closed"
+  | "reset"
+  | "refused"
+  | "timeout"
+  | "unreachable";
+
+/** All states, in the order in which they are listed. */
+export const PROBE_STATES: readonly ProbeState[] = [
+  "greeted",
+  "mismatch",
+  "silent",
+  "closed",
+  "reset",
+  "refused",
+  "timeout",
+  "unreachable",
+];
+
+/** Thrown by `connect` if no port can be probed. Its `cause` is what the lookup or `Deno.connect` threw. */
+export class ConnectError extends Error {
+  /** Always `"ConnectError"`. */
+  override readonly name = "ConnectError";
+  /** The host that was asked for. */
+  readonly hostname: string;
+
+  /** Takes the message from the cause. */
+  constructor(hostname: string, cause: unknown) {
+    super(`cannot connect to ${hostname}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    this.hostname = hostname;
+  }
+}
+
+/** What `connect` found out about a port. */
+export interface ProbeResult {
+  /** The state of the port. */
+  readonly state: ProbeState;
+  /** The address and port that were probed. */
+  readonly remoteAddr: Deno.NetAddr;
+  /** This end of the connection, or `undefined` if there was no connection. */
+  readonly localAddr: Deno.NetAddr | undefined;
+  /** What the server sent, at most {@linkcode MAX_GREETING_BYTES}. */
+  readonly greeting: Uint8Array;
+  /** From the start of the probe until its state was known, in milliseconds. */
+  readonly duration: number;
+  /** The system's message if the state is `unreachable`, such as `No route to host`. */
+  readonly error: string | undefined;
+}
+
+/** Options of `connect`. */
+export interface ConnectOptions {
+  /** An address, or a name, which is resolved once. */
+  hostname: string;
+  /** One port, or several, from 1 to 65535; each is probed once. Default: 999, the tutorial's. */
+  port?: number | readonly number[];
+  /**
+   * What a greeting has to contain: text, encoded as UTF-8, or bytes. Or a function that returns it for a port. Default:
+   * any greeting will do.
+   */
+  expect?: string | Uint8Array | ((port: number) => string | Uint8Array);
+  /**
+   * How long one probe may take, in milliseconds, from connecting to the end of the greeting. Default: 3000, because the
+   * kernel resends a lost SYN after 1 s.
+   */
+  timeout?: number;
+  /**
+   * How long ports that have not been greeted are tried again, in milliseconds. No round of probes starts later; the last
+   * one may still take `timeout`. Default: 0, each port is tried once.
+   */
+  within?: number;
+  /**
+   * How many probes run at once. Default: 4096. If there are fewer descriptors or local ports, as many as possible run.
+   */
+  concurrency?: number;
+  /** Whether a name is resolved to an IPv6 address only. Default: IPv4 if it has an IPv4 address, otherwise IPv6. */
+  ipv6?: boolean;
+  /** Aborting it ends the iteration. Results that are known are still delivered; unfinished ports have no result. */
+  signal?: AbortSignal;
+  /** Called for each result, also for those that `within` tries again. */
+  onResult?: (result: ProbeResult) => void;
+}
+
+/**
+ * Rejects options that are out of range.
+ *
+ * @throws {RangeError} If a number is out of range, there is no port, or the expected text is empty or too long. The
+ * message begins with the option's name.
+ */
+export function checkConnectRanges({ port, expect, timeout, within, concurrency }: ConnectOptions) {
+  for (const each of [port ?? CONNECT_DEFAULTS.port].flat()) checkInteger("port", each, 1, 65_535);
+  checkMilliseconds("timeout", timeout);
+  if (within !== 0) checkMilliseconds("within", within);
+  checkInteger("concurrency", concurrency, 1, Number.MAX_SAFE_INTEGER);
+  if (Array.isArray(port) && port.length === 0) throw new RangeError("port: expected at least one port");
+  if (expect === undefined || typeof expect === "function") return;
+  const { length } = typeof expect === "string" ? new TextEncoder().encode(expect) : expect;
+  if (length === 0 || length > MAX_GREETING_BYTES) {
+    throw new RangeError(`expect: expected from 1 to ${MAX_GREETING_BYTES} bytes, not ${length}`);
+  }
+}

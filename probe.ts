@@ -1,0 +1,188 @@
+/**
+ * One probe: connects to a port, reads the greeting, and classifies what happened. Used only by client.ts.
+ *
+ * @module
+ */
+import type { ProbeResult, ProbeState } from "./connect_options.ts";
+import { MAX_GREETING_BYTES } from "./serve_options.ts";
+
+/** What is probed, and how. */
+export interface ProbeOptions {
+  /** An address. */
+  hostname: string;
+  /** The port. */
+  port: number;
+  /** What the greeting has to contain, if it is not just any greeting. */
+  expected: Uint8Array | undefined;
+  /** How long the probe may take, in milliseconds. */
+  timeout: number;
+  /** Ends the probe. The probe aborts it itself when its time is over. */
+  controller: AbortController;
+}
+
+/**
+ * How long the event loop processes pending I/O after a time is over, in milliseconds. If this program was busy, the
+ * answer has long arrived, but has not been read. Without this, 118 of 14,000 open ports were once reported as timed out.
+ */
+const SETTLE_MS = 50;
+
+/**
+ * After the first line, a greeting is complete when nothing has arrived for this time and SETTLE_MS, in milliseconds:
+ * SSH, SMTP and FTP servers do not close the connection.
+ */
+const QUIET_MS = 50;
+
+/** How long a server may take to close the connection when its greeting is known, in milliseconds. */
+const LINGER_MS = 100;
+
+/** The first size of a read buffer, in bytes. Most greetings are shorter. */
+const BUFFER_BYTES = 512;
+
+/** Receives what is not kept. */
+const discardBuffer = new Uint8Array(64 * 1024);
+
+const LINE_FEED = 10;
+
+/**
+ * Probes a port. The timeout covers connecting and reading.
+ *
+ * @throws What `Deno.connect` has thrown, if that says nothing about the port. See {@linkcode isOutOfResources}.
+ */
+export async function probe({ hostname, port, expected, timeout, controller }: ProbeOptions): Promise<ProbeResult> {
+  const started = performance.now();
+  const remoteAddr: Deno.NetAddr = { transport: "tcp", hostname, port };
+  const timer = startTimer(timeout, () => controller.abort());
+  try {
+    const conn = await Deno.connect({ hostname, port, signal: controller.signal });
+    const { localAddr } = conn;
+    const { state, greeting, decided } = await readGreeting(conn, expected, controller.signal);
+    return { state, remoteAddr, localAddr, greeting, duration: decided - started, error: undefined };
+  } catch (thrown) {
+    const state = controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
+    const error = state === "unreachable" ? messageOf(thrown) : undefined;
+    const duration = performance.now() - started;
+    return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error };
+  } finally {
+    timer.clear();
+  }
+}
+
+/** Reads until the greeting is complete or the signal is aborted, and closes the connection. */
+async function readGreeting(conn: Deno.TcpConn, expected: Uint8Array | undefined, signal: AbortSignal) {
+  let buffer = new Uint8Array(BUFFER_BYTES);
+  let length = 0;
+  let isFound = false;
+  let isOpen = true;
+  let stateWithoutData: ProbeState = "silent";
+  const close = () => {
+    if (isOpen) conn.close();
+    isOpen = false;
+  };
+  signal.addEventListener("abort", close);
+  if (signal.aborted) close();
+  let quiet: Timer | undefined;
+  let ended = false;
+  try {
+    while (length < MAX_GREETING_BYTES && !isFound) {
+      if (length === buffer.length) buffer = enlarge(buffer);
+      const count = await conn.read(buffer.subarray(length));
+      quiet?.clear();
+      ended = count === null;
+      if (count === null) break;
+      // The expected bytes can begin in what was read before.
+      const from = Math.max(0, length + 1 - (expected?.length ?? 0));
+      length += count;
+      isFound = expected !== undefined && includes(buffer.subarray(from, length), expected);
+      if (buffer.subarray(0, length).includes(LINE_FEED)) quiet = startTimer(QUIET_MS, close);
+    }
+    if (ended) stateWithoutData = "closed";
+  } catch {
+    // Either `close` has been called, which makes the pending read fail, or the server has reset the connection.
+    if (isOpen) stateWithoutData = "reset";
+    ended = true;
+  }
+  quiet?.clear();
+  const decided = performance.now();
+  if (!ended) await linger(conn, close);
+  close();
+  signal.removeEventListener("abort", close);
+  const stateWithData: ProbeState = expected === undefined || isFound ? "greeted" : "mismatch";
+  return { state: length > 0 ? stateWithData : stateWithoutData, greeting: buffer.slice(0, length), decided };
+}
+
+/**
+ * Half-closes, and discards what the server sends until it closes the connection too. Closing a socket with unread input
+ * would reset the connection, and the server would report that.
+ */
+async function linger(conn: Deno.TcpConn, close: () => void) {
+  const timer = setTimeout(close, LINGER_MS);
+  try {
+    await conn.closeWrite();
+    while (await conn.read(discardBuffer) !== null);
+  } catch {
+    // The server has reset the connection, or it did not close it in time. The greeting is known in both cases.
+  }
+  clearTimeout(timer);
+}
+
+/** A timer that can be cleared. */
+interface Timer {
+  clear(): void;
+}
+
+/** Calls back after `ms` milliseconds, and after the event loop has processed pending I/O. */
+function startTimer(ms: number, callback: () => void): Timer {
+  let timer = setTimeout(() => timer = setTimeout(callback, SETTLE_MS), ms);
+  return { clear: () => clearTimeout(timer) };
+}
+
+function enlarge(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(Math.min(4 * buffer.length, MAX_GREETING_BYTES));
+  larger.set(buffer);
+  return larger;
+}
+
+// Named latin1, but windows-1252: it also has one character for each byte, which is all that a comparison needs.
+const decoder = new TextDecoder("latin1");
+
+function includes(bytes: Uint8Array, part: Uint8Array): boolean {
+  return decoder.decode(bytes).includes(decoder.decode(part));
+}
+
+/** The state of a port to which no connection could be made. Throws an error that says nothing about the port. */
+function stateOf(error: unknown, hostname: string): ProbeState {
+  // Otherwise there is no permission, or the address has an unknown zone.
+  const isFromSystem = error instanceof Error && error.message.includes("os error");
+  // A link-local address needs a zone. For other addresses, a blackhole route causes EINVAL.
+  const isZoneMissing = codeOf(error) === "EINVAL" && /^fe[89ab]/i.test(hostname);
+  if (!isFromSystem || isOutOfResources(error) || isZoneMissing) throw error;
+  switch (codeOf(error)) {
+    case "ECONNREFUSED":
+      return "refused";
+    case "ETIMEDOUT":
+      return "timeout";
+    // The server has reset the connection before it could be used.
+    case "ECONNRESET":
+    case "ECONNABORTED":
+    case "ENOTCONN":
+      return "reset";
+    // EHOSTUNREACH, ENETUNREACH, EACCES and EPERM; ENOPROTOOPT has no code.
+    default:
+      return "unreachable";
+  }
+}
+
+/** Whether no descriptor, no local port or no memory is left for another connection, which says nothing about the port. */
+export function isOutOfResources(error: unknown): boolean {
+  return ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"].includes(codeOf(error) ?? "");
+}
+
+/** The system's name of an error. The class is not enough: EHOSTUNREACH is a plain `Error`. */
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
+/** The system's message, without its number. */
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/ \(os error \d+\)$/, "") : String(error);
+}
