@@ -72,8 +72,7 @@ function printText(text: string) {
 async function runServe({ options, greeting, within, skipTaken, ...reportOptions }: ServeCommand): Promise<number> {
   const bytes = greeting ? toServeGreeting(greeting) : await readGreeting();
   const stop = new AbortController();
-  stopOnSignals(stop);
-  stopOnHangup(stop);
+  stopOnSignals(stop, serveSignals());
   const report = new Report(reportOptions);
   const skipped: number[] = [];
   const server = serve({
@@ -122,7 +121,7 @@ async function runConnect({ options, ...reportOptions }: ConnectCommand): Promis
   // A signal ends the process while the name is resolved, because no result is known yet.
   const address = await resolve(options.hostname, options.ipv6);
   const stop = new AbortController();
-  stopOnSignals(stop);
+  stopOnSignals(stop, STOP_SIGNALS);
   await using report = new ProbeReport({ host: options.hostname, address, ports: options.port }, reportOptions);
   const onResult = report.addAttempt.bind(report);
   for await (const result of connect({ ...options, hostname: address, signal: stop.signal, onResult })) {
@@ -133,32 +132,48 @@ async function runConnect({ options, ...reportOptions }: ConnectCommand): Promis
   return isGreeted ? 0 : 1;
 }
 
+const SIGNAL_STATUS: Partial<Record<Deno.Signal, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGBREAK: 149 };
+
+/** Windows has SIGBREAK instead of SIGTERM. */
+const STOP_SIGNALS: readonly Deno.Signal[] = ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM"];
+
 /**
- * The first SIGINT or SIGTERM aborts `stop`, with the status that shells show for a process ended by the signal as the
- * reason. The second one ends the process at once, with that status. Windows has SIGBREAK instead of SIGTERM.
+ * A signal within this time after the first one is a copy of it, in milliseconds. A terminal sends Ctrl-C to all
+ * processes in it, and some parents, such as `deno task`, forward it as well.
+ */
+const DUPLICATE_SIGNAL_MS = 100;
+
+/**
+ * The first signal aborts `stop`, with the status that shells show for a process ended by the signal as the reason. The
+ * second one ends the process at once, with that status.
  *
  * Call this before there are connections. Deno 2.9 listens for SIGUSR1 500 ms after the start, and if that is the first
  * signal listener and no descriptor is left, it panics.
  */
-function stopOnSignals(stop: AbortController) {
-  stopOnSignal("SIGINT", 130, stop);
-  if (Deno.build.os === "windows") stopOnSignal("SIGBREAK", 149, stop);
-  else stopOnSignal("SIGTERM", 143, stop);
+function stopOnSignals(stop: AbortController, signals: readonly Deno.Signal[]) {
+  let stopped = -Infinity;
+  for (const signal of signals) {
+    Deno.addSignalListener(signal, () => {
+      if (!stop.signal.aborted) {
+        stopped = performance.now();
+        stop.abort(SIGNAL_STATUS[signal]);
+      } else if (performance.now() - stopped >= DUPLICATE_SIGNAL_MS) {
+        Deno.exit(SIGNAL_STATUS[signal]);
+      }
+    });
+  }
 }
 
 /**
  * SIGHUP stops the server too if greeter runs in a terminal, which has been closed then. Otherwise it is ignored, so that
  * `nohup` works: listening for signals replaces the disposition that nohup has set.
  */
-function stopOnHangup(stop: AbortController) {
-  if (Deno.build.os === "windows") return;
+function serveSignals(): readonly Deno.Signal[] {
+  if (Deno.build.os === "windows") return STOP_SIGNALS;
   // Asked at the start, because a terminal that has been closed is not a terminal any longer.
-  if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) stopOnSignal("SIGHUP", 129, stop);
-  else Deno.addSignalListener("SIGHUP", () => {});
-}
-
-function stopOnSignal(signal: Deno.Signal, status: number, stop: AbortController) {
-  Deno.addSignalListener(signal, () => stop.signal.aborted ? Deno.exit(status) : stop.abort(status));
+  if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) return [...STOP_SIGNALS, "SIGHUP"];
+  Deno.addSignalListener("SIGHUP", () => {});
+  return STOP_SIGNALS;
 }
 
 /** The message for an error that the user can fix, or `undefined`. */

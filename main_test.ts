@@ -26,6 +26,7 @@ import {
   type Process,
   receive,
   run,
+  signalUntilEnded,
   spawn,
   stop,
   until,
@@ -492,10 +493,23 @@ Deno.test("greeter exits 130 or 143 on a second signal (needs signals)", needsSi
         return true;
       }
     });
-    greeter.child.kill(signal);
+    // The first ones are taken for copies of the same key press.
+    await signalUntilEnded(greeter, () => greeter.child.kill(signal));
     assertEquals((await greeter.ended).code, expected);
     assert(!greeter.output.stdout.includes("Stopped"));
   }
+});
+
+Deno.test("greeter stops gracefully if two signals arrive at once, as Ctrl-C does under deno task (needs signals)", {
+  ...needsSignals,
+}, async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL]);
+  using _holder = await Deno.connect({ hostname: "127.0.0.1", port: await portOf(greeter) });
+  await until(() => greeter.output.stdout.includes("Received"));
+  greeter.child.kill("SIGINT");
+  // Not SIGINT again, which the kernel would merge with the first one while that is not handled.
+  await stop(greeter);
+  assertStringIncludes(greeter.output.stdout, "\nStopped: 1 greeting");
 });
 
 Deno.test(
@@ -533,7 +547,7 @@ Deno.test("greeter stops on SIGHUP in a terminal, and exits 129 on a second one 
     await until(() => terminal.output.stdout.includes("Received"));
     Deno.kill(pid, "SIGHUP");
     await until(() => Deno.connect({ hostname: "127.0.0.1", port }).then((conn) => (conn.close(), false), () => true));
-    if (signals === 2) Deno.kill(pid, "SIGHUP");
+    if (signals === 2) await signalUntilEnded(terminal, () => Deno.kill(pid, "SIGHUP"));
     assertEquals((await terminal.ended).code, signals === 2 ? 129 : 0);
     assertEquals(terminal.output.stdout.includes("Stopped: "), signals === 1);
   }

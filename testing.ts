@@ -23,11 +23,11 @@ export function needsPrograms(...programs: string[]): { ignore: boolean } {
 }
 
 /**
- * A command that runs another one in a network namespace of its own, after a shell script that sets it up, and whether
- * that is not possible here.
+ * A command that runs another one in a network and mount namespace of its own, after a shell script that sets it up, and
+ * whether that is not possible here.
  */
 export function inNamespace(setup: string): { command: string[]; ignore: boolean } {
-  const unshare = isLinux && Deno.uid() !== 0 ? ["unshare", "-rn"] : ["unshare", "-n"];
+  const unshare = isLinux && Deno.uid() !== 0 ? ["unshare", "-rnm"] : ["unshare", "-nm"];
   const command = [...unshare, "sh", "-ec", `ip link set lo up\n${setup}\nexec "$@"`, "sh"];
   const isPossible = () =>
     new Deno.Command("sh", { args: ["-c", '"$@" 2>&1', "sh", ...command, "true"] }).outputSync().success;
@@ -181,6 +181,20 @@ export async function stop(greeter: Process) {
   greeter.child.kill("SIGTERM");
   const { code } = await greeter.ended;
   assertEquals([code, greeter.output.stderr], [0, ""]);
+}
+
+/** Calls `send`, which sends a signal, again and again until the process has ended. */
+export async function signalUntilEnded({ ended }: Process, send: () => void) {
+  let running = true;
+  ended.finally(() => running = false);
+  await until(() => {
+    try {
+      if (running) send();
+    } catch {
+      // The process has ended, but its output is not complete yet.
+    }
+    return !running;
+  });
 }
 
 /** How many descriptors a process has open, or 0 where there is no `/proc`. */

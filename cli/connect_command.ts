@@ -15,30 +15,18 @@ export const CONNECT_OPTIONS = {
     short: "p",
     value: "LIST",
     repeatable: true,
-    help: "ports to check, such as 22,80,8000-8100, 60000- or - for all, " +
-      `repeatable (default: ${CONNECT_DEFAULTS.port})`,
+    help: `ports, as in 22,80,8000-8100 or 60000- (default: ${CONNECT_DEFAULTS.port})`,
   },
-  expect: {
-    short: "e",
-    value: "TEXT",
-    help: "text that the greeting has to contain; {port} is the port checked (default: any greeting will do)",
-  },
+  expect: { short: "e", value: "TEXT", help: "text in the right greeting; {port} is replaced" },
   timeout: {
     short: "t",
     value: "SECONDS",
-    help: `time for connecting and for the greeting, each port (default: ${CONNECT_DEFAULTS.timeout / 1000})`,
+    help: `time to connect and to read the greeting (default: ${CONNECT_DEFAULTS.timeout / 1000})`,
   },
-  within: {
-    short: "w",
-    value: "SECONDS",
-    help: "try ports that were not greeted again until this time has passed",
-  },
-  concurrency: {
-    value: "N",
-    help: `ports checked at once (default: ${CONNECT_DEFAULTS.concurrency})`,
-  },
-  ipv6: { short: "6", help: "use IPv6 only; otherwise IPv4 if HOST has an IPv4 address" },
-  json: { help: "print JSON Lines, each port as soon as its result is known" },
+  within: { short: "w", value: "SECONDS", help: "retry ports that were not greeted during this time" },
+  concurrency: { value: "N", help: `ports to check at once (default: ${CONNECT_DEFAULTS.concurrency})` },
+  ipv6: { short: "6", help: "use IPv6 only; otherwise IPv4 is preferred" },
+  json: { help: "print JSON Lines, each port as soon as it is known" },
   quiet: { short: "q", help: "print errors only" },
   help: { short: "h", help: "print this help and exit" },
 } as const satisfies OptionTable;

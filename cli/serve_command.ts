@@ -16,48 +16,31 @@ export const SERVE_OPTIONS = {
     short: "p",
     value: "LIST[=TEXT]",
     repeatable: true,
-    help: "ports to listen on, such as 22,80,8000-8100, 60000- or - for all; 0 is any free port; " +
-      `repeatable; with TEXT, the greeting of these ports (default: ${DEFAULTS.port})`,
+    help: "ports: 22,80,8000-8100, 60000-, - for all, 0 for any free port; " +
+      `TEXT is their greeting (default: ${DEFAULTS.port})`,
   },
   host: { short: "H", value: "HOST", help: `name or address to listen on (default: ${DEFAULTS.hostname})` },
-  greeting: {
-    short: "g",
-    value: "TEXT",
-    help: "greeting, followed by CR LF; {client} is the client's address, {port} the port that it has reached " +
-      "(default: the tutorial's)",
-  },
-  stdin: { help: "send standard input, read to its end, byte for byte" },
+  greeting: { short: "g", value: "TEXT", help: "greeting, in which {client} and {port} are replaced" },
+  stdin: { help: "send standard input, byte for byte" },
   http: { help: "send the greeting as an HTTP response" },
   allow: {
     short: "a",
-    value: "ADDRESS[/PREFIX]",
+    value: "NETWORK",
     repeatable: true,
-    help: "greet only these clients, repeatable; ::/0 is all of IPv6, but not IPv4 (default: all)",
+    help: "greet only these clients, such as 10.0.0.0/8; ::/0 covers only IPv6",
   },
-  ignore: {
-    value: "ADDRESS[/PREFIX]",
-    repeatable: true,
-    help: "neither log nor count these clients, repeatable",
-  },
-  count: {
-    short: "n",
-    value: "N",
-    help: "close each port after N greetings, and stop when all are closed; exit 1 if stopped earlier",
-  },
+  ignore: { value: "NETWORK", repeatable: true, help: "neither log nor count these clients" },
+  count: { short: "n", value: "N", help: "stop when each port has greeted N clients" },
   within: { short: "w", value: "SECONDS", help: "stop after this time" },
-  "skip-taken": { help: "listen on the ports that are free, and skip those in use" },
+  "skip-taken": { help: "skip ports that are in use" },
   json: { help: "log as JSON Lines" },
-  timestamps: { help: "begin each line of the log with the local date and time (JSON has its own)" },
+  timestamps: { help: "begin each line of the log with the local time" },
   quiet: { short: "q", help: "do not log; errors still go to standard error" },
-  backlog: {
-    short: "b",
-    value: "N",
-    help: `connections that the kernel may queue (default: ${DEFAULTS.backlog})`,
-  },
+  backlog: { short: "b", value: "N", help: `connections for the kernel to queue (default: ${DEFAULTS.backlog})` },
   "max-connections": {
     short: "m",
     value: "N",
-    help: `open connections; a new one then closes the oldest (default: ${DEFAULTS.maxConnections})`,
+    help: `connections to keep open at most (default: ${DEFAULTS.maxConnections})`,
   },
   timeout: {
     short: "t",
@@ -87,8 +70,7 @@ export function serveHelp(): string {
   return `Usage: greeter [OPTIONS]
        greeter connect [OPTIONS] HOST
 
-Sends every client a greeting and closes the connection. With connect, checks
-which ports of HOST get through: see greeter connect --help.
+Sends every client a greeting and closes the connection.
 
 Options:
 ${formatOptions(SERVE_OPTIONS)}

@@ -1,0 +1,92 @@
+/**
+ * Tests of the documentation: its usage blocks, its commands, its links, and the systemd unit.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { connectHelp } from "./cli/connect_command.ts";
+import { serveHelp } from "./cli/serve_command.ts";
+import { blocksOf, blockWith } from "./docs_blocks.ts";
+import { inNamespace, needsPrograms, run } from "./testing.ts";
+
+const FILES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/manual.md", "docs/design.md", "docs/benchmarks.md"];
+
+const read = (file: string) => Deno.readTextFileSync(`${import.meta.dirname}/${file}`);
+
+Deno.test("README shows the usage as --help prints it, in 80 columns", () => {
+  const usage = `${serveHelp()}\n\n${connectHelp()}`;
+  for (const line of usage.split("\n")) assert(line.length <= 80, line);
+  assertEquals(blockWith("README.md", "Usage: ").text, usage);
+});
+
+Deno.test("README has at most 180 lines", () => {
+  assert(read("README.md").trimEnd().split("\n").length <= 180);
+});
+
+Deno.test("the documentation links only to files and headings that exist", () => {
+  for (const file of FILES) {
+    for (const [, target = "", heading] of read(file).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)) {
+      const path = target === "" ? file : new URL(target, `file:///${file}`).pathname.slice(1);
+      const text = read(path);
+      if (heading === undefined) continue;
+      const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) =>
+        title.toLowerCase().replaceAll(" ", "-")
+      );
+      assert(headings.includes(heading), `${file} links to #${heading} in ${path}`);
+    }
+  }
+});
+
+/** Commands that no test can run as printed, by a part of them, and why. */
+const NOT_RUN: Record<string, string> = {
+  "sha256sum --check": "needs a release",
+  "sudo setcap": "changes the installed executable",
+  "systemctl enable": "needs a machine that runs systemd",
+  "ExecStart=": "is a part of the unit, which has a test of its own",
+  "deno task bench": "takes too long; .ci/run runs it with --quick",
+  '"jsr:@std/assert@1"': "needs JSR; a workflow does it",
+};
+
+Deno.test("every command in the documentation is run by a test, or cannot be run", () => {
+  const tests = read("docs_commands.ts");
+  const parts = [...tests.matchAll(/blockWith\("([^"]+)", "([^"]+)"\)/g)];
+  for (const { file, language, text } of FILES.flatMap(blocksOf)) {
+    if (language === "ts" || text.startsWith("Usage: ")) continue; // run by deno test --doc, and tested above
+    const isTested = parts.some(([, testedFile, part = ""]) => testedFile === file && text.includes(part));
+    assert(isTested || Object.keys(NOT_RUN).some((part) => text.includes(part)), `${file}: ${text}`);
+  }
+});
+
+const namespace = inNamespace(`
+  hosts=$(mktemp)
+  printf '127.0.0.1 localhost lab.example\\n' > "$hosts"
+  mount --bind "$hosts" /etc/hosts
+  rm "$hosts" 2> /dev/null || true
+`);
+
+Deno.test(
+  "the documentation's commands print what it shows (needs Linux, ip, and unshare -nm)",
+  { ignore: namespace.ignore },
+  async () => {
+    const command = [...namespace.command, Deno.execPath(), "test", "--no-check", "--allow-all", "docs_commands.ts"];
+    const { code, stdout, stderr } = await run(command, { cwd: import.meta.dirname }, 120_000);
+    assertEquals(code, 0, stdout + stderr);
+  },
+);
+
+Deno.test(
+  "systemd accepts the unit, and rates its exposure at most 1.5 (needs systemd-analyze)",
+  needsPrograms("systemd-analyze"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    const unit = `${directory}/greeter.service`;
+    // The executable has to exist, but greeter may not be installed here.
+    const text = await Deno.readTextFile(`${import.meta.dirname}/contrib/greeter.service`);
+    await Deno.writeTextFile(unit, text.replace("/usr/local/bin/greeter", Deno.execPath()));
+    const verified = await run(["systemd-analyze", "verify", unit]);
+    assertEquals([verified.code, verified.stderr], [0, ""]);
+    const rated = await run(["systemd-analyze", "security", "--offline=yes", "--threshold=15", unit]);
+    assertEquals(rated.code, 0, rated.stdout);
+    await Deno.remove(directory, { recursive: true });
+  },
+);
