@@ -27,6 +27,7 @@ import {
   type ProbeResult,
   type ProbeState,
 } from "./connect_options.ts";
+import { LoopClock } from "./loop_clock.ts";
 import { isOutOfResources, probe } from "./probe.ts";
 import { NO_IPV6, resolve } from "./resolve.ts";
 
@@ -43,7 +44,10 @@ const ROUND_PAUSE_MAX_MS = 1000;
  */
 const MAX_ACTIVE = 32;
 
-/** After this time, a probe waits for a silent host, and does not count as active any longer, in milliseconds. */
+/**
+ * After this time, a probe waits for a silent host, and does not count as active any longer, in milliseconds. The clock
+ * stands still while this program is busy, so fewer probes are started then.
+ */
 const ACTIVE_MS = 10;
 
 /** How long to wait before trying again if not even one probe has a descriptor and a local port, in milliseconds. */
@@ -110,6 +114,7 @@ async function* probeAll(
   const expectedFor = toExpectedFunction(expect);
   const waiting = ports.toReversed();
   const running = new Set<AbortController>();
+  const clock = new LoopClock();
   const results: ProbeResult[] = [];
   let active = 0;
   let limit = concurrency;
@@ -136,13 +141,11 @@ async function* probeAll(
     const deactivate = () => {
       if (isActive) active--;
       isActive = false;
-    };
-    const timer = setTimeout(() => {
-      deactivate();
       startProbes();
-    }, ACTIVE_MS);
+    };
+    const cancel = clock.schedule(ACTIVE_MS, deactivate);
     try {
-      const result = await probe({ hostname, port, expected: expectedFor(port), timeout, controller });
+      const result = await probe({ hostname, port, expected: expectedFor(port), timeout, clock, controller });
       lastProgress = performance.now();
       if (!isEnding) results.push(result);
     } catch (error) {
@@ -155,10 +158,9 @@ async function* probeAll(
         if (running.size === 1 && !isEnding) await sleep(RESOURCE_PAUSE_MS, controller.signal);
       }
     }
-    clearTimeout(timer);
+    cancel();
     running.delete(controller);
     deactivate();
-    startProbes();
     wake();
   }
 

@@ -2,7 +2,19 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { createServer, type Socket } from "node:net";
 import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState, resolve } from "./client.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
-import { delay, freePort, hasIPv6, until, within } from "./testing.ts";
+import {
+  block,
+  delay,
+  freePort,
+  GREETER,
+  hasIPv6,
+  LOCAL,
+  needsSignals,
+  portOf,
+  spawn,
+  until,
+  within,
+} from "./testing.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -103,6 +115,16 @@ Deno.test("connect() reports a port whose handshake is not answered as a timeout
   const { state, localAddr } = await probeOne(port, { timeout: 300 });
   assertEquals([state, localAddr], ["timeout", undefined]);
   for (const conn of conns) conn.close();
+});
+
+Deno.test("connect() does not count the time in which its own event loop is blocked", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // nothing is accepted, so nothing is sent
+  const result = stateOf(listener.addr.port, { timeout: 300 });
+  await delay(20);
+  block(1000);
+  const unblocked = performance.now();
+  assertEquals(await result, "silent");
+  assert(performance.now() - unblocked > 200);
 });
 
 Deno.test("connect() recognizes servers that do not close, without waiting for the timeout", async () => {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ProbeResult, ProbeState } from "./connect_options.ts";
+import type { LoopClock } from "./loop_clock.ts";
 import { MAX_GREETING_BYTES } from "./serve_options.ts";
 
 /** What is probed, and how. */
@@ -16,21 +17,23 @@ export interface ProbeOptions {
   expected: Uint8Array | undefined;
   /** How long the probe may take, in milliseconds. */
   timeout: number;
+  /** The clock for all times of the probe. */
+  clock: LoopClock;
   /** Ends the probe. The probe aborts it itself when its time is over. */
   controller: AbortController;
 }
 
 /**
- * How long the event loop processes pending I/O after a time is over, in milliseconds. If this program was busy, the
- * answer has long arrived, but has not been read. Without this, 118 of 14,000 open ports were once reported as timed out.
+ * How long the event loop processes pending I/O after the timeout, in milliseconds. If this program was busy, the answer
+ * has long arrived, but has not been read. Without this, 118 of 14,000 open ports were once reported as timed out.
  */
 const SETTLE_MS = 50;
 
 /**
- * After the first line, a greeting is complete when nothing has arrived for this time and SETTLE_MS, in milliseconds:
- * SSH, SMTP and FTP servers do not close the connection.
+ * After its first line, a greeting is complete when nothing has arrived for this time, in milliseconds: SSH, SMTP and FTP
+ * servers do not close the connection.
  */
-const QUIET_MS = 50;
+const QUIET_MS = 100;
 
 /** How long a server may take to close the connection when its greeting is known, in milliseconds. */
 const LINGER_MS = 100;
@@ -48,14 +51,15 @@ const LINE_FEED = 10;
  *
  * @throws What `Deno.connect` has thrown, if that says nothing about the port. See {@linkcode isOutOfResources}.
  */
-export async function probe({ hostname, port, expected, timeout, controller }: ProbeOptions): Promise<ProbeResult> {
+export async function probe(options: ProbeOptions): Promise<ProbeResult> {
+  const { hostname, port, timeout, clock, controller } = options;
   const started = performance.now();
   const remoteAddr: Deno.NetAddr = { transport: "tcp", hostname, port };
-  const timer = startTimer(timeout, () => controller.abort());
+  const cancel = clock.schedule(timeout + SETTLE_MS, () => controller.abort());
   try {
     const conn = await Deno.connect({ hostname, port, signal: controller.signal });
     const { localAddr } = conn;
-    const { state, greeting, decided } = await readGreeting(conn, expected, controller.signal);
+    const { state, greeting, decided } = await readGreeting(conn, options);
     return { state, remoteAddr, localAddr, greeting, duration: decided - started, error: undefined };
   } catch (thrown) {
     const state = controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
@@ -63,12 +67,12 @@ export async function probe({ hostname, port, expected, timeout, controller }: P
     const duration = performance.now() - started;
     return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error };
   } finally {
-    timer.clear();
+    cancel();
   }
 }
 
 /** Reads until the greeting is complete or the signal is aborted, and closes the connection. */
-async function readGreeting(conn: Deno.TcpConn, expected: Uint8Array | undefined, signal: AbortSignal) {
+async function readGreeting(conn: Deno.TcpConn, { expected, clock, controller: { signal } }: ProbeOptions) {
   let buffer = new Uint8Array(BUFFER_BYTES);
   let length = 0;
   let isFound = false;
@@ -80,20 +84,20 @@ async function readGreeting(conn: Deno.TcpConn, expected: Uint8Array | undefined
   };
   signal.addEventListener("abort", close);
   if (signal.aborted) close();
-  let quiet: Timer | undefined;
+  let cancelQuiet = () => {};
   let ended = false;
   try {
     while (length < MAX_GREETING_BYTES && !isFound) {
       if (length === buffer.length) buffer = enlarge(buffer);
       const count = await conn.read(buffer.subarray(length));
-      quiet?.clear();
+      cancelQuiet();
       ended = count === null;
       if (count === null) break;
       // The expected bytes can begin in what was read before.
       const from = Math.max(0, length + 1 - (expected?.length ?? 0));
       length += count;
       isFound = expected !== undefined && includes(buffer.subarray(from, length), expected);
-      if (buffer.subarray(0, length).includes(LINE_FEED)) quiet = startTimer(QUIET_MS, close);
+      if (buffer.subarray(0, length).includes(LINE_FEED)) cancelQuiet = clock.schedule(QUIET_MS, close);
     }
     if (ended) stateWithoutData = "closed";
   } catch {
@@ -101,9 +105,9 @@ async function readGreeting(conn: Deno.TcpConn, expected: Uint8Array | undefined
     if (isOpen) stateWithoutData = "reset";
     ended = true;
   }
-  quiet?.clear();
+  cancelQuiet();
   const decided = performance.now();
-  if (!ended) await linger(conn, close);
+  if (!ended) await linger(conn, clock, close);
   close();
   signal.removeEventListener("abort", close);
   const stateWithData: ProbeState = expected === undefined || isFound ? "greeted" : "mismatch";
@@ -114,26 +118,15 @@ async function readGreeting(conn: Deno.TcpConn, expected: Uint8Array | undefined
  * Half-closes, and discards what the server sends until it closes the connection too. Closing a socket with unread input
  * would reset the connection, and the server would report that.
  */
-async function linger(conn: Deno.TcpConn, close: () => void) {
-  const timer = setTimeout(close, LINGER_MS);
+async function linger(conn: Deno.TcpConn, clock: LoopClock, close: () => void) {
+  const cancel = clock.schedule(LINGER_MS, close);
   try {
     await conn.closeWrite();
     while (await conn.read(discardBuffer) !== null);
   } catch {
     // The server has reset the connection, or it did not close it in time. The greeting is known in both cases.
   }
-  clearTimeout(timer);
-}
-
-/** A timer that can be cleared. */
-interface Timer {
-  clear(): void;
-}
-
-/** Calls back after `ms` milliseconds, and after the event loop has processed pending I/O. */
-function startTimer(ms: number, callback: () => void): Timer {
-  let timer = setTimeout(() => timer = setTimeout(callback, SETTLE_MS), ms);
-  return { clear: () => clearTimeout(timer) };
+  cancel();
 }
 
 function enlarge(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {

@@ -61,6 +61,12 @@ export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** Blocks the event loop for so many milliseconds. */
+export function block(ms: number) {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
 /** Returns the result of a promise, and fails if it took `ms` milliseconds or longer. */
 export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   const started = performance.now();

@@ -1,0 +1,47 @@
+import { assert, assertEquals } from "@std/assert";
+import { LoopClock } from "./loop_clock.ts";
+import { block, delay } from "./testing.ts";
+
+Deno.test("LoopClock calls back in order, not before the time, unless it is canceled", async () => {
+  const clock = new LoopClock();
+  const calls: string[] = [];
+  const started = performance.now();
+  const called = new Promise<void>((resolve) => {
+    clock.schedule(60, () => {
+      calls.push("later");
+      resolve();
+    });
+  });
+  const cancel = clock.schedule(30, () => calls.push("canceled"));
+  clock.schedule(30, () => calls.push("first"));
+  clock.schedule(30, () => calls.push("second"));
+  cancel();
+  cancel(); // has no effect
+  await called;
+  assertEquals(calls, ["first", "second", "later"]);
+  // The clock counts whole ticks, and setTimeout() can be early by less than a millisecond.
+  assert(performance.now() - started >= 58);
+});
+
+Deno.test("LoopClock stands still while the event loop is blocked", async () => {
+  const clock = new LoopClock();
+  let called = 0;
+  const done = new Promise<void>((resolve) => {
+    clock.schedule(100, () => {
+      called = performance.now();
+      resolve();
+    });
+  });
+  block(500);
+  const unblocked = performance.now();
+  await done;
+  // One tick of 20 ms has counted.
+  assert(called - unblocked >= 70, `${called - unblocked} ms after the block`);
+});
+
+Deno.test("LoopClock leaves no timer when nothing is scheduled any longer", async () => {
+  const clock = new LoopClock();
+  const cancel = clock.schedule(10_000, () => {});
+  clock.schedule(10, () => cancel());
+  await delay(50); // otherwise the test would fail because of the timer
+});
