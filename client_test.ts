@@ -2,19 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { createServer, type Socket } from "node:net";
 import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState, resolve } from "./client.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
-import {
-  block,
-  delay,
-  freePort,
-  GREETER,
-  hasIPv6,
-  LOCAL,
-  needsSignals,
-  portOf,
-  spawn,
-  until,
-  within,
-} from "./testing.ts";
+import { block, delay, freePort, hasIPv6, until, within } from "./testing.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
