@@ -28,7 +28,7 @@ import {
   type ProbeState,
 } from "./connect_options.ts";
 import { LoopClock } from "./loop_clock.ts";
-import { isOutOfResources, probe } from "./probe.ts";
+import { isOutOfResources, isZoneFailure, probe } from "./probe.ts";
 import { NO_IPV6, resolve } from "./resolve.ts";
 
 export { CONNECT_DEFAULTS, ConnectError, isOutOfResources, NO_IPV6, PROBE_STATES, resolve };
@@ -126,7 +126,8 @@ async function* probeAll(
   let wake = () => {};
 
   function startProbes() {
-    while (!isEnding && running.size < limit && active < MAX_ACTIVE) {
+    // Results that have not been read take memory: up to 16 KiB each.
+    while (!isEnding && running.size < limit && active < MAX_ACTIVE && results.length < concurrency) {
       const port = waiting.pop();
       if (port === undefined) return;
       run(port);
@@ -149,7 +150,9 @@ async function* probeAll(
       lastProgress = performance.now();
       if (!isEnding) results.push(result);
     } catch (error) {
-      if (!isOutOfResources(error) || performance.now() - lastProgress > timeout) {
+      // If no other probe has a descriptor, the interface does not exist.
+      const isTemporary = isOutOfResources(error) || (isZoneFailure(error, hostname) && running.size > 1);
+      if (!isTemporary || performance.now() - lastProgress > timeout) {
         failure ??= new ConnectError(hostname, error);
       } else {
         // Not a result. Another probe has to end before this one can be tried again.
@@ -176,8 +179,10 @@ async function* probeAll(
     startProbes();
     while (!failure) {
       const result = results.shift();
-      if (result) yield result;
-      else if (running.size === 0 || isEnding) break;
+      if (result) {
+        yield result;
+        startProbes();
+      } else if (running.size === 0 || isEnding) break;
       else await new Promise<void>((resolve) => wake = resolve);
     }
     if (failure) throw failure;

@@ -209,6 +209,36 @@ Deno.test("connect() closes every connection when the consumer stops", async () 
   await until(() => open === 0);
 });
 
+Deno.test("connect() closes connections that are made just before they are aborted", async () => {
+  // The connections stay in the queue of the listener. A connection that is left open fails the test.
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 4096 });
+  const ports = Array(8).fill(listener.addr.port);
+  for (let i = 0; i < 250; i++) {
+    await Promise.all(ports.map(async (port, j) => {
+      const stop = new AbortController();
+      setTimeout(() => stop.abort(), j % 4);
+      await probe(port, { signal: stop.signal });
+    }));
+  }
+});
+
+Deno.test("connect() does not run ahead of a consumer that does not ask for results", async () => {
+  let connections = 0;
+  await using server = serve({
+    hostname: "127.0.0.1",
+    port: Array(40).fill(0),
+    onConnection: () => connections++,
+  });
+  const port = server.addrs.map(({ port }) => port);
+  const results = connect({ hostname: "127.0.0.1", port, concurrency: 4 });
+  await results.next();
+  // One result has been read, four wait, and four more probes may run.
+  await until(() => connections >= 5);
+  await delay(200);
+  assert(connections <= 9, `${connections}`);
+  assertEquals((await Array.fromAsync(results)).length, 39);
+});
+
 Deno.test("connect() ends when its signal is aborted, with the results that are known", async () => {
   await using silent = await start(() => {});
   await using server = serve({ hostname: "127.0.0.1", port: 0 });

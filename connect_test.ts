@@ -366,3 +366,42 @@ Deno.test("greeter connect names what a firewall does with each port (needs Linu
   ]);
   assertEquals(stderr, "");
 });
+
+// Every second port that the system chooses for a socket is one of the closed ports.
+const fewLocalPorts = inNamespace(`echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range`);
+
+Deno.test("greeter connect is not connected to itself on a closed local port (needs Linux and unshare -n)", {
+  ignore: fewLocalPorts.ignore,
+}, async () => {
+  const script = `for i in 1 2 3 4 5; do "$@" connect 127.0.0.1 -p 40000-40003 -t 0.5; done; true`;
+  const { stdout } = await run([...fewLocalPorts.command, "sh", "-c", script, "sh", ...GREETER]);
+  assertEquals(stdout.match(/^\d.* (?:greeted|silent|refused|timeout)$/gm), Array(5).fill("40000-40003  refused"));
+});
+
+const linkLocal = inNamespace(`
+  ip link add greeter0 type veth peer name greeter1
+  ip address add fe80::1/64 dev greeter0 nodad
+  ip link set greeter0 up
+  ip link set greeter1 up
+`);
+
+Deno.test("greeter connect goes on if descriptors for looking up a zone run out (needs Linux and unshare -n)", {
+  ignore: linkLocal.ignore || !hasIPv6(),
+}, async () => {
+  // Nobody has the address, so each probe holds its descriptor until its timeout.
+  const script = `ulimit -n 64; "$@" connect fe80::2%greeter0 -p 1-100 -t 0.5`;
+  const { stdout } = await run([...linkLocal.command, "sh", "-c", script, "sh", ...GREETER]);
+  assertStringIncludes(stdout, "1-100  timeout\n0 of 100 ports greeted");
+});
+
+Deno.test("greeter connect prints its results if the terminal of its progress line is gone (needs script and setsid)", {
+  ignore: Deno.build.os !== "linux" || needsPrograms("script", "setsid").ignore,
+}, async () => {
+  const file = await Deno.makeTempFile();
+  const command = [...CONNECT, "127.0.0.1", "-p", `${freePort()}`, "-w", "4"].map((word) => `'${word}'`).join(" ");
+  // The terminal is closed when the shell ends, after the line has been shown.
+  const { stdout } = await run(["script", "-qec", `setsid ${command} > ${file} & sleep 2`, "/dev/null"]);
+  assertStringIncludes(stdout, "waiting for 1 port");
+  await until(async () => (await Deno.readTextFile(file)).includes("0 of 1 port greeted"));
+  await Deno.remove(file);
+});

@@ -125,7 +125,7 @@ async function runConnect({ options, ...reportOptions }: ConnectCommand): Promis
   await using report = new ProbeReport({ host: options.hostname, address, ports: options.port }, reportOptions);
   const onResult = report.addAttempt.bind(report);
   for await (const result of connect({ ...options, hostname: address, signal: stop.signal, onResult })) {
-    report.add(result);
+    await report.add(result);
   }
   const isGreeted = await report.close(stop.signal.aborted);
   if (stop.signal.aborted) return Number(stop.signal.reason);

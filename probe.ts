@@ -57,7 +57,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   const remoteAddr: Deno.NetAddr = { transport: "tcp", hostname, port };
   const cancel = clock.schedule(timeout + SETTLE_MS, () => controller.abort());
   try {
-    const conn = await Deno.connect({ hostname, port, signal: controller.signal });
+    const conn = await open(hostname, port, controller.signal);
     const { localAddr } = conn;
     const { state, greeting, decided } = await readGreeting(conn, options);
     return { state, remoteAddr, localAddr, greeting, duration: decided - started, error: undefined };
@@ -68,6 +68,22 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
     return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error };
   } finally {
     cancel();
+  }
+}
+
+/**
+ * Connects to a port. Linux can connect a socket to itself if nothing listens on a port of this machine that is in the
+ * local port range: of 28,232 closed ports, one or two looked open. Another socket has another local port, so try again.
+ */
+async function open(hostname: string, port: number, signal: AbortSignal): Promise<Deno.TcpConn> {
+  // If the signal is aborted when the connection is made, but has not been delivered yet, Deno.connect calls this method
+  // and, if it throws, loses the descriptor. It must not throw: the caller closes the connection.
+  signal.throwIfAborted = () => {};
+  for (;;) {
+    const conn = await Deno.connect({ hostname, port, signal });
+    const { localAddr, remoteAddr } = conn;
+    if (localAddr.port !== port || localAddr.hostname !== remoteAddr.hostname || signal.aborted) return conn;
+    conn.close();
   }
 }
 
@@ -168,6 +184,14 @@ function stateOf(error: unknown, hostname: string): ProbeState {
 /** Whether no descriptor, no local port or no memory is left for another connection, which says nothing about the port. */
 export function isOutOfResources(error: unknown): boolean {
   return ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"].includes(codeOf(error) ?? "");
+}
+
+/**
+ * Whether the address could not be used. The system looks up the interface of a zone for each connection, which takes a
+ * descriptor, and the error does not say whether there was none or whether there is no such interface.
+ */
+export function isZoneFailure(error: unknown, hostname: string): boolean {
+  return hostname.includes("%") && codeOf(error) === undefined && !(error instanceof Deno.errors.NotCapable);
 }
 
 /** The system's name of an error. The class is not enough: EHOSTUNREACH is a plain `Error`. */

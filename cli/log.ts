@@ -26,6 +26,8 @@ export interface Log {
   print(line: string | undefined): void;
   /** How many lines have been dropped so far, because the buffer was full. */
   readonly dropped: number;
+  /** Resolves when at most `bytes` bytes of lines wait to be written, or the log has ended. */
+  drained(bytes: number): Promise<void>;
   /**
    * Adds a last line, if there is one, and waits until everything is written, for `ms` milliseconds at most, which may be
    * `Infinity`.
@@ -111,6 +113,7 @@ export function openLog(
   let failing = false;
   /** Ends the current wait, for more lines or before a retry. */
   let wake = () => {};
+  let wakeDrained = () => {};
 
   function print(line: string | undefined) {
     if (line === undefined) return;
@@ -155,6 +158,7 @@ export function openLog(
       size -= text.length;
       unwritten = new TextEncoder().encode(text);
       await writeChunk();
+      wakeDrained();
       if (failing && size + unwritten.length === 0) {
         failing = false;
         onRecovery?.();
@@ -197,6 +201,12 @@ export function openLog(
     clearTimeout(timer);
   }
 
+  async function drained(bytes: number) {
+    while (state === "open" && size + unwritten.length > bytes) {
+      await new Promise<void>((resolve) => wakeDrained = resolve);
+    }
+  }
+
   async function close(ms: number, last?: string): Promise<Closed> {
     const isOpen = state === "open";
     if (isOpen) {
@@ -221,6 +231,7 @@ export function openLog(
 
   return {
     print,
+    drained,
     close,
     get dropped() {
       return dropped;

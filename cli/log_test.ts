@@ -139,3 +139,28 @@ Deno.test("close() of a log ends the retries", async () => {
   await delay(100);
   assertEquals(writes, before);
 });
+
+Deno.test("openLog() resolves drained() when the reader has caught up, or when the log has ended", async () => {
+  let read = () => {};
+  const written = Promise.withResolvers<void>();
+  const stream = {
+    write(data: Uint8Array): Promise<number> {
+      written.resolve();
+      return new Promise<number>((resolve) => read = () => resolve(data.length));
+    },
+  };
+  const log = openLog(stream);
+  log.print("x".repeat(100));
+  await log.drained(1000);
+  let isDrained = false;
+  const drained = log.drained(50).then(() => isDrained = true);
+  await written.promise;
+  assertEquals(isDrained, false);
+  read();
+  await drained;
+  await log.close(500);
+
+  const broken = openLog({ write: () => Promise.reject(new Deno.errors.BrokenPipe()) });
+  broken.print("x");
+  await broken.drained(0);
+});

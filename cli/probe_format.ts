@@ -11,7 +11,7 @@ import { formatPorts } from "./ports.ts";
 import { quoteBytes } from "./terminal.ts";
 
 /** How much of a greeting a line of text shows, in bytes: as much as the server's log. */
-const SHOWN_BYTES = 256;
+export const SHOWN_BYTES = 256;
 
 const COLORS: Record<ProbeState, (text: string) => string> = {
   greeted: green,

@@ -6,8 +6,15 @@
 import type { ProbeResult } from "../client.ts";
 import { StreamError } from "./errors.ts";
 import { messageOf } from "./format.ts";
-import { type Log, openLog } from "./log.ts";
-import { formatResultRow, formatResults, formatSummaryRow, formatTotals, type ProbeSummary } from "./probe_format.ts";
+import { type Log, MAX_BUFFERED_BYTES, openLog } from "./log.ts";
+import {
+  formatResultRow,
+  formatResults,
+  formatSummaryRow,
+  formatTotals,
+  type ProbeSummary,
+  SHOWN_BYTES,
+} from "./probe_format.ts";
 import { Progress } from "./progress.ts";
 
 /** What is printed, and how. */
@@ -40,7 +47,7 @@ export class ProbeReport implements AsyncDisposable {
     if (options.quiet) return;
     if (isVisible) this.#progress.start();
     this.#output = openLog(Deno.stdout, {
-      maxBufferedBytes: Infinity, // results are not dropped, and there are at most 65,535
+      maxBufferedBytes: Infinity, // results are not dropped: `add` waits
       isFinal: (error) => !(error instanceof Deno.errors.WouldBlock),
       onEnd: (error) => this.#writeError = error,
     });
@@ -53,10 +60,12 @@ export class ProbeReport implements AsyncDisposable {
     this.#progress.add(result);
   }
 
-  /** Adds a final result. */
-  add(result: ProbeResult) {
-    this.#results.push(result);
-    if (this.#options.json) this.#output?.print(formatResultRow(result));
+  /** Adds a final result. Waits for a reader that is too slow for the rows: 65,535 of them can have 2.5 GB. */
+  async add(result: ProbeResult) {
+    this.#results.push({ ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) });
+    if (!this.#options.json) return;
+    this.#output?.print(formatResultRow(result));
+    await this.#output?.drained(MAX_BUFFERED_BYTES);
   }
 
   /**

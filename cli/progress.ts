@@ -60,7 +60,7 @@ export class Progress {
   async stop() {
     clearInterval(this.#timer);
     await this.#writing;
-    if (this.#isShown) await Deno.stderr.write(new TextEncoder().encode(ERASE_LINE));
+    if (this.#isShown) await write(ERASE_LINE);
     this.#isShown = false;
   }
 
@@ -69,9 +69,15 @@ export class Progress {
     if (this.#writing) return;
     this.#isShown = true;
     const line = ERASE_LINE + this.text().slice(0, columns() - 1);
-    this.#writing = Deno.stderr.write(new TextEncoder().encode(line))
-      .catch(() => {}) // the terminal is gone, and so is the reader of the line
-      .finally(() => this.#writing = undefined);
+    this.#writing = write(line).finally(() => this.#writing = undefined);
+  }
+}
+
+async function write(text: string) {
+  try {
+    await Deno.stderr.write(new TextEncoder().encode(text));
+  } catch {
+    // The terminal is gone, and so is the reader of the line. The results may go to a file.
   }
 }
 
