@@ -56,7 +56,10 @@ export function listen(options: ServeOptions): Deno.TcpListener[] {
     if (listeners.length > RESERVED_DESCRIPTORS) reserveDescriptors(() => reserved++);
   } catch (error) {
     for (const listener of listeners) listener.close();
-    const possible = isOutOfDescriptors(error) ? listeners.length + reserved - RESERVED_DESCRIPTORS : undefined;
+    // Descriptors are reserved only for more ports than that.
+    const possible = isOutOfDescriptors(error)
+      ? Math.max(listeners.length + reserved - RESERVED_DESCRIPTORS, Math.min(listeners.length, RESERVED_DESCRIPTORS))
+      : undefined;
     throw new ListenError(hostname, current, error, possible);
   }
   for (const port of skipped) onPortInUse?.(port);

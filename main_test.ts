@@ -801,5 +801,11 @@ Deno.test(
     assert(Number(possible) > 100 && Number(possible) < 192, stderr);
     const exact = await run([...command, "--within", "0.1", "-p", `20000-${20_000 + Number(possible) - 1}`]);
     assertEquals([exact.code, exact.stderr], [0, ""]);
+    // No descriptors are reserved for fewer ports than are kept for connections.
+    const few = ["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", ...GREETER, "-H", "127.0.0.1", "--skip-taken"];
+    const { stderr: message } = await run([...few, "-p", "20000-20060"]);
+    const [, fewer] = message.match(/only (\d+) are possible/) ?? [];
+    assert(Number(fewer) > 10 && Number(fewer) < 64, message);
+    assertEquals((await run([...few, "--within", "0.1", "-q", "-p", `20000-${20_000 + Number(fewer) - 1}`])).code, 0);
   },
 );

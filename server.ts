@@ -103,6 +103,8 @@ export function serve(options: ServeOptions = {}): Server {
   /** How many connections are handled, from accept until their last operation has ended. */
   let handling = 0;
   let openPorts = ports.length;
+  /** Whether accepting has failed, on any port, since the last connection was accepted. Many ports fail together. */
+  let isFailing = false;
   let graceTimer: ReturnType<typeof setTimeout> | undefined;
 
   const finished = Promise.all(ports.map(acceptUntilClosed)).then(drain);
@@ -116,6 +118,7 @@ export function serve(options: ServeOptions = {}): Server {
       try {
         for await (const conn of port.listener) {
           backoff = 0;
+          isFailing = false;
           const info = isIPv6 ? unmapIPv4(conn) : conn;
           if (options.allow && !invoke(options.allow, info.remoteAddr)) {
             conn.close();
@@ -141,7 +144,8 @@ export function serve(options: ServeOptions = {}): Server {
           await connections.changed(EVICTION_WAIT_MS);
           continue;
         }
-        if (backoff === 0) invoke(options.onAcceptError, error);
+        if (!isFailing) invoke(options.onAcceptError, error);
+        isFailing = true;
         // Without a pause, an error that persists would be a loop at full speed.
         backoff = nextBackoff(backoff);
         await connections.changed(backoff);

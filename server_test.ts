@@ -205,6 +205,18 @@ Deno.test("serve() reports an accept error once, and again after a success", asy
   assertEquals(errors, [steps[0], steps[4]]);
 });
 
+Deno.test("serve() reports an accept error that many ports have only once", async () => {
+  const errors: unknown[] = [];
+  const steps = Array.from({ length: 50 }, (_, i) => new Error(`error ${i}`));
+  await using server = start({
+    port: Array(50).fill(0),
+    listen: listenWithErrors(steps.values()),
+    onAcceptError: (error) => errors.push(error),
+  }).server;
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+  assertEquals(errors, [steps[0]]);
+});
+
 Deno.test("serve() pauses between accept errors, and shutdown() ends the pause", async () => {
   let attempts = 0;
   function* endlessErrors() {
