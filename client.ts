@@ -1,8 +1,8 @@
 /**
  * Checks which ports of a host get through, and whether the right server answers.
  *
- * Read {@linkcode connect} from top to bottom: it tries all ports, and again those that were not greeted if it has the
- * time. Below it, `probeAll` keeps many probes running. The life of one probe is in probe.ts. Nothing is ever sent.
+ * Read {@linkcode connect} first: it probes all ports, and again those that were not greeted if it has the time. Then read
+ * probe_pool.ts, which keeps many probes running, and probe.ts, the life of one probe. Nothing is ever sent.
  *
  * @example Check two ports
  * ```ts
@@ -27,8 +27,8 @@ import {
   type ProbeResult,
   type ProbeState,
 } from "./connect_options.ts";
-import { LoopClock } from "./loop_clock.ts";
-import { isOutOfResources, isZoneFailure, probe } from "./probe.ts";
+import { isOutOfResources } from "./probe.ts";
+import { ProbePool } from "./probe_pool.ts";
 import { NO_IPV6, resolve } from "./resolve.ts";
 
 export { CONNECT_DEFAULTS, ConnectError, isOutOfResources, NO_IPV6, PROBE_STATES, resolve };
@@ -37,21 +37,6 @@ export type { ConnectOptions, ProbeResult, ProbeState };
 /** The shortest and the longest pause between two rounds of probes, in milliseconds. */
 const ROUND_PAUSE_MIN_MS = 100;
 const ROUND_PAUSE_MAX_MS = 1000;
-
-/**
- * How many probes may make progress at once. More of them would starve each other, and a probe that starves looks like a
- * timeout: with 4,096 probes at once and a timeout of 0.5 s, 4,973 of 14,000 open ports were reported as timed out.
- */
-const MAX_ACTIVE = 32;
-
-/**
- * After this time, a probe waits for a silent host, and does not count as active any longer, in milliseconds. The clock
- * stands still while this program is busy, so fewer probes are started then.
- */
-const ACTIVE_MS = 10;
-
-/** How long to wait before trying again if not even one probe has a descriptor and a local port, in milliseconds. */
-const RESOURCE_PAUSE_MS = 100;
 
 /**
  * Connects to ports in parallel, reads each greeting, and yields the result for each port as soon as it is known.
@@ -105,108 +90,33 @@ async function* probeRounds(options: ConnectOptions): AsyncGenerator<ProbeResult
   yield* pending.values();
 }
 
-/** Probes each port once. */
+/** Probes each port once. All connections are closed when the iteration ends. */
 async function* probeAll(
   hostname: string,
   ports: readonly number[],
-  { timeout = CONNECT_DEFAULTS.timeout, concurrency = CONNECT_DEFAULTS.concurrency, expect, signal }: ConnectOptions,
+  options: ConnectOptions,
 ): AsyncGenerator<ProbeResult, void, void> {
-  const expectedFor = toExpectedFunction(expect);
-  const waiting = ports.toReversed();
-  const running = new Set<AbortController>();
-  const clock = new LoopClock();
-  const results: ProbeResult[] = [];
-  let active = 0;
-  let limit = concurrency;
-  let isEnding = false;
-  /** An error that says nothing about a port. */
-  let failure: ConnectError | undefined;
-  /** When the last probe was started that has not failed for lack of resources. */
-  let lastProgress = performance.now();
-  let wake = () => {};
-
-  function startProbes() {
-    // Results that have not been read take memory: up to 16 KiB each.
-    while (!isEnding && running.size < limit && active < MAX_ACTIVE && results.length < concurrency) {
-      const port = waiting.pop();
-      if (port === undefined) return;
-      run(port);
-    }
-  }
-
-  async function run(port: number) {
-    const controller = new AbortController();
-    running.add(controller);
-    active++;
-    let isActive = true;
-    const deactivate = () => {
-      if (isActive) active--;
-      isActive = false;
-      startProbes();
-    };
-    const cancel = clock.schedule(ACTIVE_MS, deactivate);
-    try {
-      const result = await probe({ hostname, port, expected: expectedFor(port), timeout, clock, controller });
-      lastProgress = performance.now();
-      if (!isEnding) results.push(result);
-    } catch (error) {
-      // If no other probe has a descriptor, the interface does not exist.
-      const isTemporary = isOutOfResources(error) || (isZoneFailure(error, hostname) && running.size > 1);
-      if (!isTemporary || performance.now() - lastProgress > timeout) {
-        failure ??= new ConnectError(hostname, error);
-      } else {
-        // Not a result. Another probe has to end before this one can be tried again.
-        waiting.push(port);
-        limit = Math.max(1, running.size - 1);
-        if (running.size === 1 && !isEnding) await sleep(RESOURCE_PAUSE_MS, controller.signal);
-      }
-    }
-    cancel();
-    running.delete(controller);
-    deactivate();
-    wake();
-  }
-
-  function end() {
-    isEnding = true;
-    for (const controller of running) controller.abort();
-    wake();
-  }
-
+  const { signal } = options;
+  const pool = new ProbePool(hostname, ports, options);
+  const end = () => pool.end();
   signal?.addEventListener("abort", end);
   try {
     if (signal?.aborted) end();
-    startProbes();
-    while (!failure) {
-      const result = results.shift();
-      if (result) {
-        yield result;
-        startProbes();
-      } else if (running.size === 0 || isEnding) break;
-      else await new Promise<void>((resolve) => wake = resolve);
-    }
-    if (failure) throw failure;
+    for (let result = await pool.next(); result; result = await pool.next()) yield result;
   } finally {
-    end();
-    while (running.size > 0) await new Promise<void>((resolve) => wake = resolve);
+    await pool.end();
     signal?.removeEventListener("abort", end);
   }
-}
-
-/** Encodes a constant text only once. */
-function toExpectedFunction(expect: ConnectOptions["expect"]): (port: number) => Uint8Array | undefined {
-  const encode = (text: string | Uint8Array) => typeof text === "string" ? new TextEncoder().encode(text) : text;
-  if (typeof expect === "function") return (port) => encode(expect(port));
-  const encoded = expect === undefined ? undefined : encode(expect);
-  return () => encoded;
 }
 
 /** Waits for so many milliseconds, or until the signal is aborted. */
 async function sleep(ms: number, signal: AbortSignal | undefined) {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);
-  signal?.addEventListener("abort", () => resolve(), { once: true });
-  if (signal?.aborted) resolve();
+  const stop = () => resolve();
+  signal?.addEventListener("abort", stop);
+  if (signal?.aborted) stop();
   await promise;
   clearTimeout(timer);
+  signal?.removeEventListener("abort", stop);
 }

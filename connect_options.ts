@@ -23,7 +23,7 @@ export const CONNECT_DEFAULTS = {
  * | `mismatch`    | data was received, but not what `expect` says                                    | open        |
  * | `silent`      | connected, but nothing was received within the timeout                           | open        |
  * | `closed`      | connected, then closed without data                                              | open        |
- * | `reset`       | connected, then reset without data                                               | open        |
+ * | `reset`       | connected, then reset before any data could be read                              | open        |
  * | `refused`     | the connection was refused: RST, or ICMP port unreachable                        | closed      |
  * | `timeout`     | there was no answer within the timeout                                           | filtered    |
  * | `unreachable` | any other error while connecting, such as EHOSTUNREACH, ENETUNREACH or EACCES    | filtered    |

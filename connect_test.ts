@@ -22,6 +22,7 @@ import {
   run,
   spawn,
   until,
+  within,
 } from "./testing.ts";
 
 const CONNECT = [...GREETER, "connect"];
@@ -200,6 +201,11 @@ Deno.test("greeter connect exits 2 if its output cannot be written, unless the r
   assertMatch(full.stderr, /^greeter: cannot write to standard output: No space left on device/);
   const gone = await runGreeter(["sh", "-c", `{ "$@"; echo $? >&2; } | true`, "sh", ...command]);
   assertEquals(gone.stderr, "1\n");
+  // The first row cannot be written, so there is no use in waiting for the other port.
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const waiting = [...command, "-p", `${server.addr.port}`, "--json", "--within", "60"];
+  const ended = await within(12_000, runGreeter(["sh", "-c", `exec "$@" > /dev/full`, "sh", ...waiting]));
+  assertEquals(ended.code, 2);
 });
 
 Deno.test("greeter connect is not fooled by a forged result line, and shows no control characters", async () => {

@@ -122,13 +122,16 @@ async function runConnect({ options, ...reportOptions }: ConnectCommand): Promis
   const address = await resolve(options.hostname, options.ipv6);
   const stop = new AbortController();
   stopOnSignals(stop, STOP_SIGNALS);
-  await using report = new ProbeReport({ host: options.hostname, address, ports: options.port }, reportOptions);
+  const target = { host: options.hostname, address, ports: options.port };
+  await using report = new ProbeReport(target, reportOptions, () => stop.abort());
   const onResult = report.addAttempt.bind(report);
   for await (const result of connect({ ...options, hostname: address, signal: stop.signal, onResult })) {
     await report.add(result);
   }
   const isGreeted = await report.close(stop.signal.aborted);
-  if (stop.signal.aborted) return Number(stop.signal.reason);
+  const { reason } = stop.signal;
+  // Otherwise the reader of standard output has gone.
+  if (typeof reason === "number") return reason;
   return isGreeted ? 0 : 1;
 }
 

@@ -37,8 +37,12 @@ export class ProbeReport implements AsyncDisposable {
   readonly #progress: Progress;
   #writeError: unknown;
 
-  /** Prints the address of a name. */
-  constructor(target: Pick<ProbeSummary, "host" | "address" | "ports">, options: ProbeReportOptions) {
+  /** Prints the address of a name. Calls `onEnd` if standard output cannot be written any longer. */
+  constructor(
+    target: Pick<ProbeSummary, "host" | "address" | "ports">,
+    options: ProbeReportOptions,
+    onEnd: () => void,
+  ) {
     this.#target = target;
     this.#options = options;
     this.#progress = new Progress(target.ports.length);
@@ -49,7 +53,10 @@ export class ProbeReport implements AsyncDisposable {
     this.#output = openLog(Deno.stdout, {
       maxBufferedBytes: Infinity, // results are not dropped: `add` waits
       isFinal: (error) => !(error instanceof Deno.errors.WouldBlock),
-      onEnd: (error) => this.#writeError = error,
+      onEnd: (error) => {
+        this.#writeError = error;
+        onEnd();
+      },
     });
     const { host, address } = target;
     if (!options.json && host !== address) this.#output.print(`${host} is ${address}`);
