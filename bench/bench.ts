@@ -1,69 +1,83 @@
 /**
- * Compares greeter with other servers in one run: `deno task bench`. It prints tables, and writes `results.json`,
- * `speed.svg` and `abuse.svg`.
+ * Compares greeter with other servers and scanners in one run: `deno task bench`. It prints tables, and writes
+ * `results.json`, `docs/benchmarks.md` and its charts.
  *
- *     --quick              a short run with few servers; writes no files
- *     --against DIRECTORY  also measure another checkout of greeter, repeatable; writes no files
- *     --servers NAME,...   measure only these servers; writes no files
+ *     --quick              a short run with few servers
+ *     --against DIRECTORY  also measure another checkout of greeter, repeatable
+ *     --servers NAME,...   measure only these servers
+ *     --scans              measure only the port scans
+ *     --report             measure nothing; write the page and the charts again from `results.json`
  *
- * It requires Linux, because it reads what a server costs from /proc, and a C compiler for its load generator.
+ * With one of the first four options, it writes no files. It requires Linux, because it reads what a server costs from
+ * /proc, and a C compiler for its load generator.
  *
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { drawAbuse, drawSpeed } from "./charts.ts";
-import { FULL, measureAbuse, measureLog, measureRound, QUICK } from "./measurements.ts";
-import { findServers, otherVersions, type Server } from "./peers.ts";
-import { pinned, work } from "./processes.ts";
-import { printLog, printResults } from "./report.ts";
-import { medians, type Result, type Round } from "./results.ts";
+import { measure, type Selection } from "./measurements/all.ts";
+import { descriptorsNeeded, FULL, QUICK } from "./measurements/extent.ts";
+import { descriptorLimit, has, workDirectory } from "./processes/programs.ts";
+import { drawScans, drawSpeed } from "./reports/charts.ts";
+import { formatDocument, formatLeftOut } from "./reports/document.ts";
+import { formatSection } from "./reports/markdown.ts";
+import { reportParts } from "./reports/tables.ts";
+import type { Results } from "./results.ts";
 
-const options: { quick: boolean; against: string[]; servers?: string } = parseArgs(Deno.args, {
-  boolean: ["quick"],
-  string: ["against", "servers"],
-  collect: ["against"],
-});
-const extent = options.quick ? QUICK : FULL;
+const RESULTS = new URL("results.json", import.meta.url);
+const DOCS = new URL("../docs/", import.meta.url);
 
-const names = options.servers?.split(",").map((name) => name.trim());
-const servers = [...await findServers(options.quick), ...otherVersions(options.against)]
-  .filter(({ name }) => names === undefined || names.some((wanted) => name.startsWith(wanted)));
-if (servers.length === 0) throw new Error(`no server is named ${options.servers}`);
-
-console.log(
-  `${extent.rounds} rounds of ${extent.seconds} s; ${pinned ? "server and clients on a core each" : "not pinned"}.`,
-);
-
-const rounds = new Map<Server, Round[]>(servers.map((server) => [server, []]));
-// The servers take turns, so that a machine that becomes slower does so for all of them.
-for (let round = 1; round <= extent.rounds; round++) {
-  for (const [server, done] of rounds) {
-    console.error(`round ${round} of ${extent.rounds}: ${server.name}`);
-    done.push(await measureRound(server, extent));
+function print(results: Results) {
+  console.log(`${results.machine}. ${results.method}`);
+  if (results.leftOut.length > 0) console.log(`\n${formatLeftOut(results.leftOut)}`);
+  for (const { title, sections } of reportParts(results)) {
+    console.log(`\n## ${title}\n\n${sections.map(formatSection).join("\n\n")}`);
   }
 }
-const results: Result[] = [];
-for (const [server, done] of rounds) {
-  console.error(`abuse: ${server.name}`);
-  const size = server.binary ? (await Deno.stat(server.binary)).size : null;
-  results.push({ name: server.name, ...medians(done), size, abuse: await measureAbuse(server, extent) });
-}
-printResults(results);
-if (names === undefined) {
-  const log = await measureLog(extent);
-  printLog(log);
-  if (!options.quick && options.against.length === 0) await write(log);
-}
-await Deno.remove(work, { recursive: true });
 
-async function write(log: Map<string, number>) {
-  const cpu = (await Deno.readTextFile("/proc/cpuinfo")).match(/model name\s*: (.*)/)?.[1] ?? "unknown";
-  const machine = `${navigator.hardwareConcurrency} cores of ${cpu}, ${Deno.build.os}, Deno ${Deno.version.deno}`;
-  const day = new Date().toISOString().slice(0, 10);
-  const asObject = (_key: string, value: unknown) => value instanceof Map ? Object.fromEntries(value) : value;
-  const json = JSON.stringify({ machine, day, results, log }, asObject, 2);
-  const here = import.meta.dirname ?? ".";
-  await Deno.writeTextFile(`${here}/results.json`, `${json}\n`);
-  await Deno.writeTextFile(`${here}/speed.svg`, drawSpeed(results, `${machine}, ${day}`));
-  await Deno.writeTextFile(`${here}/abuse.svg`, drawAbuse(results, `${machine}, ${day}`));
+/** Writes the page and its charts, in the format of `deno fmt`. */
+async function writeReport(results: Results) {
+  await Deno.mkdir(DOCS, { recursive: true });
+  await Deno.writeTextFile(new URL("benchmarks.md", DOCS), formatDocument(results));
+  await Deno.writeTextFile(new URL("speed.svg", DOCS), drawSpeed(results));
+  await Deno.writeTextFile(new URL("scans.svg", DOCS), drawScans(results));
+  const args = ["fmt", "--quiet", "benchmarks.md", "speed.svg", "scans.svg"];
+  const { success } = await new Deno.Command(Deno.execPath(), { args, cwd: DOCS }).output();
+  if (!success) throw new Error("deno fmt has failed");
+}
+
+/** Why the benchmark cannot run on this machine, or undefined. */
+function whyNot(descriptors: number): string | undefined {
+  if (Deno.build.os !== "linux") return "it requires Linux";
+  if (!has("cc")) return "there is no C compiler (cc); install one";
+  if (descriptorLimit() < descriptors) return `it needs ${descriptors} descriptors; raise the hard limit (ulimit -Hn)`;
+}
+
+async function main() {
+  const options: Selection & { report: boolean } = parseArgs(Deno.args, {
+    boolean: ["quick", "scans", "report"],
+    string: ["against", "servers"],
+    collect: ["against"],
+  });
+  if (options.report) {
+    const results: Results = JSON.parse(await Deno.readTextFile(RESULTS));
+    return await writeReport(results);
+  }
+  const extent = options.quick ? QUICK : FULL;
+  const why = whyNot(descriptorsNeeded(extent));
+  if (why !== undefined) {
+    console.error(`cannot run the benchmark: ${why}`);
+    Deno.exitCode = 2;
+    return;
+  }
+  const results = await measure(options, extent);
+  print(results);
+  if (options.quick || options.scans || options.servers !== undefined || options.against.length > 0) return;
+  await Deno.writeTextFile(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
+  await writeReport(results);
+}
+
+try {
+  await main();
+} finally {
+  await Deno.remove(workDirectory, { recursive: true });
 }

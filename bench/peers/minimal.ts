@@ -1,8 +1,10 @@
 // The least that greets correctly and fairly in Deno, as a reference for what the runtime costs: it outlives errors in
-// accepting, half-closes, and reads until the client closes. At most 32 connections wait for their greeting at once. It
-// has no timeout, no limit and no log.
+// accepting, half-closes, and reads until the client closes. At most MAX_UNGREETED connections wait for their greeting at
+// once, as in greeter. It has no timeout, no limit and no log.
 //
 // minimal.ts PORT FILE
+const MAX_UNGREETED = 16; // the same as in ../../connections.ts
+
 const [port, file = ""] = Deno.args;
 const greeting = Deno.readFileSync(file);
 const discardBuffer = new Uint8Array(64 * 1024);
@@ -34,7 +36,7 @@ for (;;) {
     for await (const conn of listener) {
       ungreeted++;
       handle(conn);
-      while (ungreeted >= 32) await new Promise<void>((resolve) => resume = resolve);
+      while (ungreeted >= MAX_UNGREETED) await new Promise<void>((resolve) => resume = resolve);
     }
   } catch {
     // the client has reset the connection before it was accepted

@@ -1,44 +1,42 @@
 /* The benchmark's clients: one process with an epoll loop, so that they are faster than the servers they measure.
  *
- *     load PORT FILE load CONCURRENCY SECONDS   keep CONCURRENCY connections open: when one ends, the next one starts
- *     load PORT FILE burst CLIENTS              connect all clients at once
- *     load PORT FILE talkative CLIENTS          send a request in two parts before and after accept, and read late
- *     load PORT FILE silent CLIENTS             hold the connections until standard input ends; send and read nothing
- *     load PORT FILE reset CLIENTS              reset each connection as soon as it is established
+ *     load PORTS FILE load CONCURRENCY SECONDS   keep CONCURRENCY connections open: when one ends, the next one starts
+ *     load PORTS FILE burst CLIENTS              connect all clients at once
+ *     load PORTS FILE talkative CLIENTS          send a request in two parts before and after accept, and read late
+ *     load PORTS FILE silent CLIENTS             hold the connections until standard input ends; send and read nothing
+ *     load PORTS FILE reset CLIENTS              reset each connection as soon as it is established
  *
- * FILE has the expected greeting. Every byte received is compared with it. The result is one line of JSON: how many
- * clients received exactly the greeting and then end of stream, how many did not, and the time from connect() to end of
- * stream in milliseconds. Clients that still wait PATIENCE_MS after the last one was started have failed. */
+ * PORTS is a port or FIRST-LAST; the clients take the ports of a range in turn. FILE has the expected greeting. Every
+ * byte received is compared with it. The result is one line of JSON: how many clients received exactly the greeting and
+ * then end of stream, how many did not, and the time from connect() to end of stream in milliseconds. Clients that still
+ * wait PATIENCE_MS after the last one was started have failed. */
 #include <arpa/inet.h>
+#include <err.h>
 #include <errno.h>
-#include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 10000, TALK_PAUSE_MS = 50, RESETS_AT_ONCE = 64, SILENT_AT_ONCE = 8, MAX_EVENTS = 256 };
+enum { PATIENCE_MS = 10000, TALK_PAUSE_MS = 50, RESETS_AT_ONCE = 64, SILENT_AT_ONCE = 8 };
+enum { MAX_EVENTS = 256, MAX_WAITS = 1 << 22 };
 
 struct client {
-  int fd;
+  int fd, established, differs;
   double started;
   size_t received;
-  int established;
-  int differs;
 };
 
-static struct sockaddr_in server;
+static int first_port, last_port, next_port;
 static char greeting[16384], buffer[65536];
-static size_t greeting_length;
-static int epoll_fd;
+static size_t greeting_length, whole, failed;
+static double waits[MAX_WAITS];
 static struct client *clients;
-static int open_clients;
-static double *waits;
-static size_t whole, failed, capacity;
+static int epoll_fd, open_clients;
 
 static double now_ms(void) {
   struct timespec t;
@@ -46,24 +44,18 @@ static double now_ms(void) {
   return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
 }
 
-static void fail(const char *what) {
-  perror(what);
-  exit(2);
-}
-
 static void record(double wait) {
-  if (whole == capacity) {
-    capacity = capacity ? 2 * capacity : 65536;
-    waits = realloc(waits, capacity * sizeof *waits);
-    if (!waits) fail("realloc");
-  }
+  if (whole == MAX_WAITS) errx(2, "more than %d clients", MAX_WAITS);
   waits[whole++] = wait;
 }
 
 /* Starts connecting. Returns 0 if the connection failed at once: the server is gone. */
 static int start(struct client *client) {
+  struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(next_port)};
+  server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  next_port = next_port == last_port ? first_port : next_port + 1;
   *client = (struct client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .started = now_ms()};
-  if (client->fd < 0) fail("socket");
+  if (client->fd < 0) err(2, "socket");
   if (connect(client->fd, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS) {
     close(client->fd);
     client->fd = -1;
@@ -71,7 +63,7 @@ static int start(struct client *client) {
     return 0;
   }
   struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.ptr = client};
-  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, client->fd, &event)) fail("epoll_ctl");
+  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, client->fd, &event)) err(2, "epoll_ctl");
   open_clients++;
   return 1;
 }
@@ -106,10 +98,10 @@ static int read_greeting(struct client *client) {
   }
 }
 
-/* Waits for events for at most `ms` milliseconds. */
-static int wait_events(struct epoll_event *events, double ms) {
-  int n = epoll_wait(epoll_fd, events, MAX_EVENTS, ms < 0 ? 0 : (int)ms + 1);
-  if (n < 0 && errno != EINTR) fail("epoll_wait");
+/* Waits for events until a time. */
+static int wait_events(struct epoll_event *events, double until) {
+  int n = epoll_wait(epoll_fd, events, MAX_EVENTS, until < now_ms() ? 0 : (int)(until - now_ms()) + 1);
+  if (n < 0 && errno != EINTR) err(2, "epoll_wait");
   return n < 0 ? 0 : n;
 }
 
@@ -117,10 +109,8 @@ static int wait_events(struct epoll_event *events, double ms) {
 static void read_all(double until) {
   struct epoll_event events[MAX_EVENTS];
   int serving = 1;
-  while (open_clients > 0) {
-    double left = until + PATIENCE_MS - now_ms();
-    if (left <= 0) break;
-    int n = wait_events(events, left);
+  while (open_clients > 0 && now_ms() < until + PATIENCE_MS) {
+    int n = wait_events(events, until + PATIENCE_MS);
     for (int i = 0; i < n; i++) {
       struct client *client = events[i].data.ptr;
       if (client->fd < 0 || !read_greeting(client)) continue;
@@ -130,7 +120,7 @@ static void read_all(double until) {
   failed += open_clients;
 }
 
-/* Establishes `count` connections, at most `at_once` at a time, and calls `established` for each. */
+/* Establishes `count` connections, at most `at_once` at a time, and calls `established` for each, if it is given. */
 static void connect_all(int count, int at_once, void (*established)(struct client *)) {
   struct epoll_event events[MAX_EVENTS];
   double deadline = now_ms() + PATIENCE_MS;
@@ -140,7 +130,7 @@ static void connect_all(int count, int at_once, void (*established)(struct clien
       if (start(&clients[started])) connecting++;
       else done++;
     }
-    int n = wait_events(events, deadline - now_ms());
+    int n = wait_events(events, deadline);
     for (int i = 0; i < n; i++) {
       struct client *client = events[i].data.ptr;
       if (client->established || client->fd < 0) continue;
@@ -150,25 +140,21 @@ static void connect_all(int count, int at_once, void (*established)(struct clien
       if (events[i].events & (EPOLLERR | EPOLLHUP)) {
         failed++;
         finish(client);
-        continue;
+      } else {
+        record(now_ms() - client->started);
+        if (established) established(client);
       }
-      record(now_ms() - client->started);
-      established(client);
     }
   }
   failed += count - done;
 }
-
-static void hold(struct client *client) { (void)client; }
-
-static void pause_ms(int ms) { nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL); }
 
 /* A client whose send() fails has been reset. That clears the error, so that recv() would only see end of stream. */
 static void say_to_all(int count, const char *text) {
   for (int i = 0; i < count; i++) {
     if (clients[i].fd >= 0 && send(clients[i].fd, text, strlen(text), MSG_NOSIGNAL) < 0) clients[i].differs = 1;
   }
-  pause_ms(TALK_PAUSE_MS);
+  poll(NULL, 0, TALK_PAUSE_MS);
 }
 
 static int ascending(const void *a, const void *b) {
@@ -176,11 +162,7 @@ static int ascending(const void *a, const void *b) {
   return (difference > 0) - (difference < 0);
 }
 
-static double percentile(double share) {
-  if (whole == 0) return 0;
-  size_t i = whole * share;
-  return waits[i < whole ? i : whole - 1];
-}
+static double percentile(double share) { return whole == 0 ? 0 : waits[(size_t)((whole - 1) * share)]; }
 
 static void report(double started) {
   qsort(waits, whole, sizeof *waits, ascending);
@@ -190,43 +172,28 @@ static void report(double started) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 5) {
-    fprintf(stderr, "usage: load PORT FILE load|burst|talkative|silent|reset NUMBER [SECONDS]\n");
-    return 2;
-  }
+  if (argc < 5) errx(2, "usage: load PORTS FILE load|burst|talkative|silent|reset NUMBER [SECONDS]");
   const char *mode = argv[3];
   int count = atoi(argv[4]);
-  double seconds = argc > 5 ? atof(argv[5]) : 0;
-  server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
-  server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  next_port = first_port = last_port = atoi(argv[1]);
+  sscanf(argv[1], "%*d-%d", &last_port);
   FILE *file = fopen(argv[2], "r");
-  if (!file) fail(argv[2]);
+  if (!file) err(2, "%s", argv[2]);
   greeting_length = fread(greeting, 1, sizeof greeting, file);
-  struct rlimit descriptors;
-  getrlimit(RLIMIT_NOFILE, &descriptors);
-  descriptors.rlim_cur = descriptors.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &descriptors);
   clients = calloc(count, sizeof *clients);
   epoll_fd = epoll_create1(0);
-  if (!clients || epoll_fd < 0) fail("start");
-
+  if (!clients || epoll_fd < 0) err(2, "start");
   double started = now_ms();
-  if (!strcmp(mode, "silent")) {
-    connect_all(count, SILENT_AT_ONCE, hold);
-    report(started);
-    while (read(STDIN_FILENO, buffer, sizeof buffer) > 0) continue;
-    return 0;
-  }
-  if (!strcmp(mode, "reset")) {
-    connect_all(count, RESETS_AT_ONCE, reset);
-  } else {
+  int talkative = !strcmp(mode, "talkative"), silent = !strcmp(mode, "silent");
+  if (silent) connect_all(count, SILENT_AT_ONCE, NULL);
+  else if (!strcmp(mode, "reset")) connect_all(count, RESETS_AT_ONCE, reset);
+  else {
     for (int i = 0; i < count; i++) start(&clients[i]);
-    if (!strcmp(mode, "talkative")) {
-      say_to_all(count, "GET / HTTP/1.0\r\n");
-      say_to_all(count, "\r\n");
-    }
-    read_all(started + seconds * 1e3);
+    if (talkative) say_to_all(count, "GET / HTTP/1.0\r\n");
+    if (talkative) say_to_all(count, "\r\n");
+    read_all(started + (argc > 5 ? atof(argv[5]) * 1e3 : 0));
   }
   report(started);
+  while (silent && read(STDIN_FILENO, buffer, sizeof buffer) > 0) continue;
   return 0;
 }
