@@ -1,18 +1,20 @@
 /**
- * Checks which ports of a host get through, and whether the right server answers.
+ * A TCP client that checks which ports of a host can be reached, and whether the right server answers.
  *
- * Read {@linkcode connect} from top to bottom: it tries all ports, and again those that were not greeted if it has the
- * time. Below it, `probeAll` keeps many probes running. The life of one probe is in probe.ts. Nothing is ever sent.
+ * Read it from top to bottom: {@linkcode connect} probes all ports, and then again those that were not greeted, as long
+ * as `within` allows. `probeAll` keeps many probes running at once. A single probe is in probe.ts. The client sends no
+ * data.
  *
  * @example Check two ports
  * ```ts
  * import { connect } from "./client.ts";
- * import { serve } from "./server.ts";
+ * import { type ConnInfo, serve } from "./server.ts";
  * import { assertEquals } from "@std/assert";
  *
- * await using server = serve({ hostname: "127.0.0.1", port: [0, 0], greeting: ({ localAddr }) => `${localAddr.port}` });
+ * const greeting = ({ localAddr }: ConnInfo) => `port ${localAddr.port}`;
+ * await using server = serve({ hostname: "127.0.0.1", port: [0, 0], greeting });
  * const port = server.addrs.map(({ port }) => port);
- * const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", port, expect: String }));
+ * const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", port, expect: (port) => `port ${port}` }));
  * assertEquals(results.map(({ state }) => state), ["greeted", "greeted"]);
  * ```
  *
@@ -33,29 +35,32 @@ import { NO_IPV6, resolve } from "./resolve.ts";
 export { CONNECT_DEFAULTS, ConnectError, isOutOfResources, NO_IPV6, PROBE_STATES, resolve };
 export type { ConnectOptions, ProbeResult, ProbeState };
 
-/** The shortest and the longest pause between two rounds of probes, in milliseconds. */
+/**
+ * The shortest and the longest pause between two rounds of probes, in milliseconds. Each pause doubles the last one.
+ */
 const ROUND_PAUSE_MIN_MS = 100;
 const ROUND_PAUSE_MAX_MS = 1000;
 
 /**
- * How many probes may make progress at once. More of them would starve each other, and a probe that starves looks like a
- * timeout: with 4,096 probes at once and a timeout of 0.5 s, 4,973 of 14,000 open ports were reported as timed out.
+ * How many probes may be active at once. More would starve each other, and a starved probe looks like a timeout: with
+ * 4,096 probes at once and a timeout of 0.5 s, 4,973 of 14,000 open ports were reported as timed out.
  */
 const MAX_ACTIVE = 32;
 
-/** After this time, a probe waits for a silent host, and does not count as active any longer, in milliseconds. */
+/** How long a probe counts as active, in milliseconds. After that, it is probably waiting for a host that is silent. */
 const ACTIVE_MS = 10;
 
-/** How long to wait before trying again if not even one probe has a descriptor and a local port, in milliseconds. */
+/** How long to wait if there is no descriptor or no local port for even a single probe, in milliseconds. */
 const RESOURCE_PAUSE_MS = 100;
 
 /**
  * Connects to ports in parallel, reads each greeting, and yields the result for each port as soon as it is known.
  *
- * A greeting is complete when the server closes the connection, when it contains what `expect` says, when it has 16 KiB,
- * or when its first line is followed by 100 ms of silence, because SSH, SMTP and FTP servers do not close.
+ * A greeting is complete when the server closes the connection, when the greeting contains the expected text, when it
+ * has 16 KiB, or when its first line is followed by 100 ms of silence: SSH, SMTP and FTP servers do not close the
+ * connection.
  *
- * All connections are closed when the iteration ends, also by `break`, by an exception or by the signal.
+ * All connections are closed when the iteration ends, including by `break`, an exception or the signal.
  *
  * @example Wait until a server is up
  * ```ts
@@ -71,8 +76,8 @@ const RESOURCE_PAUSE_MS = 100;
  * ```
  *
  * @throws {RangeError} If an option is out of its range.
- * @throws {ConnectError} On iteration, if no port can be probed: the host has no address, there is no network permission,
- * or there was no descriptor or no local port for even one probe, for as long as `timeout`.
+ * @throws {ConnectError} On iteration, if no port can be probed: the host has no address, there is no network
+ * permission, or for as long as `timeout`, there was no descriptor or no local port for even a single probe.
  */
 export function connect(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
   checkConnectRanges(options);
@@ -84,7 +89,7 @@ async function* probeRounds(options: ConnectOptions): AsyncGenerator<ProbeResult
   const hostname = await resolve(options.hostname, options.ipv6);
   const lastStart = performance.now() + within;
   let ports = [...new Set([options.port ?? CONNECT_DEFAULTS.port].flat())];
-  /** The last results of the ports that are tried again. */
+  /** The latest result of each port that will be probed again. */
   const pending = new Map<number, ProbeResult>();
   for (let pause = ROUND_PAUSE_MIN_MS;; pause = Math.min(2 * pause, ROUND_PAUSE_MAX_MS)) {
     for await (const result of probeAll(hostname, ports, options)) {
@@ -101,7 +106,7 @@ async function* probeRounds(options: ConnectOptions): AsyncGenerator<ProbeResult
   yield* pending.values();
 }
 
-/** Probes each port once. */
+/** Probes each port once. Yields the results in the order in which they become known. */
 async function* probeAll(
   hostname: string,
   ports: readonly number[],
@@ -114,9 +119,9 @@ async function* probeAll(
   let active = 0;
   let limit = concurrency;
   let isEnding = false;
-  /** An error that says nothing about a port. */
+  /** An error that is not the result of a port, such as a missing permission. It ends all probes. */
   let failure: ConnectError | undefined;
-  /** When the last probe was started that has not failed for lack of resources. */
+  /** When a probe last had a result, or when probing began. */
   let lastProgress = performance.now();
   let wake = () => {};
 
@@ -149,7 +154,7 @@ async function* probeAll(
       if (!isOutOfResources(error) || performance.now() - lastProgress > timeout) {
         failure ??= new ConnectError(hostname, error);
       } else {
-        // Not a result. Another probe has to end before this one can be tried again.
+        // Not a result. Another probe must end before this port can be tried again.
         waiting.push(port);
         limit = Math.max(1, running.size - 1);
         if (running.size === 1 && !isEnding) await sleep(RESOURCE_PAUSE_MS, controller.signal);
@@ -186,7 +191,7 @@ async function* probeAll(
   }
 }
 
-/** Encodes a constant text only once. */
+/** Returns a function that encodes the expected text of a port. A constant text is encoded only once, here. */
 function toExpectedFunction(expect: ConnectOptions["expect"]): (port: number) => Uint8Array | undefined {
   const encode = (text: string | Uint8Array) => typeof text === "string" ? new TextEncoder().encode(text) : text;
   if (typeof expect === "function") return (port) => encode(expect(port));
@@ -194,7 +199,7 @@ function toExpectedFunction(expect: ConnectOptions["expect"]): (port: number) =>
   return () => encoded;
 }
 
-/** Waits for so many milliseconds, or until the signal is aborted. */
+/** Waits for `ms` milliseconds, or until the signal is aborted. */
 async function sleep(ms: number, signal: AbortSignal | undefined) {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);

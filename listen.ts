@@ -1,5 +1,5 @@
 /**
- * Opens the listeners, classifies the errors of accepting, and says how long to wait after one.
+ * Opens the listeners, classifies errors in accepting, and determines the pause after one.
  *
  * @module
  */
@@ -10,15 +10,14 @@ import { DEFAULTS, type ServeOptions } from "./serve_options.ts";
 export class ListenError extends Error {
   /** Always `"ListenError"`. */
   override readonly name = "ListenError";
-  /** The host name or address that was asked for. */
+  /** The requested host name or address. */
   readonly hostname: string;
-  /** The port that was asked for. */
+  /** The requested port. */
   readonly port: number;
-
-  /** How many ports could be opened at the most, if no descriptor is left; otherwise undefined. */
+  /** How many ports can be opened, if there are too few descriptors for all of them; otherwise undefined. */
   readonly possible: number | undefined;
 
-  /** Takes the message from the cause. */
+  /** The message includes the message of the cause. */
   constructor(hostname: string, port: number, cause: unknown, possible?: number) {
     super(`cannot listen on ${hostname} port ${port}: ${cause instanceof Error ? cause.message : cause}`, { cause });
     this.hostname = hostname;
@@ -27,7 +26,7 @@ export class ListenError extends Error {
   }
 }
 
-/** How many descriptors are kept for connections. Fewer ports than that leave enough in practice. */
+/** How many descriptors are kept for connections. Only checked for more ports than that: fewer leave enough. */
 export const RESERVED_DESCRIPTORS = 64;
 
 /**
@@ -63,7 +62,7 @@ export function listen(options: ServeOptions): Deno.TcpListener[] {
   return listeners;
 }
 
-/** Checks that enough descriptors are left, by opening some: there is no way to ask how many are left. */
+/** Checks that enough descriptors are left. The only way to find out is to open them. */
 function reserveDescriptors(onOpen: () => void) {
   const reserve: Deno.TcpListener[] = [];
   try {
@@ -93,8 +92,8 @@ export class Port {
   constructor(readonly listener: Deno.TcpListener, readonly count: number) {}
 
   /**
-   * Whether another client can be greeted. If all greetings are promised, waits until one of them fails, or until all are
-   * sent, which closes the port.
+   * Whether another client can be greeted. If all greetings are promised, waits until one of them fails, or until all
+   * are sent, which closes the port.
    */
   async hasVacancy(): Promise<boolean> {
     while (this.promised >= this.count && !this.closed) await new Promise<void>((resolve) => this.#wake = resolve);
@@ -116,8 +115,8 @@ export class Port {
 }
 
 /**
- * Whether an error in accepting was caused by a client. Accepting also asks for the client's address, which fails if the
- * client has reset the connection (`nmap -sT` resets every connection).
+ * Whether an error in accepting was caused by a client. Accepting also requests the client's address, which fails if
+ * the client has reset the connection, as `nmap -sT` does.
  */
 export function isClientReset(error: unknown): boolean {
   return error instanceof Deno.errors.NotConnected ||

@@ -6,39 +6,40 @@
 import type { ProbeResult, ProbeState } from "./connect_options.ts";
 import { MAX_GREETING_BYTES } from "./serve_options.ts";
 
-/** What is probed, and how. */
+/** Options of {@linkcode probe}. */
 export interface ProbeOptions {
-  /** An address. */
+  /** The address to connect to. */
   hostname: string;
-  /** The port. */
+  /** The port to connect to. */
   port: number;
-  /** What the greeting has to contain, if it is not just any greeting. */
+  /** What the greeting must contain, or `undefined` to accept any greeting. */
   expected: Uint8Array | undefined;
-  /** How long the probe may take, in milliseconds. */
+  /** How long the probe may take, in milliseconds, from connecting to the end of the greeting. */
   timeout: number;
-  /** Ends the probe. The probe aborts it itself when its time is over. */
+  /** Aborting it ends the probe. At the timeout, the probe itself aborts it. */
   controller: AbortController;
 }
 
 /**
- * How long the event loop processes pending I/O after a time is over, in milliseconds. If this program was busy, the
- * answer has long arrived, but has not been read. Without this, 118 of 14,000 open ports were once reported as timed out.
+ * How long the event loop may process pending I/O before an expired timer takes effect, in milliseconds. If this
+ * process was busy, the answer may have arrived in time without having been read. Without this, 118 of 14,000 open
+ * ports were once reported as timed out.
  */
 const SETTLE_MS = 50;
 
 /**
- * After the first line, a greeting is complete when nothing has arrived for this time and SETTLE_MS, in milliseconds:
+ * A greeting with at least one line is complete when nothing has arrived for this time plus SETTLE_MS, in milliseconds:
  * SSH, SMTP and FTP servers do not close the connection.
  */
 const QUIET_MS = 50;
 
-/** How long a server may take to close the connection when its greeting is known, in milliseconds. */
+/** How long the server may take to close the connection after its greeting is complete, in milliseconds. */
 const LINGER_MS = 100;
 
-/** The first size of a read buffer, in bytes. Most greetings are shorter. */
+/** The initial size of the read buffer, in bytes. Most greetings are shorter. */
 const BUFFER_BYTES = 512;
 
-/** Receives what is not kept. */
+/** Data that is not kept is read into this buffer, which all probes share. */
 const discardBuffer = new Uint8Array(64 * 1024);
 
 const LINE_FEED = 10;
@@ -46,7 +47,7 @@ const LINE_FEED = 10;
 /**
  * Probes a port. The timeout covers connecting and reading.
  *
- * @throws What `Deno.connect` has thrown, if that says nothing about the port. See {@linkcode isOutOfResources}.
+ * @throws The error of `Deno.connect`, if it says nothing about the port. See {@linkcode isOutOfResources}.
  */
 export async function probe({ hostname, port, expected, timeout, controller }: ProbeOptions): Promise<ProbeResult> {
   const started = performance.now();
@@ -89,7 +90,7 @@ async function readGreeting(conn: Deno.TcpConn, expected: Uint8Array | undefined
       quiet?.clear();
       ended = count === null;
       if (count === null) break;
-      // The expected bytes can begin in what was read before.
+      // The expected bytes may begin in what was read earlier.
       const from = Math.max(0, length + 1 - (expected?.length ?? 0));
       length += count;
       isFound = expected !== undefined && includes(buffer.subarray(from, length), expected);
@@ -111,8 +112,8 @@ async function readGreeting(conn: Deno.TcpConn, expected: Uint8Array | undefined
 }
 
 /**
- * Half-closes, and discards what the server sends until it closes the connection too. Closing a socket with unread input
- * would reset the connection, and the server would report that.
+ * Half-closes, and discards what the server sends until it closes the connection too. Closing a socket with unread
+ * input would reset the connection, which the server would report.
  */
 async function linger(conn: Deno.TcpConn, close: () => void) {
   const timer = setTimeout(close, LINGER_MS);
@@ -120,7 +121,7 @@ async function linger(conn: Deno.TcpConn, close: () => void) {
     await conn.closeWrite();
     while (await conn.read(discardBuffer) !== null);
   } catch {
-    // The server has reset the connection, or it did not close it in time. The greeting is known in both cases.
+    // The server has reset the connection, or has not closed it in time. The greeting is complete in both cases.
   }
   clearTimeout(timer);
 }
@@ -130,7 +131,7 @@ interface Timer {
   clear(): void;
 }
 
-/** Calls back after `ms` milliseconds, and after the event loop has processed pending I/O. */
+/** Calls `callback` after `ms` milliseconds, and after the event loop has had time to process pending I/O. */
 function startTimer(ms: number, callback: () => void): Timer {
   let timer = setTimeout(() => timer = setTimeout(callback, SETTLE_MS), ms);
   return { clear: () => clearTimeout(timer) };
@@ -142,16 +143,16 @@ function enlarge(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return larger;
 }
 
-// Named latin1, but windows-1252: it also has one character for each byte, which is all that a comparison needs.
+// The label latin1 stands for windows-1252, which also maps each byte to one character. A comparison needs no more.
 const decoder = new TextDecoder("latin1");
 
 function includes(bytes: Uint8Array, part: Uint8Array): boolean {
   return decoder.decode(bytes).includes(decoder.decode(part));
 }
 
-/** The state of a port to which no connection could be made. Throws an error that says nothing about the port. */
+/** Returns the state of a port from the error of `Deno.connect`. Rethrows an error that says nothing about the port. */
 function stateOf(error: unknown, hostname: string): ProbeState {
-  // Otherwise there is no permission, or the address has an unknown zone.
+  // Other errors are a missing permission, or a zone that the system does not know.
   const isFromSystem = error instanceof Error && error.message.includes("os error");
   // A link-local address needs a zone. For other addresses, a blackhole route causes EINVAL.
   const isZoneMissing = codeOf(error) === "EINVAL" && /^fe[89ab]/i.test(hostname);
@@ -161,28 +162,28 @@ function stateOf(error: unknown, hostname: string): ProbeState {
       return "refused";
     case "ETIMEDOUT":
       return "timeout";
-    // The server has reset the connection before it could be used.
+    // The server reset the connection before it could be used.
     case "ECONNRESET":
     case "ECONNABORTED":
     case "ENOTCONN":
       return "reset";
-    // EHOSTUNREACH, ENETUNREACH, EACCES and EPERM; ENOPROTOOPT has no code.
+    // EHOSTUNREACH, ENETUNREACH, EACCES, EPERM and others. For ENOPROTOOPT, Deno sets no code.
     default:
       return "unreachable";
   }
 }
 
-/** Whether no descriptor, no local port or no memory is left for another connection, which says nothing about the port. */
+/** Whether no descriptor, local port or memory is left for another connection, which says nothing about the port. */
 export function isOutOfResources(error: unknown): boolean {
   return ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"].includes(codeOf(error) ?? "");
 }
 
-/** The system's name of an error. The class is not enough: EHOSTUNREACH is a plain `Error`. */
+/** The system's name for an error. The class is not enough: EHOSTUNREACH is a plain `Error`. */
 function codeOf(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }
 
-/** The system's message, without its number. */
+/** The system's message for an error, without the number. */
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message.replace(/ \(os error \d+\)$/, "") : String(error);
 }

@@ -1,5 +1,5 @@
 /**
- * Tests of README: its usage block, its recipes as printed (with other ports and shorter durations), and the systemd unit.
+ * Tests of README: the usage blocks, the recipes (with other ports and shorter durations), and the systemd unit.
  *
  * @module
  */
@@ -18,7 +18,7 @@ Deno.test("README shows the usage as --help prints it, in 80 columns", () => {
   }
 });
 
-/** The blocks of shell commands under a heading. `greeter` and `sudo` become shell functions. */
+/** Returns the blocks of shell commands under a heading. They run with shell functions for `greeter` and `sudo`. */
 function recipe(heading: string, replacements: Record<string, string | number> = {}): string[][] {
   const [, section = ""] = README.match(new RegExp(`\n### ${heading}\n([^]*?)\n##`)) ?? [];
   assert(section !== "", `README has no recipe ${heading}`);
@@ -41,7 +41,7 @@ Deno.test("README: a smoke test in CI (needs nc and jq)", needsPrograms("nc", "j
 Deno.test("README: an FTP server, as nmap sees it (needs nmap)", needsPrograms("nmap"), async () => {
   const port = freePort();
   const [[shell = "", option = "", script = ""] = []] = recipe("An FTP server, as nmap sees it", { "21": port });
-  // A scan takes 3 s, or much longer on a busy machine.
+  // The scan takes 3 s, but much longer on a busy machine.
   const { code, stdout } = await run([shell, option, `${script}\nkill $!`], {}, 60_000);
   assertEquals(code, 0);
   assertMatch(stdout, new RegExp(`^${port}/tcp open  ftp     ProFTPD 1\\.3\\.5$`, "m"));
@@ -58,7 +58,7 @@ Deno.test("README: watch what a scanner sends (needs jq)", needsPrograms("jq"), 
       await receive(conn);
       return true;
     } catch {
-      return false; // it does not listen yet
+      return false; // greeter does not listen yet
     }
   });
   assertEquals((await watching).stdout, String.raw`127.0.0.1: "GET / HTTP/1.0\r\n\r\n"` + "\n");
@@ -82,12 +82,12 @@ Deno.test("README: which ports the firewall lets through (needs nc)", needsProgr
 });
 
 Deno.test(
-  "systemd accepts the unit, and rates its exposure at most 1.5 (needs systemd-analyze)",
+  "systemd-analyze accepts the unit, and rates its exposure at 1.5 or lower (needs systemd-analyze)",
   needsPrograms("systemd-analyze"),
   async () => {
     const directory = await Deno.makeTempDir();
     const unit = `${directory}/greeter.service`;
-    // The executable has to exist, but greeter may not be installed here.
+    // The executable must exist, but greeter may not be installed on this machine.
     const text = await Deno.readTextFile(`${import.meta.dirname}/contrib/greeter.service`);
     await Deno.writeTextFile(unit, text.replace("/usr/local/bin/greeter", Deno.execPath()));
     const verified = await run(["systemd-analyze", "verify", unit]);

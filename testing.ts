@@ -14,7 +14,7 @@ export const needsSignals = { ignore: Deno.build.os === "windows" };
 /** For tests that read `/proc`. */
 export const needsProc = { ignore: !isLinux };
 
-/** For tests that run programs, which are looked up in PATH. */
+/** For tests that run programs, which must be in PATH. */
 export function needsPrograms(...programs: string[]): { ignore: boolean } {
   const isInstalled = (program: string) =>
     Deno.build.os !== "windows" &&
@@ -23,8 +23,8 @@ export function needsPrograms(...programs: string[]): { ignore: boolean } {
 }
 
 /**
- * A command that runs another one in a network namespace of its own, after a shell script that sets it up, and whether
- * that is not possible here.
+ * A command that runs its arguments in a new network namespace, after a shell script has set it up. `ignore` is true
+ * where that is not possible.
  */
 export function inNamespace(setup: string): { command: string[]; ignore: boolean } {
   const unshare = isLinux && Deno.uid() !== 0 ? ["unshare", "-rn"] : ["unshare", "-n"];
@@ -56,12 +56,12 @@ export async function until(condition: () => boolean | Promise<boolean>) {
   }
 }
 
-/** Waits for so many milliseconds. */
+/** Waits for `ms` milliseconds. */
 export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Returns the result of a promise, and fails if it took `ms` milliseconds or longer. */
+/** Returns the value of a promise. Fails if it took `ms` milliseconds or longer. */
 export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   const started = performance.now();
   const value = await promise;
@@ -70,13 +70,13 @@ export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return value;
 }
 
-/** A port that was free a moment ago. */
+/** Returns a port that was free a moment ago. */
 export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
 }
 
-/** Everything that a server sends until end of stream. Rejects if the connection is reset. Closes the connection. */
+/** Reads everything that a server sends, and closes the connection. Rejects if the connection is reset. */
 export async function receive(conn: Deno.Conn): Promise<Uint8Array> {
   const timer = setTimeout(() => conn.close(), DEADLINE_MS);
   try {
@@ -86,12 +86,12 @@ export async function receive(conn: Deno.Conn): Promise<Uint8Array> {
   }
 }
 
-/** What a server sends to a new client until end of stream, as text. */
+/** Connects to a server, and returns everything that it sends, as text. */
 export async function greetingFrom(port: number, hostname = "127.0.0.1"): Promise<string> {
   return new TextDecoder().decode(await receive(await Deno.connect({ hostname, port })));
 }
 
-/** At most `length` bytes from a connection, or fewer at end of stream. */
+/** Reads `length` bytes from a connection, or fewer if the server closes it first. */
 export async function readBytes(conn: Deno.Conn, length: number): Promise<Uint8Array> {
   const buffer = new Uint8Array(length);
   for (let n = 0; n < length;) {
@@ -102,7 +102,7 @@ export async function readBytes(conn: Deno.Conn, length: number): Promise<Uint8A
   return buffer;
 }
 
-/** The executable in GREETER_BINARY, if set: the command's tests then run on it instead of main.ts. */
+/** The executable in GREETER_BINARY, if set. The tests of the command then run it instead of main.ts. */
 export const BINARY: string | undefined = Deno.env.has("GREETER_BINARY")
   ? Deno.realPathSync(Deno.env.get("GREETER_BINARY") ?? "")
   : undefined;
@@ -110,7 +110,7 @@ export const BINARY: string | undefined = Deno.env.has("GREETER_BINARY")
 /** `main.ts` of this checkout. */
 export const MAIN = `${import.meta.dirname}/main.ts`;
 
-/** How main.ts is run, without its permission. The V8 flag is the one of `deno task start`. */
+/** The command that runs main.ts, without the network permission. It has the V8 flag of `deno task start`. */
 export const DENO_RUN = [Deno.execPath(), "run", "--no-prompt", "--v8-flags=--max-semi-space-size=8"];
 
 /** The greeter command. */
@@ -123,9 +123,9 @@ export const LOCAL = ["--host", "127.0.0.1", "--port", "0"];
 export interface Process extends AsyncDisposable {
   /** The process. */
   child: Deno.ChildProcess;
-  /** What it has printed so far. */
+  /** What the process has printed so far. */
   output: { stdout: string; stderr: string };
-  /** Its status, when it has ended and its output is complete. */
+  /** The status of the process. Resolves when it has ended and its output is complete. */
   ended: Promise<Deno.CommandStatus>;
 }
 
@@ -154,7 +154,7 @@ export function spawn(command: readonly string[], options: Deno.CommandOptions =
   };
 }
 
-/** Runs a command that ends by itself. Fails if it does not end within `ms` milliseconds. */
+/** Runs a command until it ends. Fails if it does not end within `ms` milliseconds. */
 export async function run(
   command: readonly string[],
   options?: Deno.CommandOptions,
@@ -168,7 +168,7 @@ export async function run(
   return { code, signal, ...process.output };
 }
 
-/** The port that a greeter listens on, as soon as it has logged it. */
+/** Waits until greeter has logged the port that it listens on, and returns the port. */
 export async function portOf({ output }: Process): Promise<number> {
   await until(() => output.stdout.includes("\n") || output.stderr !== "");
   const [, port] = output.stdout.match(/^Listening on .*:(\d+)\n/) ?? [];
@@ -176,14 +176,14 @@ export async function portOf({ output }: Process): Promise<number> {
   return Number(port);
 }
 
-/** Sends SIGTERM, and asserts that greeter exits 0 without an error. */
+/** Sends SIGTERM to greeter, and asserts that it exits 0 without an error. */
 export async function stop(greeter: Process) {
   greeter.child.kill("SIGTERM");
   const { code } = await greeter.ended;
   assertEquals([code, greeter.output.stderr], [0, ""]);
 }
 
-/** How many descriptors a process has open, or 0 where there is no `/proc`. */
+/** Returns how many descriptors a process has open, or 0 where there is no `/proc`. */
 export async function descriptors({ child }: Process): Promise<number> {
   return isLinux ? (await Array.fromAsync(Deno.readDir(`/proc/${child.pid}/fd`))).length : 0;
 }

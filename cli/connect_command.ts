@@ -15,35 +15,37 @@ export const CONNECT_OPTIONS = {
     short: "p",
     value: "LIST",
     repeatable: true,
-    help: "ports to check, such as 22,80,8000-8100, 60000- or - for all, " +
+    help: "ports to check, such as 22,80,8000-8100 or 60000-, or - for all; " +
       `repeatable (default: ${CONNECT_DEFAULTS.port})`,
   },
   expect: {
     short: "e",
     value: "TEXT",
-    help: "text that the greeting has to contain; {port} is the port checked (default: any greeting will do)",
+    help: "text that the greeting must contain; {port} is replaced by the port (default: accept any greeting)",
   },
   timeout: {
     short: "t",
     value: "SECONDS",
-    help: `time for connecting and for the greeting, each port (default: ${CONNECT_DEFAULTS.timeout / 1000})`,
+    help: `time limit for each port, to connect and to receive the greeting (default: ${
+      CONNECT_DEFAULTS.timeout / 1000
+    })`,
   },
   within: {
     short: "w",
     value: "SECONDS",
-    help: "try ports that were not greeted again until this time has passed",
+    help: "keep trying ports that were not greeted until this time has passed",
   },
   concurrency: {
     value: "N",
-    help: `ports checked at once (default: ${CONNECT_DEFAULTS.concurrency})`,
+    help: `number of ports to check at once (default: ${CONNECT_DEFAULTS.concurrency})`,
   },
-  ipv6: { short: "6", help: "use IPv6 only; otherwise IPv4 if HOST has an IPv4 address" },
-  json: { help: "print JSON Lines, each port as soon as its result is known" },
+  ipv6: { short: "6", help: "use IPv6 (default: IPv4, or IPv6 if HOST has no IPv4 address)" },
+  json: { help: "print JSON Lines, with a row for each port as soon as its result is known" },
   quiet: { short: "q", help: "print errors only" },
   help: { short: "h", help: "print this help and exit" },
 } as const satisfies OptionTable;
 
-/** Check the ports of a host. */
+/** The command `greeter connect`, which checks the ports of a host. */
 export interface ConnectCommand extends ProbeReportOptions {
   /** Distinguishes the commands. */
   kind: "connect";
@@ -55,15 +57,15 @@ export interface ConnectCommand extends ProbeReportOptions {
 export function connectHelp(): string {
   return `Usage: greeter connect [OPTIONS] HOST
 
-Checks which ports of HOST get through, and whether the right server answers.
+Checks which ports of HOST can be reached, and whether the right server answers.
 
 Options:
 ${formatOptions(CONNECT_OPTIONS)}
 
-Exit status: 0 every port was greeted; 1 a port was not greeted; 2 error.`;
+Exit status: 0 if every port was greeted, 1 if a port was not, 2 on an error.`;
 }
 
-/** `name:22` and `[::1]:22`, but not `::1`. */
+/** Matches `name:22` and `[::1]:22`, but not `::1`. */
 const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
 
 /**
@@ -98,7 +100,7 @@ export function toConnectCommand(parsed: Record<string, unknown>, rewritten: Rew
   };
 }
 
-/** Removes the brackets of an IPv6 address. */
+/** Checks HOST, and removes the brackets of an IPv6 address. */
 function toHostname(host: string): string {
   const [, name = "", port = ""] = host.match(HOST_WITH_PORT) ?? [];
   if (name !== "") {
@@ -113,5 +115,5 @@ function toHostname(host: string): string {
 function checkExpected(given: Given): string {
   const { length } = new TextEncoder().encode(given.text.replaceAll("{port}", "65535"));
   if (length > 0 && length <= MAX_GREETING_BYTES) return given.text;
-  throw invalid(given, `a text of 1 to ${MAX_GREETING_BYTES} bytes`);
+  throw invalid(given, `text of 1 to ${MAX_GREETING_BYTES} bytes`);
 }

@@ -20,7 +20,7 @@ export interface ProbeReportOptions {
   quiet: boolean;
 }
 
-/** The report of one run of the client. */
+/** Reports one run of the client. */
 export class ProbeReport implements AsyncDisposable {
   readonly #options: ProbeReportOptions;
   readonly #target: Pick<ProbeSummary, "host" | "address" | "ports">;
@@ -30,12 +30,12 @@ export class ProbeReport implements AsyncDisposable {
   readonly #progress: Progress;
   #writeError: unknown;
 
-  /** Prints the address of a name. */
+  /** Opens the output, and prints the address of the host if it was given as a name. */
   constructor(target: Pick<ProbeSummary, "host" | "address" | "ports">, options: ProbeReportOptions) {
     this.#target = target;
     this.#options = options;
     this.#progress = new Progress(target.ports.length);
-    // Rows of JSON on the same terminal would overwrite the line.
+    // JSON rows on the same terminal would mix with the progress line.
     const isVisible = Deno.stderr.isTerminal() && !(options.json && Deno.stdout.isTerminal());
     if (options.quiet) return;
     if (isVisible) this.#progress.start();
@@ -48,7 +48,7 @@ export class ProbeReport implements AsyncDisposable {
     if (!options.json && host !== address) this.#output.print(`${host} is ${address}`);
   }
 
-  /** Notes the result of an attempt, after which `within` may try the port again. */
+  /** Updates the progress line with a result. With `within`, the port may be tried again. */
   addAttempt(result: ProbeResult) {
     this.#progress.add(result);
   }
@@ -74,7 +74,7 @@ export class ProbeReport implements AsyncDisposable {
       for (const line of formatResults(results, expected, Deno.stdout.isTerminal())) this.#output?.print(line);
     }
     await this.#output?.close(Infinity, json ? formatSummaryRow(summary) : formatTotals(summary));
-    // A reader that has seen enough, such as `head`, closes the pipe.
+    // A reader such as `head` may close the pipe early. That is not an error.
     if (this.#writeError !== undefined && !(this.#writeError instanceof Deno.errors.BrokenPipe)) {
       throw new StreamError(
         `cannot write to standard output: ${messageOf(this.#writeError)}; redirect it elsewhere`,

@@ -10,65 +10,69 @@ import { type Greeting, maxGreetingBytes } from "./greeting.ts";
 import type { ReportOptions } from "./report.ts";
 import { type Given, integer, invalid, milliseconds, uniquePorts, valuesOf } from "./values.ts";
 
+/** The default greeting without CR LF, which is appended to every greeting. */
+const DEFAULT_GREETING_TEXT = DEFAULTS.greeting.trimEnd();
+
 /** The options of `greeter`. */
 export const SERVE_OPTIONS = {
   port: {
     short: "p",
     value: "LIST[=TEXT]",
     repeatable: true,
-    help: "ports to listen on, such as 22,80,8000-8100, 60000- or - for all; 0 is any free port; " +
-      `repeatable; with TEXT, the greeting of these ports (default: ${DEFAULTS.port})`,
+    help: "ports to listen on, such as 22,80,8000-8100 or 60000-, or - for all; 0 is any free port; " +
+      `TEXT is the greeting of these ports; repeatable (default: ${DEFAULTS.port})`,
   },
   host: { short: "H", value: "HOST", help: `name or address to listen on (default: ${DEFAULTS.hostname})` },
   greeting: {
     short: "g",
     value: "TEXT",
-    help: "greeting, followed by CR LF; {client} is the client's address, {port} the port that it has reached " +
-      "(default: the tutorial's)",
+    help: "greeting, followed by CR LF; {client} is replaced by the client's address, {port} by the port that it " +
+      `connected to (default: ${DEFAULT_GREETING_TEXT})`,
   },
-  stdin: { help: "send standard input, read to its end, byte for byte" },
+  stdin: { help: "send standard input as the greeting, byte for byte" },
   http: { help: "send the greeting as an HTTP response" },
   allow: {
     short: "a",
     value: "ADDRESS[/PREFIX]",
     repeatable: true,
-    help: "greet only these clients, repeatable; ::/0 is all of IPv6, but not IPv4 (default: all)",
+    help: "greet only these clients; ::/0 is all of IPv6, but not IPv4; repeatable (default: all)",
   },
   ignore: {
     value: "ADDRESS[/PREFIX]",
     repeatable: true,
-    help: "neither log nor count these clients, repeatable",
+    help: "greet these clients without logging or counting them; repeatable",
   },
   count: {
     short: "n",
     value: "N",
-    help: "close each port after N greetings, and stop when all are closed; exit 1 if stopped earlier",
+    help: "close each port after N greetings, and stop when all ports are closed; exit 1 if stopped earlier",
   },
   within: { short: "w", value: "SECONDS", help: "stop after this time" },
-  "skip-taken": { help: "listen on the ports that are free, and skip those in use" },
+  "skip-taken": { help: "skip ports that are in use, unless all are" },
   json: { help: "log as JSON Lines" },
-  timestamps: { help: "begin each line of the log with the local date and time (JSON has its own)" },
+  timestamps: { help: "begin each line of the log with the local date and time (JSON rows always have a timestamp)" },
   quiet: { short: "q", help: "do not log; errors still go to standard error" },
   backlog: {
     short: "b",
     value: "N",
-    help: `connections that the kernel may queue (default: ${DEFAULTS.backlog})`,
+    help: `maximum number of connections that the kernel queues until they are accepted (default: ${DEFAULTS.backlog})`,
   },
   "max-connections": {
     short: "m",
     value: "N",
-    help: `open connections; a new one then closes the oldest (default: ${DEFAULTS.maxConnections})`,
+    help: "maximum number of open connections; a new one then closes the oldest greeted one " +
+      `(default: ${DEFAULTS.maxConnections})`,
   },
   timeout: {
     short: "t",
     value: "SECONDS",
-    help: `time that a connection may stay open (default: ${DEFAULTS.timeout / 1000})`,
+    help: `close each connection after this time (default: ${DEFAULTS.timeout / 1000})`,
   },
   help: { short: "h", help: "print this help and exit" },
   version: { short: "V", help: "print the version and exit" },
 } as const satisfies OptionTable;
 
-/** Serve clients. */
+/** The command `greeter`, which runs the server. */
 export interface ServeCommand extends ReportOptions {
   /** Distinguishes the commands. */
   kind: "serve";
@@ -88,12 +92,13 @@ export function serveHelp(): string {
        greeter connect [OPTIONS] HOST
 
 Sends every client a greeting and closes the connection. With connect, checks
-which ports of HOST get through: see greeter connect --help.
+which ports of HOST can be reached: see greeter connect --help.
 
 Options:
 ${formatOptions(SERVE_OPTIONS)}
 
-Exit status: 0 success; 1 a port has not greeted --count clients; 2 error.`;
+Exit status: 0 on success, 1 if a port has not greeted --count clients,
+2 on an error.`;
 }
 
 /**
@@ -113,10 +118,12 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
   const http = flag("http");
   const text = one("greeting", (value) => checkLength(value, value.text, http));
   const isStdin = flag("stdin");
-  if (isStdin && text !== undefined) throw new UsageError("--greeting and --stdin exclude each other: use one of them");
-  if (isStdin && http) throw new UsageError("--http and --stdin exclude each other: use one of them");
+  if (isStdin && text !== undefined) {
+    throw new UsageError("--greeting and --stdin cannot be combined: use only one of them");
+  }
+  if (isStdin && http) throw new UsageError("--http and --stdin cannot be combined: use only one of them");
   if (isStdin && byPort.size > 0) {
-    throw new UsageError("--stdin and a greeting in --port exclude each other: use one of them");
+    throw new UsageError("--stdin and a greeting in --port cannot be combined: use only one of them");
   }
   for (const [port, value] of byPort) checkLength({ as: "--port", text: `${port}=${value}` }, value, http);
   return {
@@ -131,7 +138,7 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
       maxConnections: one("max-connections", integer(1, 1_000_000)),
       timeout: one("timeout", milliseconds),
     },
-    greeting: isStdin ? undefined : { text: text ?? DEFAULTS.greeting.trimEnd(), byPort, http },
+    greeting: isStdin ? undefined : { text: text ?? DEFAULT_GREETING_TEXT, byPort, http },
     within: one("within", milliseconds),
     skipTaken: flag("skip-taken"),
     json: flag("json"),
@@ -140,7 +147,7 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
   };
 }
 
-/** The ports of all lists in their order, and the greetings of those that have one. */
+/** Parses port lists. Returns the ports of all lists in order, and the greetings of ports that have their own. */
 function portLists(lists: Given[]): { ports: number[]; byPort: Map<number, string> } {
   const ports: number[] = [];
   const byPort = new Map<number, string>();
@@ -148,7 +155,9 @@ function portLists(lists: Given[]): { ports: number[]; byPort: Map<number, strin
   for (const given of lists) {
     const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
     for (const port of uniquePorts(given, list, 0, seen)) {
-      if (port === 0 && text !== undefined) throw invalid(given, "a port other than 0 for a greeting of its own");
+      if (port === 0 && text !== undefined) {
+        throw invalid(given, "a port other than 0, because port 0 cannot have its own greeting");
+      }
       if (text !== undefined) byPort.set(port, text);
       ports.push(port);
     }
@@ -160,7 +169,7 @@ function checkLength({ as }: Given, text: string, http: boolean): string {
   const length = maxGreetingBytes(text, http);
   if (length <= MAX_GREETING_BYTES) return text;
   throw new UsageError(
-    `the greeting of ${as} is too long: up to ${length} bytes are sent; shorten it to ${MAX_GREETING_BYTES}`,
+    `the greeting of ${as} is too long: it can have ${length} bytes; shorten it to ${MAX_GREETING_BYTES} bytes`,
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * Text for terminals: color, and untrusted bytes without control characters.
+ * Text for terminals: color, the local time, and untrusted bytes without control characters.
  *
  * @module
  */
@@ -11,7 +11,7 @@ export function paint(color: (text: string) => string, stream: { isTerminal(): b
 
 let latest = { time: 0, text: "" };
 
-/** The local date and time, to the millisecond. Formatting it costs more than a greeting, so it is done once for each. */
+/** The local date and time. Formatting it costs more than a greeting, so it is done only once per millisecond. */
 export function localTimestamp(): string {
   const time = Date.now();
   if (time !== latest.time) {
@@ -44,7 +44,7 @@ export function quoteBytes(bytes: Uint8Array): string {
   return `"${escaped}"`;
 }
 
-/** One character for each byte. TextDecoder cannot do this: its latin1 is windows-1252. */
+/** Decodes each byte to the character with its number. TextDecoder cannot do this: its latin1 is windows-1252. */
 export function latin1(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
 }

@@ -6,7 +6,7 @@
 import type { Connection } from "../server.ts";
 import type { Summary } from "./format.ts";
 
-/** The totals of a server that runs. */
+/** The totals of a running server. */
 export class Totals {
   readonly #started: number = performance.now();
   readonly #greetings = new Map<number, number>();
@@ -49,7 +49,7 @@ export class Totals {
     return ports.filter((port) => (this.#greetings.get(port) ?? 0) < count);
   }
 
-  /** The summary for these ports. */
+  /** Returns the summary of these ports. `dropped` is how many log lines were dropped. */
   summary(ports: readonly number[], dropped: number): Summary {
     const notGreeted = ports.filter((port) => !this.#greetings.has(port));
     return {
