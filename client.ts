@@ -45,7 +45,7 @@ const ROUND_PAUSE_MAX_MS = 1000;
  * How many probes may be active at once. More would starve each other, and a starved probe looks like a timeout: with
  * 4,096 probes at once and a timeout of 0.5 s, 4,973 of 14,000 open ports were reported as timed out.
  */
-const MAX_ACTIVE = 32;
+const MAX_ACTIVE_PROBES = 32;
 
 /** How long a probe counts as active, in milliseconds. After that, it is probably waiting for a host that is silent. */
 const ACTIVE_MS = 10;
@@ -87,7 +87,7 @@ export function connect(options: ConnectOptions): AsyncGenerator<ProbeResult, vo
 async function* probeRounds(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
   const { within = 0, signal, onResult } = options;
   const hostname = await resolve(options.hostname, options.ipv6);
-  const lastStart = performance.now() + within;
+  const latestStart = performance.now() + within;
   let ports = [...new Set([options.port ?? CONNECT_DEFAULTS.port].flat())];
   /** The latest result of each port that will be probed again. */
   const pending = new Map<number, ProbeResult>();
@@ -100,7 +100,7 @@ async function* probeRounds(options: ConnectOptions): AsyncGenerator<ProbeResult
       if (state === "greeted" || within === 0) yield result;
     }
     ports = [...pending.keys()];
-    if (ports.length === 0 || signal?.aborted || performance.now() + pause > lastStart) break;
+    if (ports.length === 0 || signal?.aborted || performance.now() + pause > latestStart) break;
     await sleep(pause, signal);
   }
   yield* pending.values();
@@ -126,7 +126,7 @@ async function* probeAll(
   let wake = () => {};
 
   function startProbes() {
-    while (!isEnding && running.size < limit && active < MAX_ACTIVE) {
+    while (!isEnding && running.size < limit && active < MAX_ACTIVE_PROBES) {
       const port = waiting.pop();
       if (port === undefined) return;
       run(port);
@@ -201,10 +201,12 @@ function toExpectedFunction(expect: ConnectOptions["expect"]): (port: number) =>
 
 /** Waits for `ms` milliseconds, or until the signal is aborted. */
 async function sleep(ms: number, signal: AbortSignal | undefined) {
+  if (signal?.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  signal?.addEventListener("abort", () => resolve(), { once: true });
-  if (signal?.aborted) resolve();
+  const end = () => resolve();
+  const timer = setTimeout(end, ms);
+  signal?.addEventListener("abort", end);
   await promise;
   clearTimeout(timer);
+  signal?.removeEventListener("abort", end);
 }

@@ -238,6 +238,17 @@ Deno.test("connect() probes only the ports that were not greeted again while `wi
   await late?.shutdown();
 });
 
+Deno.test("connect() leaves no listener on its signal, however often it pauses", async () => {
+  const { signal } = new AbortController();
+  const listeners = new Set<unknown>();
+  signal.addEventListener = (_type: string, listener: unknown) => listeners.add(listener);
+  signal.removeEventListener = (_type: string, listener: unknown) => listeners.delete(listener);
+  let rounds = 0;
+  await probe(freePort(), { within: 400, signal, onResult: () => rounds++ });
+  assert(rounds > 1);
+  assertEquals(listeners, new Set());
+});
+
 Deno.test("connect() yields the latest results when its signal is aborted between two rounds", async () => {
   const stop = new AbortController();
   const port = freePort();

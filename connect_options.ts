@@ -14,6 +14,18 @@ export const CONNECT_DEFAULTS = {
   concurrency: 4096,
 } as const;
 
+/** All states, in the order of the summary. */
+export const PROBE_STATES = [
+  "greeted",
+  "mismatch",
+  "silent",
+  "closed",
+  "reset",
+  "refused",
+  "timeout",
+  "unreachable",
+] as const;
+
 /**
  * The result of a probe. nmap's word is the state that nmap reports for such a port.
  *
@@ -28,27 +40,7 @@ export const CONNECT_DEFAULTS = {
  * | `timeout`     | the attempt to connect was not answered within the timeout                       | filtered    |
  * | `unreachable` | any other error while connecting, such as EHOSTUNREACH, ENETUNREACH or EACCES    | filtered    |
  */
-export type ProbeState =
-  | "greeted"
-  | "mismatch"
-  | "silent"
-  | "closed"
-  | "reset"
-  | "refused"
-  | "timeout"
-  | "unreachable";
-
-/** All states, in the order of the summary. */
-export const PROBE_STATES: readonly ProbeState[] = [
-  "greeted",
-  "mismatch",
-  "silent",
-  "closed",
-  "reset",
-  "refused",
-  "timeout",
-  "unreachable",
-];
+export type ProbeState = typeof PROBE_STATES[number];
 
 /** Thrown by `connect` if no port can be probed. Its `cause` is what the lookup or `Deno.connect` threw. */
 export class ConnectError extends Error {

@@ -19,6 +19,9 @@ export const MAX_UNGREETED = 16;
 /** How long a full gate waits for a connection to leave before it stops counting those in it, in milliseconds. */
 export const GATE_STALL_MS = 20;
 
+/** The `gateGeneration` of a connection that has left the gate. */
+const LEFT_GATE = -1;
+
 const EMPTY = new Uint8Array();
 
 /** The open connections in order of arrival. Closing a connection removes it from the list at once. */
@@ -44,7 +47,7 @@ export class ConnectionList {
   /** Calls that wait until the gate opens, in order. */
   #gateQueue: (() => void)[] = [];
   /** Resolves the promises of {@linkcode changed}. */
-  #waiting: (() => void)[] = [];
+  #wakers: (() => void)[] = [];
 
   /** `timeout` is how long a connection may stay open, in milliseconds; `limit` is how many may be open. */
   constructor(timeout: number, limit: number) {
@@ -142,12 +145,11 @@ export class ConnectionList {
     this.notify();
   }
 
-  /** Closes the oldest connection that has been greeted. Returns false if there is none. */
-  evictOldest(): boolean {
+  /** Closes the oldest connection that has been greeted, if there is one. */
+  evictOldest() {
     let connection = this.#oldest;
     while (connection && connection.gateGeneration !== LEFT_GATE) connection = connection.newer;
     if (connection) this.close(connection, "evicted");
-    return connection !== undefined;
   }
 
   /** Closes all connections. */
@@ -159,17 +161,17 @@ export class ConnectionList {
   async changed(ms?: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
-    this.#waiting.push(resolve);
+    this.#wakers.push(resolve);
     await promise;
     clearTimeout(timer);
   }
 
   /** Wakes all callers of {@linkcode changed}, in order. The list calls it when a connection is greeted or closed. */
   notify() {
-    if (this.#waiting.length === 0) return;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
+    if (this.#wakers.length === 0) return;
+    const wakers = this.#wakers;
+    this.#wakers = [];
+    for (const resolve of wakers) resolve();
   }
 
   /** Clears the timers. Called when no connection is open and none will be added. */
@@ -212,6 +214,3 @@ export class ConnectionList {
     this.#leftGate = false;
   };
 }
-
-/** The `gateGeneration` of a connection that has left the gate. */
-const LEFT_GATE = -1;

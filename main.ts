@@ -6,7 +6,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
 import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect_command.ts";
-import { connectMessage, listenMessage, StreamError } from "./cli/errors.ts";
+import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
 import { messageOf } from "./cli/format.ts";
 import { toServeGreeting } from "./cli/greeting.ts";
 import { formatPorts } from "./cli/ports.ts";
@@ -65,7 +65,7 @@ function printText(text: string) {
   try {
     console.log(text);
   } catch (error) {
-    throw new StreamError(`cannot write to standard output: ${messageOf(error)}; redirect it elsewhere`);
+    throw outputError(error);
   }
 }
 

@@ -37,6 +37,25 @@ async function parseServe(args: string[]): Promise<ServeCommand> {
   return command;
 }
 
+/** Connects, and resets the connection. */
+async function connectAndReset(port: number) {
+  const socket = createConnection(port, "127.0.0.1");
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  await new Promise((resolve) => socket.once("connect", resolve));
+  socket.resetAndDestroy();
+  await closed;
+}
+
+/** Whether a port refuses connections. */
+async function isRefused(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 Deno.test("parse() accepts a value in any of four forms, and grouped flags", async () => {
   for (const args of [["-qp5"], ["-q", "-p", "5"], ["--quiet", "--port", "5"], ["--port=5", "-q"]]) {
     const command = await parseServe(args);
@@ -488,14 +507,7 @@ Deno.test("greeter exits 130 or 143 on a second signal (needs signals)", needsSi
     await until(() => greeter.output.stdout.includes("Received"));
     greeter.child.kill("SIGTERM");
     // The kernel merges two SIGTERMs if the first has not been handled yet. So wait until the port is closed.
-    await until(async () => {
-      try {
-        (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-        return false;
-      } catch {
-        return true;
-      }
-    });
+    await until(() => isRefused(port));
     greeter.child.kill(signal);
     assertEquals((await greeter.ended).code, expected);
     assert(!greeter.output.stdout.includes("Stopped"));
@@ -536,7 +548,7 @@ Deno.test("greeter stops on SIGHUP in a terminal, and exits 129 on a second one 
     using _holder = await Deno.connect({ hostname: "127.0.0.1", port });
     await until(() => terminal.output.stdout.includes("Received"));
     Deno.kill(pid, "SIGHUP");
-    await until(() => Deno.connect({ hostname: "127.0.0.1", port }).then((conn) => (conn.close(), false), () => true));
+    await until(() => isRefused(port));
     if (signals === 2) Deno.kill(pid, "SIGHUP");
     assertEquals((await terminal.ended).code, signals === 2 ? 129 : 0);
     assertEquals(terminal.output.stdout.includes("Stopped: "), signals === 1);
@@ -618,17 +630,10 @@ Deno.test(
   async () => {
     await using greeter = spawn([...GREETER, ...LOCAL]);
     const port = await portOf(greeter);
-    async function reset() {
-      const socket = createConnection(port, "127.0.0.1");
-      const closed = new Promise((resolve) => socket.once("close", resolve));
-      await new Promise((resolve) => socket.once("connect", resolve));
-      socket.resetAndDestroy();
-      await closed;
-    }
     // 100 at once fit the smallest backlog, which is 128 on macOS.
     for (let round = 0; round < 20; round++) {
       greeter.child.kill("SIGSTOP");
-      await Promise.all(Array.from({ length: 100 }, reset));
+      await Promise.all(Array.from({ length: 100 }, () => connectAndReset(port)));
       greeter.child.kill("SIGCONT");
       assertEquals(await greetingFrom(port), DEFAULTS.greeting);
     }
@@ -686,9 +691,7 @@ Deno.test("greeter --count applies to each port, and the ports that did not reac
   await until(() => greeter.output.stdout.includes("\n"));
   for (const port of [first, first, second]) assertEquals(await greetingFrom(port), DEFAULTS.greeting);
   // A port that has reached its count refuses new clients.
-  await until(() =>
-    Deno.connect({ hostname: "127.0.0.1", port: first }).then((conn) => (conn.close(), false), () => true)
-  );
+  await until(() => isRefused(first));
   assertEquals((await greeter.ended).code, 1);
   assertEquals(
     greeter.output.stderr,
@@ -738,13 +741,7 @@ Deno.test(
     const { dest_port } = rows(greeter)[0] ?? {};
     const port = Number(dest_port);
     greeter.child.kill("SIGSTOP");
-    await Promise.all(Array.from({ length: 20 }, async () => {
-      const socket = createConnection(port, "127.0.0.1");
-      const closed = new Promise((resolve) => socket.once("close", resolve));
-      await new Promise((resolve) => socket.once("connect", resolve));
-      socket.resetAndDestroy();
-      await closed;
-    }));
+    await Promise.all(Array.from({ length: 20 }, () => connectAndReset(port)));
     greeter.child.kill("SIGCONT");
     await until(() => rows(greeter).length === 2);
     const { event_type, ports, count } = rows(greeter)[1] ?? {};

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ProbeResult, ProbeState } from "./connect_options.ts";
+import { codeOf } from "./error_code.ts";
 import { MAX_GREETING_BYTES } from "./serve_options.ts";
 
 /** Options of {@linkcode probe}. */
@@ -25,10 +26,10 @@ export interface ProbeOptions {
  * process was busy, the answer may have arrived in time without having been read. Without this, 118 of 14,000 open
  * ports were once reported as timed out.
  */
-const SETTLE_MS = 50;
+const PENDING_IO_GRACE_MS = 50;
 
 /**
- * A greeting with at least one line is complete when nothing has arrived for this time plus SETTLE_MS, in milliseconds:
+ * A greeting with at least one line is complete when nothing has arrived for this time plus PENDING_IO_GRACE_MS, in milliseconds:
  * SSH, SMTP and FTP servers do not close the connection.
  */
 const QUIET_MS = 50;
@@ -37,7 +38,7 @@ const QUIET_MS = 50;
 const LINGER_MS = 100;
 
 /** The initial size of the read buffer, in bytes. Most greetings are shorter. */
-const BUFFER_BYTES = 512;
+const INITIAL_BUFFER_BYTES = 512;
 
 /** Data that is not kept is read into this buffer, which all probes share. */
 const discardBuffer = new Uint8Array(64 * 1024);
@@ -60,7 +61,7 @@ export async function probe({ hostname, port, expected, timeout, controller }: P
     return { state, remoteAddr, localAddr, greeting, duration: decided - started, error: undefined };
   } catch (thrown) {
     const state = controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
-    const error = state === "unreachable" ? messageOf(thrown) : undefined;
+    const error = state === "unreachable" ? systemMessageOf(thrown) : undefined;
     const duration = performance.now() - started;
     return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error };
   } finally {
@@ -70,7 +71,7 @@ export async function probe({ hostname, port, expected, timeout, controller }: P
 
 /** Reads until the greeting is complete or the signal is aborted, and closes the connection. */
 async function readGreeting(conn: Deno.TcpConn, expected: Uint8Array | undefined, signal: AbortSignal) {
-  let buffer = new Uint8Array(BUFFER_BYTES);
+  let buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
   let length = 0;
   let isFound = false;
   let isOpen = true;
@@ -133,7 +134,7 @@ interface Timer {
 
 /** Calls `callback` after `ms` milliseconds, and after the event loop has had time to process pending I/O. */
 function startTimer(ms: number, callback: () => void): Timer {
-  let timer = setTimeout(() => timer = setTimeout(callback, SETTLE_MS), ms);
+  let timer = setTimeout(() => timer = setTimeout(callback, PENDING_IO_GRACE_MS), ms);
   return { clear: () => clearTimeout(timer) };
 }
 
@@ -157,6 +158,7 @@ function stateOf(error: unknown, hostname: string): ProbeState {
   // A link-local address needs a zone. For other addresses, a blackhole route causes EINVAL.
   const isZoneMissing = codeOf(error) === "EINVAL" && /^fe[89ab]/i.test(hostname);
   if (!isFromSystem || isOutOfResources(error) || isZoneMissing) throw error;
+  // The class is not enough: EHOSTUNREACH is a plain `Error`.
   switch (codeOf(error)) {
     case "ECONNREFUSED":
       return "refused";
@@ -178,12 +180,7 @@ export function isOutOfResources(error: unknown): boolean {
   return ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"].includes(codeOf(error) ?? "");
 }
 
-/** The system's name for an error. The class is not enough: EHOSTUNREACH is a plain `Error`. */
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
-
 /** The system's message for an error, without the number. */
-function messageOf(error: unknown): string {
+function systemMessageOf(error: unknown): string {
   return error instanceof Error ? error.message.replace(/ \(os error \d+\)$/, "") : String(error);
 }

@@ -34,7 +34,7 @@ const SHUTDOWN_GRACE_MS = 1000;
  * How long a shutdown waits for pending operations on connections that are already closed, in milliseconds. They end at
  * once, except that before Deno 2.9.5 `close()` does not cancel a blocked write.
  */
-const SETTLE_MS = 100;
+const PENDING_OPERATIONS_WAIT_MS = 100;
 
 /** How long to wait for an evicted connection to free its descriptor before accepting again, in milliseconds. */
 const EVICTION_WAIT_MS = 5;
@@ -103,7 +103,7 @@ export function serve(options: ServeOptions = {}): Server {
   for (const each of addrs) invoke(options.onListen, each);
   const connections = new ConnectionList(timeout, maxConnections);
   /** How many calls of `handle` have not returned. The last operation on a connection may end after it is closed. */
-  let handling = 0;
+  let runningHandlers = 0;
   let openPorts = ports.length;
   let graceTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -125,7 +125,7 @@ export function serve(options: ServeOptions = {}): Server {
             continue;
           }
           const isCounted = !options.ignore || !invoke(options.ignore, info.remoteAddr);
-          if (isCounted && port.promised >= count && !await port.hasVacancy()) {
+          if (isCounted && port.isFull && !await port.waitForSlot()) {
             conn.close();
             continue;
           }
@@ -155,8 +155,8 @@ export function serve(options: ServeOptions = {}): Server {
   async function handle(conn: Deno.TcpConn, info: ConnInfo, port: Port | undefined) {
     const greeting = invoke(greetingFor, info);
     if (!greeting) return conn.close();
-    handling++;
-    if (port) port.promised++;
+    runningHandlers++;
+    port?.takeSlot();
     const connection = connections.add(conn, info);
     if (port) invoke(options.onConnection, connection);
     const buffer = bufferPool.pop() ?? new Uint8Array(KEPT_BYTES);
@@ -165,7 +165,7 @@ export function serve(options: ServeOptions = {}): Server {
         connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
       }
       connection.greeted = true;
-      if (port && ++port.greetings === count) closePort(port);
+      if (port && ++port.greeted === count) closePort(port);
       // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
       // So half-close, and read until the client closes (lingering close, as in nginx).
       await conn.closeWrite();
@@ -178,9 +178,9 @@ export function serve(options: ServeOptions = {}): Server {
       connections.close(connection, "reset");
     }
     bufferPool.push(buffer);
-    if (!connection.greeted) port?.releasePromise();
+    if (!connection.greeted) port?.releaseSlot();
     if (port) invoke(options.onClose, connection);
-    handling--;
+    runningHandlers--;
     connections.notify();
   }
 
@@ -201,8 +201,8 @@ export function serve(options: ServeOptions = {}): Server {
   async function drain() {
     while (connections.size > 0) await connections.changed();
     clearTimeout(graceTimer);
-    const deadline = performance.now() + SETTLE_MS;
-    while (handling > 0 && performance.now() < deadline) await connections.changed(SETTLE_MS);
+    const deadline = performance.now() + PENDING_OPERATIONS_WAIT_MS;
+    while (runningHandlers > 0 && performance.now() < deadline) await connections.changed(PENDING_OPERATIONS_WAIT_MS);
     connections.dispose();
     signal?.removeEventListener("abort", shutdown);
   }

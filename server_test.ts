@@ -12,9 +12,12 @@ import {
 import {
   delay,
   freePort,
+  GREETING_BYTES,
   greetingFrom,
   hasIPv6,
   inNamespace,
+  listenWithErrors,
+  outOfDescriptors,
   readBytes,
   receive,
   run,
@@ -36,28 +39,6 @@ function start(options: ServeOptions = {}): { server: Server; reasons: Map<numbe
 
 async function connect(server: Server): Promise<Deno.TcpConn> {
   return await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
-}
-
-/** Like `Deno.listen`, but accepting first performs these steps: it throws an error, or for `"accept"`, accepts. */
-function listenWithErrors(steps: Iterator<unknown>): (options: Deno.TcpListenOptions) => Deno.TcpListener {
-  return (options) => {
-    const listener = Deno.listen(options);
-    const connections = listener[Symbol.asyncIterator].bind(listener);
-    listener[Symbol.asyncIterator] = async function* () {
-      for (let step = steps.next(); !step.done; step = steps.next()) {
-        if (step.value !== "accept") throw step.value;
-        yield await listener.accept();
-      }
-      // Not `yield*`, which would call this method again: the iterator of a listener is the listener itself.
-      const iterator = connections();
-      for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-    };
-    return listener;
-  };
-}
-
-function outOfDescriptors(code: "EMFILE" | "ENFILE"): Error {
-  return Object.assign(new Error("Too many open files"), { code });
 }
 
 Deno.test("serve() sends every greeting byte for byte", async () => {
@@ -127,7 +108,7 @@ Deno.test("serve() calls onListen, onConnection and onClose with both addresses"
   const { port } = conn.localAddr;
   await receive(conn);
   await server.shutdown();
-  assertEquals(calls, [server.addr, [port, server.addr.port, undefined], [true, 41, "closed"]]);
+  assertEquals(calls, [server.addr, [port, server.addr.port, undefined], [true, GREETING_BYTES, "closed"]]);
 });
 
 Deno.test("serve() reports an exception in a callback and keeps serving", async () => {
@@ -227,9 +208,9 @@ Deno.test("serve() evicts the oldest greeted connection when no descriptor is le
       onAcceptError: (error) => errors.push(error),
     });
     const first = await connect(server);
-    await readBytes(first, 41);
+    await readBytes(first, GREETING_BYTES);
     const second = await connect(server);
-    await readBytes(second, 41);
+    await readBytes(second, GREETING_BYTES);
     const { port } = first.localAddr;
     await until(() => reasons.size === 1);
     assertEquals(reasons, new Map([[port, "evicted"]]));
@@ -255,7 +236,7 @@ Deno.test("serve() reports that no descriptor is left if it cannot close any con
 Deno.test("serve() evicts the oldest greeted connection when the limit is reached", async () => {
   const { server, reasons } = start({ maxConnections: 500, timeout: 60_000 });
   const holders = await Promise.all(Array.from({ length: 500 }, () => connect(server)));
-  for (const holder of holders) assertEquals((await readBytes(holder, 41)).length, 41);
+  for (const holder of holders) assertEquals((await readBytes(holder, GREETING_BYTES)).length, GREETING_BYTES);
   assertEquals(await within(250, greetingFrom(server.addr.port)), DEFAULTS.greeting);
   await until(() => reasons.size === 2);
   assertEquals([...reasons.values()].sort(), ["closed", "evicted"]);
@@ -275,7 +256,7 @@ Deno.test("serve() evicts 2,000 of 3,000 clients in the order in which they were
   await until(() => evicted.length >= 2000);
   assertEquals(evicted, accepted.slice(0, 2000));
   // Each received its greeting before it was evicted.
-  for (const client of clients) assertEquals((await readBytes(client, 41)).length, 41);
+  for (const client of clients) assertEquals((await readBytes(client, GREETING_BYTES)).length, GREETING_BYTES);
   for (const client of clients) client.close();
   await server.shutdown();
 });
@@ -345,7 +326,7 @@ Deno.test("shutdown() closes silent connections after 1 s, or after the timeout 
     await within(grace * 5, server.shutdown());
     // With the short timeout, either timer may fire first.
     if (timeout > grace) assertEquals([...reasons.values()], ["shutdown", "shutdown", "shutdown"]);
-    for (const holder of holders) assertEquals((await receive(holder)).length, 41);
+    for (const holder of holders) assertEquals((await receive(holder)).length, GREETING_BYTES);
   }
 });
 
@@ -384,7 +365,7 @@ Deno.test("serve() applies the connection limit and the shutdown to all ports to
   const ports = server.addrs.map(({ port }) => port);
   assertEquals([listening, server.addr, new Set(ports).size], [ports, server.addrs[0], 3]);
   const holders = await Promise.all(ports.map((port) => Deno.connect({ hostname: "127.0.0.1", port })));
-  for (const holder of holders) assertEquals((await readBytes(holder, 41)).length, 41);
+  for (const holder of holders) assertEquals((await readBytes(holder, GREETING_BYTES)).length, GREETING_BYTES);
   await until(() => reasons.size === 1);
   assertEquals([...reasons.values()], ["evicted"]);
   for (const holder of holders) holder.close();
@@ -420,7 +401,7 @@ Deno.test("serve() greets exactly `count` clients on each port, closes the port,
     const clients = Array.from({ length: 60 }, async (_, i) => {
       const port = ports[i % 3] ?? 0;
       const { length } = await receive(await Deno.connect({ hostname: "127.0.0.1", port }));
-      if (length === 41) received.set(port, (received.get(port) ?? 0) + 1);
+      if (length === GREETING_BYTES) received.set(port, (received.get(port) ?? 0) + 1);
     });
     await Promise.allSettled(clients);
     await server.finished;
@@ -526,7 +507,7 @@ Deno.test("serve() counts a greeting that was sent completely even if the timeou
   });
   let whole = 0;
   await Promise.allSettled(Array.from({ length: 2000 }, async () => {
-    if ((await receive(await connect(server))).length === 41) whole++;
+    if ((await receive(await connect(server))).length === GREETING_BYTES) whole++;
   }));
   await until(() => closed === 2000);
   await server.shutdown();

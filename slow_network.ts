@@ -6,7 +6,19 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type CloseReason, serve, type ServeOptions, type Server } from "./server.ts";
-import { delay, GREETER, greetingFrom, LOCAL, portOf, receive, spawn, until, within } from "./testing.ts";
+import {
+  delay,
+  GREETER,
+  greetingFrom,
+  listenWithErrors,
+  LOCAL,
+  outOfDescriptors,
+  portOf,
+  receive,
+  spawn,
+  until,
+  within,
+} from "./testing.ts";
 
 const greeting = "x".repeat(16_000);
 
@@ -108,23 +120,8 @@ Deno.test("shutdown() ends even if a client does not read", async () => {
 Deno.test("serve() retries when no descriptor is left and no connection can be evicted", async () => {
   const { server, seen } = start({
     timeout: 15_000,
-    listen(options) {
-      const listener = Deno.listen(options);
-      const connections = listener[Symbol.asyncIterator].bind(listener);
-      let failures = 0;
-      listener[Symbol.asyncIterator] = async function* () {
-        if (failures === 0) {
-          failures++;
-          yield await listener.accept();
-        }
-        // Another process may use up the system's descriptors, and free them later.
-        if (failures++ < 3) throw Object.assign(new Error("Too many open files"), { code: "ENFILE" });
-        // Not `yield*`, which would call this method again: the iterator of a listener is the listener itself.
-        const iterator = connections();
-        for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-      };
-      return listener;
-    },
+    // Another process may use up the system's descriptors, and free them later.
+    listen: listenWithErrors(["accept", outOfDescriptors("ENFILE"), outOfDescriptors("ENFILE")].values()),
   });
   const [reader] = await connectAll(server, 1);
   await until(() => seen.accepted === 1);

@@ -9,6 +9,7 @@ import {
   delay,
   descriptors,
   GREETER,
+  GREETING_BYTES,
   greetingFrom,
   isLinux,
   load,
@@ -39,7 +40,7 @@ Deno.test(
     await using greeter = spawn(["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", ...GREETER, ...LOCAL, "-t", "60"]);
     const port = await portOf(greeter);
     const silent = await Promise.all(Array.from({ length: 300 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
-    for (const conn of silent) assertEquals((await readBytes(conn, 41)).length, 41);
+    for (const conn of silent) assertEquals((await readBytes(conn, GREETING_BYTES)).length, GREETING_BYTES);
 
     const started = performance.now();
     assertEquals(await greetingFrom(port), DEFAULTS.greeting);
@@ -61,7 +62,7 @@ Deno.test("greeter frees every descriptor of 1,500 silent clients (needs /proc)"
   const port = await portOf(greeter);
   const before = await descriptors(greeter);
   const holders = await Promise.all(Array.from({ length: 1500 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
-  for (const holder of holders) assertEquals((await readBytes(holder, 41)).length, 41);
+  for (const holder of holders) assertEquals((await readBytes(holder, GREETING_BYTES)).length, GREETING_BYTES);
   assert(await descriptors(greeter) <= before + 501);
   assertEquals(await greetingFrom(port), DEFAULTS.greeting);
   await until(() => descriptors(greeter).then((count) => count === before));

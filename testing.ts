@@ -4,6 +4,10 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { DEFAULTS } from "./server.ts";
+
+/** The size of the default greeting, which is ASCII. */
+export const GREETING_BYTES: number = DEFAULTS.greeting.length;
 
 /** Whether the tests run on Linux, which has `/proc`. */
 export const isLinux = Deno.build.os === "linux";
@@ -102,6 +106,29 @@ export async function readBytes(conn: Deno.Conn, length: number): Promise<Uint8A
   return buffer;
 }
 
+/** Like `Deno.listen`, but accepting first performs these steps: it throws an error, or for `"accept"`, accepts. */
+export function listenWithErrors(steps: Iterator<unknown>): (options: Deno.TcpListenOptions) => Deno.TcpListener {
+  return (options) => {
+    const listener = Deno.listen(options);
+    const connections = listener[Symbol.asyncIterator].bind(listener);
+    listener[Symbol.asyncIterator] = async function* () {
+      for (let step = steps.next(); !step.done; step = steps.next()) {
+        if (step.value !== "accept") throw step.value;
+        yield await listener.accept();
+      }
+      // Not `yield*`, which would call this method again: the iterator of a listener is the listener itself.
+      const iterator = connections();
+      for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+    };
+    return listener;
+  };
+}
+
+/** The error in accepting when no descriptor is left: in the process, or in the system. */
+export function outOfDescriptors(code: "EMFILE" | "ENFILE"): Error {
+  return Object.assign(new Error("Too many open files"), { code });
+}
+
 /** The executable in GREETER_BINARY, if set. The tests of the command then run it instead of main.ts. */
 export const BINARY: string | undefined = Deno.env.has("GREETER_BINARY")
   ? Deno.realPathSync(Deno.env.get("GREETER_BINARY") ?? "")
@@ -198,7 +225,7 @@ export async function load(port: number, clients: number): Promise<number> {
       using conn = await Deno.connect({ hostname: "127.0.0.1", port });
       let length = 0;
       for (let n: number | null = 0; n !== null; n = await conn.read(buffer)) length += n;
-      if (length === 41) greeted++;
+      if (length === GREETING_BYTES) greeted++;
     }
   }
   await Promise.all(Array.from({ length: 64 }, client));

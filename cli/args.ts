@@ -32,7 +32,7 @@ export class UsageError extends Error {
 
 /** What {@linkcode rewriteArgs} returns. */
 export interface Rewritten {
-  /** The arguments in the only form that is left: `--name=value` and `--flag`, then `--` and the operands. */
+  /** The options in a uniform form, `--name=value` or `--flag`, for `parseArgs`. */
   args: string[];
   /** The arguments that are not options. */
   operands: string[];
@@ -58,7 +58,8 @@ export interface Rewritten {
  * import { assertEquals } from "@std/assert";
  *
  * const table = { port: { short: "p", value: "PORT", help: "" }, quiet: { short: "q", help: "" } };
- * assertEquals(rewriteArgs(["-qp", "80", "lab"], table).args, ["--quiet", "--port=80", "--", "lab"]);
+ * const { args, operands } = rewriteArgs(["-qp", "80", "lab"], table);
+ * assertEquals([args, operands], [["--quiet", "--port=80"], ["lab"]]);
  * ```
  */
 export function rewriteArgs(args: readonly string[], table: OptionTable): Rewritten {
@@ -73,29 +74,28 @@ export function rewriteArgs(args: readonly string[], table: OptionTable): Rewrit
       result.operands.push(arg);
       continue;
     }
-    for (const { as, name, attached } of arg.startsWith("--") ? [findLong(arg, table)] : findShort(arg, table)) {
+    for (const { option, name, attached } of arg.startsWith("--") ? [findLong(arg, table)] : findShort(arg, table)) {
       if (name === undefined) {
-        const where = as === arg ? "" : ` in ${quote(arg)}`;
-        result.unknown ??= new UsageError(`unknown option ${quote(as)}${where}; see greeter --help`);
+        const where = option === arg ? "" : ` in ${quote(arg)}`;
+        result.unknown ??= new UsageError(`unknown option ${quote(option)}${where}; see greeter --help`);
         continue;
       }
       const typed = result.typed[name] ??= [];
-      typed.push(as);
+      typed.push(option);
       if (typed.length > 1 && !table[name]?.repeatable) {
-        throw new UsageError(`option ${as} is given twice: specify it only once`);
+        throw new UsageError(`option ${option} is given twice: specify it only once`);
       }
       const metavar = table[name]?.value;
       if (metavar === undefined) result.args.push(`--${name}`);
-      else result.args.push(`--${name}=${attached ?? separateValue(as, `--${name}`, metavar, rest.shift())}`);
+      else result.args.push(`--${name}=${attached ?? separateValue(option, `--${name}`, metavar, rest.shift())}`);
     }
   }
-  result.args.push("--", ...result.operands);
   return result;
 }
 
 /** An option in an argument: as typed, its name unless it is unknown, and its value if the argument contains it. */
 interface Found {
-  as: string;
+  option: string;
   name?: string;
   attached?: string;
 }
@@ -103,51 +103,50 @@ interface Found {
 /** Finds the option in `--name` or `--name=value`. */
 function findLong(arg: string, table: OptionTable): Found {
   const [, name = "", attached] = arg.match(/^--([^=]*)(?:=(.*))?$/s) ?? [];
-  if (!Object.hasOwn(table, name)) return { as: arg };
+  if (!Object.hasOwn(table, name)) return { option: arg };
   if (attached !== undefined && table[name]?.value === undefined) {
     throw new UsageError(`invalid option ${quote(arg)}: --${name} does not accept a value; write --${name}`);
   }
-  return { as: `--${name}`, name, attached };
+  return { option: `--${name}`, name, attached };
 }
 
 /** Finds the options in an argument such as `-qp80`: flags, and optionally an option with a value at the end. */
 function findShort(arg: string, table: OptionTable): Found[] {
   const found: Found[] = [];
   for (let i = 1; i < arg.length; i++) {
-    const as = `-${arg.charAt(i)}`;
+    const option = `-${arg.charAt(i)}`;
     const name = Object.keys(table).find((name) => table[name]?.short === arg.charAt(i));
-    if (name === undefined) return [...found, { as }];
+    if (name === undefined) return [...found, { option }];
     if (table[name]?.value === undefined) {
-      found.push({ as, name });
+      found.push({ option, name });
       continue;
     }
     const attached = arg.slice(i + 1);
     if (attached.startsWith("=")) {
       const text = truncate(attached.slice(1));
-      throw new UsageError(`invalid option ${quote(arg)}: write ${as} ${text} or --${name}=${text}`);
+      throw new UsageError(`invalid option ${quote(arg)}: write ${option} ${text} or --${name}=${text}`);
     }
-    return [...found, { as, name, attached: attached === "" ? undefined : attached }];
+    return [...found, { option, name, attached: attached === "" ? undefined : attached }];
   }
   return found;
 }
 
 /** Checks a value that is a separate argument, and returns it. */
-function separateValue(as: string, name: string, metavar: string, value: string | undefined): string {
-  if (value === undefined) throw new UsageError(`option ${as} has no value: write ${name}=${metavar}`);
+function separateValue(option: string, name: string, metavar: string, value: string | undefined): string {
+  if (value === undefined) throw new UsageError(`option ${option} has no value: write ${name}=${metavar}`);
   if (!value.startsWith("-")) return value;
   throw new UsageError(
-    `option ${as} has no value: ${quote(value)} begins with a hyphen; to use it as a value, write ${name}=${
+    `option ${option} has no value: ${quote(value)} begins with a hyphen; to use it as a value, write ${name}=${
       truncate(value)
     }`,
   );
 }
 
-/** The options of `parseArgs` that fit what {@linkcode rewriteArgs} returns. */
+/** Returns the options with which `parseArgs` parses what {@linkcode rewriteArgs} returns. */
 export function parseOptions(table: OptionTable): { string: string[]; collect: string[]; boolean: string[] } {
   const names = Object.keys(table);
   const valued = names.filter((name) => table[name]?.value !== undefined);
-  // "_" are the operands, which would be numbers if they look like numbers.
-  return { string: [...valued, "_"], collect: valued, boolean: names.filter((name) => !valued.includes(name)) };
+  return { string: valued, collect: valued, boolean: names.filter((name) => !valued.includes(name)) };
 }
 
 /** The maximum width of the help, in columns. */
@@ -177,7 +176,7 @@ export function formatOptions(table: OptionTable): string {
 const MAX_SHOWN_LENGTH = 60;
 
 /** Like {@linkcode quote}, but without the quotes. */
-function truncate(text: string): string {
+export function truncate(text: string): string {
   return quote(text).slice(1, -1);
 }
 

@@ -5,9 +5,9 @@
  */
 import { CONNECT_DEFAULTS, type ConnectOptions } from "../client.ts";
 import { MAX_GREETING_BYTES } from "../server.ts";
-import { formatOptions, type OptionTable, quote, type Rewritten, UsageError } from "./args.ts";
+import { formatOptions, type OptionTable, quote, type Rewritten, truncate, UsageError } from "./args.ts";
 import type { ProbeReportOptions } from "./probe_report.ts";
-import { type Given, integer, invalid, milliseconds, uniquePorts, valuesOf } from "./values.ts";
+import { type Given, integer, invalidValue, milliseconds, uniquePorts, valuesOf } from "./values.ts";
 
 /** The options of `greeter connect`. */
 export const CONNECT_OPTIONS = {
@@ -104,7 +104,7 @@ export function toConnectCommand(parsed: Record<string, unknown>, rewritten: Rew
 function toHostname(host: string): string {
   const [, name = "", port = ""] = host.match(HOST_WITH_PORT) ?? [];
   if (name !== "") {
-    const suggestion = `greeter connect ${quote(name).slice(1, -1)} -p ${port || "PORT"}`;
+    const suggestion = `greeter connect ${truncate(name)} -p ${port || "PORT"}`;
     throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);
   }
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
@@ -115,5 +115,5 @@ function toHostname(host: string): string {
 function checkExpected(given: Given): string {
   const { length } = new TextEncoder().encode(given.text.replaceAll("{port}", "65535"));
   if (length > 0 && length <= MAX_GREETING_BYTES) return given.text;
-  throw invalid(given, `text of 1 to ${MAX_GREETING_BYTES} bytes`);
+  throw invalidValue(given, `text of 1 to ${MAX_GREETING_BYTES} bytes`);
 }

@@ -4,6 +4,7 @@
  * @module
  */
 import { type ConnectError, isOutOfResources, NO_IPV6 } from "../client.ts";
+import { codeOf } from "../error_code.ts";
 import { isOutOfDescriptors, type ListenError } from "../server.ts";
 import { quote } from "./args.ts";
 import { messageOf } from "./format.ts";
@@ -14,13 +15,18 @@ export class StreamError extends Error {
   override readonly name = "StreamError";
 }
 
+/** Returns the error to throw if standard output cannot be written. */
+export function outputError(cause: unknown): StreamError {
+  return new StreamError(`cannot write to standard output: ${messageOf(cause)}; redirect it elsewhere`);
+}
+
 /** For a cause that passes the test: what it means, and what to do. */
 interface Advice<E extends ListenError | ConnectError> {
   test: (cause: unknown, error: E) => boolean;
   advice: (error: E) => string;
 }
 
-const isInvalidArgument = (cause: unknown) => cause instanceof Error && "code" in cause && cause.code === "EINVAL";
+const isInvalidArgument = (cause: unknown) => codeOf(cause) === "EINVAL";
 const isPermissionMissing = (cause: unknown) => cause instanceof Deno.errors.NotCapable;
 const permissionAdvice = () => "Deno has no network permission; run it with --allow-net";
 // Deno has no error class for a failed lookup.
@@ -39,8 +45,8 @@ const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
   },
   {
     test: isOutOfDescriptors,
-    advice: ({ possible = 0 }) =>
-      `too many ports: the limit on open files allows only ${Math.max(possible, 0)}; raise it with ulimit -n`,
+    advice: ({ maxPorts }) =>
+      `too many ports: the limit on open files allows only ${maxPorts}; raise it with ulimit -n`,
   },
   {
     test: (cause) => cause instanceof Deno.errors.PermissionDenied,
@@ -61,7 +67,6 @@ const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
     advice: ({ hostname }) => `unknown host ${quote(hostname)}; choose another with --host`,
   },
   { test: isInvalidArgument, advice: missingZoneAdvice },
-  { test: () => true, advice: ({ cause }) => messageOf(cause) },
 ];
 
 /** Advice for the causes of a `ConnectError`. The first entry whose test passes applies. */
@@ -80,11 +85,10 @@ const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
     advice: ({ hostname }) =>
       `no local address or port is left for a connection to ${quote(hostname)}; check the network of this machine`,
   },
-  { test: () => true, advice: ({ cause }) => messageOf(cause) },
 ];
 
 function adviceFor<E extends ListenError | ConnectError>(table: readonly Advice<E>[], error: E): string {
-  return table.find(({ test }) => test(error.cause, error))?.advice(error) ?? error.message;
+  return table.find(({ test }) => test(error.cause, error))?.advice(error) ?? messageOf(error.cause);
 }
 
 /** Returns the message for a `ListenError`: `cannot listen: port 80 is in use; choose another with --port`. */

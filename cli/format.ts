@@ -8,6 +8,7 @@ import { format as formatDuration } from "@std/fmt/duration";
 import type { Connection, ConnInfo } from "../server.ts";
 import { formatPorts } from "./ports.ts";
 import { latin1, quoteBytes } from "./terminal.ts";
+import { utcTimestamp } from "./timestamps.ts";
 
 /** The totals of a server that has stopped. */
 export interface Summary {
@@ -127,16 +128,7 @@ export const jsonFormat: Format = {
 
 /** Formats an event as a line of JSON. */
 export function row(event_type: string, fields: Record<string, unknown>): string {
-  return JSON.stringify({ timestamp: timestamp(), event_type, ...fields });
-}
-
-let latest = { time: 0, text: "" };
-
-/** The time of day. Many events share a millisecond, and formatting it for each costs 3 µs per connection. */
-function timestamp(): string {
-  const time = Date.now();
-  if (time !== latest.time) latest = { time, text: new Date(time).toISOString() };
-  return latest.text;
+  return JSON.stringify({ timestamp: utcTimestamp(), event_type, ...fields });
 }
 
 function addresses({ remoteAddr, localAddr }: ConnInfo) {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { codeOf } from "../error_code.ts";
 
 /** Options of {@linkcode openLog}. */
 export interface LogOptions {
@@ -233,5 +234,5 @@ const LINE_FEED = 10;
 /** Whether a write error is permanent: the pipe has no reader, or the descriptor is not open for writing. */
 function isPermanent(error: unknown): boolean {
   return error instanceof Deno.errors.BrokenPipe || error instanceof Deno.errors.BadResource ||
-    (error instanceof Error && "code" in error && error.code === "EBADF");
+    codeOf(error) === "EBADF";
 }

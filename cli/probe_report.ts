@@ -4,8 +4,7 @@
  * @module
  */
 import type { ProbeResult } from "../client.ts";
-import { StreamError } from "./errors.ts";
-import { messageOf } from "./format.ts";
+import { outputError } from "./errors.ts";
 import { type Log, openLog } from "./log.ts";
 import { formatResultRow, formatResults, formatSummaryRow, formatTotals, type ProbeSummary } from "./probe_format.ts";
 import { Progress } from "./progress.ts";
@@ -76,9 +75,7 @@ export class ProbeReport implements AsyncDisposable {
     await this.#output?.close(Infinity, json ? formatSummaryRow(summary) : formatTotals(summary));
     // A reader such as `head` may close the pipe early. That is not an error.
     if (this.#writeError !== undefined && !(this.#writeError instanceof Deno.errors.BrokenPipe)) {
-      throw new StreamError(
-        `cannot write to standard output: ${messageOf(this.#writeError)}; redirect it elsewhere`,
-      );
+      throw outputError(this.#writeError);
     }
     return results.length === this.#target.ports.length && results.every(({ state }) => state === "greeted");
   }

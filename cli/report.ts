@@ -8,7 +8,8 @@ import type { ServeOptions } from "../server.ts";
 import { type Format, jsonFormat, messageOf, textFormat } from "./format.ts";
 import { type Log, openLog } from "./log.ts";
 import { formatPorts } from "./ports.ts";
-import { localTimestamp, paint } from "./terminal.ts";
+import { paint } from "./terminal.ts";
+import { localTimestamp } from "./timestamps.ts";
 import { Totals } from "./totals.ts";
 
 /** How long to wait for the last lines of the log to be written, in milliseconds. */

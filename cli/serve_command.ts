@@ -8,7 +8,7 @@ import { addressMatcher, InvalidRule } from "./addresses.ts";
 import { formatOptions, type OptionTable, quote, type Rewritten, UsageError } from "./args.ts";
 import { type Greeting, maxGreetingBytes } from "./greeting.ts";
 import type { ReportOptions } from "./report.ts";
-import { type Given, integer, invalid, milliseconds, uniquePorts, valuesOf } from "./values.ts";
+import { type Given, integer, invalidValue, milliseconds, uniquePorts, valuesOf } from "./values.ts";
 
 /** The default greeting without CR LF, which is appended to every greeting. */
 const DEFAULT_GREETING_TEXT = DEFAULTS.greeting.trimEnd();
@@ -125,7 +125,7 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
   if (isStdin && byPort.size > 0) {
     throw new UsageError("--stdin and a greeting in --port cannot be combined: use only one of them");
   }
-  for (const [port, value] of byPort) checkLength({ as: "--port", text: `${port}=${value}` }, value, http);
+  for (const [port, value] of byPort) checkLength({ option: "--port", text: `${port}=${value}` }, value, http);
   return {
     kind: "serve",
     options: {
@@ -156,7 +156,7 @@ function portLists(lists: Given[]): { ports: number[]; byPort: Map<number, strin
     const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
     for (const port of uniquePorts(given, list, 0, seen)) {
       if (port === 0 && text !== undefined) {
-        throw invalid(given, "a port other than 0, because port 0 cannot have its own greeting");
+        throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
       }
       if (text !== undefined) byPort.set(port, text);
       ports.push(port);
@@ -165,11 +165,11 @@ function portLists(lists: Given[]): { ports: number[]; byPort: Map<number, strin
   return { ports, byPort };
 }
 
-function checkLength({ as }: Given, text: string, http: boolean): string {
+function checkLength({ option }: Given, text: string, http: boolean): string {
   const length = maxGreetingBytes(text, http);
   if (length <= MAX_GREETING_BYTES) return text;
   throw new UsageError(
-    `the greeting of ${as} is too long: it can have ${length} bytes; shorten it to ${MAX_GREETING_BYTES} bytes`,
+    `the greeting of ${option} is too long: it can have ${length} bytes; shorten it to ${MAX_GREETING_BYTES} bytes`,
   );
 }
 
@@ -179,6 +179,6 @@ async function matcher(rules: Given[]): Promise<((addr: Deno.NetAddr) => boolean
     return await addressMatcher(rules.map(({ text }) => text));
   } catch (error) {
     const given = error instanceof InvalidRule && rules.find(({ text }) => text === error.rule);
-    throw given ? invalid(given, error.expected) : error;
+    throw given ? invalidValue(given, error.expected) : error;
   }
 }

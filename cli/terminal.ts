@@ -1,5 +1,5 @@
 /**
- * Text for terminals: color, the local time, and untrusted bytes without control characters.
+ * Text for terminals: color, and untrusted bytes without control characters.
  *
  * @module
  */
@@ -7,19 +7,6 @@
 /** Colors text if it goes to a terminal. @std/fmt respects NO_COLOR, but does not know where the text goes. */
 export function paint(color: (text: string) => string, stream: { isTerminal(): boolean }, text: string): string {
   return stream.isTerminal() ? color(text) : text;
-}
-
-let latest = { time: 0, text: "" };
-
-/** The local date and time. Formatting it costs more than a greeting, so it is done only once per millisecond. */
-export function localTimestamp(): string {
-  const time = Date.now();
-  if (time !== latest.time) {
-    const date = new Date(time);
-    // Swedish dates have this form: 2026-11-24 17:30:39.
-    latest = { time, text: `${date.toLocaleString("sv-SE")}.${`${date.getMilliseconds()}`.padStart(3, "0")}` };
-  }
-  return latest.text;
 }
 
 const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };

@@ -9,7 +9,7 @@ import { parsePorts } from "./ports.ts";
 /** A value and its option, for messages. */
 export interface Given {
   /** The option as typed: `-p` or `--port`. */
-  as: string;
+  option: string;
   /** The value. */
   text: string;
 }
@@ -34,7 +34,7 @@ export function valuesOf<T extends OptionTable>(
     const key = String(name);
     const values = parsed[key];
     if (!Array.isArray(values)) return [];
-    return values.map((text, i) => ({ as: typed[key]?.[i] ?? `--${key}`, text: `${text}` }));
+    return values.map((text, i) => ({ option: typed[key]?.[i] ?? `--${key}`, text: `${text}` }));
   };
   return {
     given,
@@ -44,8 +44,8 @@ export function valuesOf<T extends OptionTable>(
 }
 
 /** Returns the error for an invalid value: `invalid value "x" for -p: expected ...`. */
-export function invalid({ as, text }: Given, expected: string): UsageError {
-  return new UsageError(`invalid value ${quote(text)} for ${as}: expected ${expected}`);
+export function invalidValue({ option, text }: Given, expected: string): UsageError {
+  return new UsageError(`invalid value ${quote(text)} for ${option}: expected ${expected}`);
 }
 
 /**
@@ -55,7 +55,7 @@ export function invalid({ as, text }: Given, expected: string): UsageError {
 export function uniquePorts(given: Given, list: string, min: 0 | 1, seen: Set<number>): number[] {
   const ports = parsePorts(list);
   if (!ports || (min > 0 && ports.includes(0))) {
-    throw invalid(given, `ports from ${min} to 65535, such as 22,80,8000-8100`);
+    throw invalidValue(given, `ports from ${min} to 65535, such as 22,80,8000-8100`);
   }
   for (const port of ports) {
     if (port !== 0 && seen.has(port)) {
@@ -71,7 +71,7 @@ export function integer(min: number, max: number): (given: Given) => number {
   return (given) => {
     const value = /^\d+$/.test(given.text) ? Number(given.text) : NaN;
     if (value >= min && value <= max) return value;
-    throw invalid(given, `a whole number from ${min} to ${max}`);
+    throw invalidValue(given, `a whole number from ${min} to ${max}`);
   };
 }
 
@@ -79,5 +79,5 @@ export function integer(min: number, max: number): (given: Given) => number {
 export function milliseconds(given: Given): number {
   const seconds = /^(\d+\.?\d*|\.\d+)$/.test(given.text) ? Number(given.text) : NaN;
   if (seconds >= 0.001 && seconds <= 86_400) return seconds * 1000;
-  throw invalid(given, "seconds from 0.001 to 86400");
+  throw invalidValue(given, "seconds from 0.001 to 86400");
 }
