@@ -1,18 +1,20 @@
 /**
- * Checks which ports of a host get through, and whether the right server answers.
+ * A TCP client that checks which ports of a host can be reached, and whether the right server answers.
  *
- * Read {@linkcode connect} first: it probes all ports, and again those that were not greeted if it has the time. Then read
- * probe_pool.ts, which keeps many probes running, and probe.ts, the life of one probe. Nothing is ever sent.
+ * Read {@linkcode connect} first: it probes all ports, and then again those that were not greeted, as long as `within`
+ * allows. Then read probe_pool.ts, which keeps many probes running at once, and probe.ts, which has a single probe. The
+ * client sends no data.
  *
  * @example Check two ports
  * ```ts
  * import { connect } from "./client.ts";
- * import { serve } from "./server.ts";
+ * import { type ConnInfo, serve } from "./server.ts";
  * import { assertEquals } from "@std/assert";
  *
- * await using server = serve({ hostname: "127.0.0.1", port: [0, 0], greeting: ({ localAddr }) => `${localAddr.port}` });
+ * const greeting = ({ localAddr }: ConnInfo) => `port ${localAddr.port}`;
+ * await using server = serve({ hostname: "127.0.0.1", port: [0, 0], greeting });
  * const port = server.addrs.map(({ port }) => port);
- * const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", port, expect: String }));
+ * const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", port, expect: (port) => `port ${port}` }));
  * assertEquals(results.map(({ state }) => state), ["greeted", "greeted"]);
  * ```
  *
@@ -34,17 +36,20 @@ import { NO_IPV6, resolve } from "./resolve.ts";
 export { CONNECT_DEFAULTS, ConnectError, isOutOfResources, NO_IPV6, PROBE_STATES, resolve };
 export type { ConnectOptions, ProbeResult, ProbeState };
 
-/** The shortest and the longest pause between two rounds of probes, in milliseconds. */
+/**
+ * The shortest and the longest pause between two rounds of probes, in milliseconds. Each pause doubles the last one.
+ */
 const ROUND_PAUSE_MIN_MS = 100;
 const ROUND_PAUSE_MAX_MS = 1000;
 
 /**
  * Connects to ports in parallel, reads each greeting, and yields the result for each port as soon as it is known.
  *
- * A greeting is complete when the server closes the connection, when it contains what `expect` says, when it has 16 KiB,
- * or when its first line is followed by 100 ms of silence, because SSH, SMTP and FTP servers do not close.
+ * A greeting is complete when the server closes the connection, when the greeting contains the expected text, when it
+ * has 16 KiB, or when its first line is followed by 100 ms of silence: SSH, SMTP and FTP servers do not close the
+ * connection.
  *
- * All connections are closed when the iteration ends, also by `break`, by an exception or by the signal.
+ * All connections are closed when the iteration ends, including by `break`, an exception or the signal.
  *
  * @example Wait until a server is up
  * ```ts
@@ -60,8 +65,8 @@ const ROUND_PAUSE_MAX_MS = 1000;
  * ```
  *
  * @throws {RangeError} If an option is out of its range.
- * @throws {ConnectError} On iteration, if no port can be probed: the host has no address, there is no network permission,
- * or there was no descriptor or no local port for even one probe, for as long as `timeout`.
+ * @throws {ConnectError} On iteration, if no port can be probed: the host has no address, there is no network
+ * permission, or for as long as `timeout`, there was no descriptor or no local port for even a single probe.
  */
 export function connect(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
   checkConnectRanges(options);
@@ -71,9 +76,9 @@ export function connect(options: ConnectOptions): AsyncGenerator<ProbeResult, vo
 async function* probeRounds(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
   const { within = 0, signal, onResult } = options;
   const hostname = await resolve(options.hostname, options.ipv6);
-  const lastStart = performance.now() + within;
+  const latestStart = performance.now() + within;
   let ports = [...new Set([options.port ?? CONNECT_DEFAULTS.port].flat())];
-  /** The last results of the ports that are tried again. */
+  /** The latest result of each port that will be probed again. */
   const pending = new Map<number, ProbeResult>();
   for (let pause = ROUND_PAUSE_MIN_MS;; pause = Math.min(2 * pause, ROUND_PAUSE_MAX_MS)) {
     for await (const result of probeAll(hostname, ports, options)) {
@@ -84,13 +89,13 @@ async function* probeRounds(options: ConnectOptions): AsyncGenerator<ProbeResult
       if (state === "greeted" || within === 0) yield result;
     }
     ports = [...pending.keys()];
-    if (ports.length === 0 || signal?.aborted || performance.now() + pause > lastStart) break;
+    if (ports.length === 0 || signal?.aborted || performance.now() + pause > latestStart) break;
     await sleep(pause, signal);
   }
   yield* pending.values();
 }
 
-/** Probes each port once. All connections are closed when the iteration ends. */
+/** Probes each port once. Yields the results in the order in which they become known. */
 async function* probeAll(
   hostname: string,
   ports: readonly number[],
@@ -109,14 +114,14 @@ async function* probeAll(
   }
 }
 
-/** Waits for so many milliseconds, or until the signal is aborted. */
+/** Waits for `ms` milliseconds, or until the signal is aborted. */
 async function sleep(ms: number, signal: AbortSignal | undefined) {
+  if (signal?.aborted) return;
   const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, ms);
-  const stop = () => resolve();
-  signal?.addEventListener("abort", stop);
-  if (signal?.aborted) stop();
+  const end = () => resolve();
+  const timer = setTimeout(end, ms);
+  signal?.addEventListener("abort", end);
   await promise;
   clearTimeout(timer);
-  signal?.removeEventListener("abort", stop);
+  signal?.removeEventListener("abort", end);
 }

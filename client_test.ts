@@ -6,7 +6,7 @@ import { block, delay, freePort, hasIPv6, until, within } from "./testing.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-/** Probes ports of the loopback interface. */
+/** Probes ports on the loopback interface. */
 async function probe(port: number | number[], options: Partial<ConnectOptions> = {}): Promise<ProbeResult[]> {
   return await Array.fromAsync(connect({ hostname: "127.0.0.1", port, ...options }));
 }
@@ -21,7 +21,7 @@ async function stateOf(port: number, options: Partial<ConnectOptions> = {}): Pro
   return (await probeOne(port, options)).state;
 }
 
-/** A server whose connections are handled by a function. Its sockets are destroyed at the end of its scope. */
+/** Starts a server that calls a function for each connection. Its sockets are destroyed at the end of its scope. */
 async function start(onConnection: (socket: Socket) => void): Promise<AsyncDisposable & { port: number }> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
@@ -40,7 +40,7 @@ async function start(onConnection: (socket: Socket) => void): Promise<AsyncDispo
   };
 }
 
-Deno.test("connect() reports the greeting, both addresses and the time of a port that greets", async () => {
+Deno.test("connect() reports the greeting, both addresses and the duration for a port that greets", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const { port } = server.addr;
   const { duration, localAddr, ...rest } = await probeOne(port);
@@ -81,7 +81,7 @@ Deno.test("connect() finds expected bytes that arrive in pieces", async () => {
   assertEquals(await stateOf(server.port, { expect: "lab ready\r\n" }), "greeted");
 });
 
-Deno.test("connect() distinguishes servers that are silent, close, or reset", async () => {
+Deno.test("connect() distinguishes servers that are silent, close, reset, or refuse", async () => {
   await using silent = await start(() => {});
   await using closing = await start((socket) => socket.end());
   await using resetting = await start((socket) => socket.resetAndDestroy());
@@ -96,7 +96,7 @@ Deno.test("connect() distinguishes servers that are silent, close, or reset", as
 Deno.test("connect() reports a port whose handshake is not answered as a timeout (needs Linux)", {
   ignore: Deno.build.os !== "linux",
 }, async () => {
-  // The kernel drops the SYN of a client that does not fit the queue.
+  // The kernel drops a SYN when the accept queue is full.
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
   const { port } = listener.addr;
   const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port })));
@@ -115,7 +115,7 @@ Deno.test("connect() does not count the time in which its own event loop is bloc
   assert(performance.now() - unblocked > 200);
 });
 
-Deno.test("connect() recognizes servers that do not close, without waiting for the timeout", async () => {
+Deno.test("connect() does not wait for the timeout if a server greets but does not close", async () => {
   await using server = await start((socket) => socket.write("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary"));
   const { state, greeting } = await within(2000, probeOne(server.port, { timeout: 10_000 }));
   assertEquals([state, greeting], ["greeted", bytes("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary")]);
@@ -145,7 +145,7 @@ Deno.test("connect() reads at most 16 KiB from a server that never stops sending
   assertEquals(await within(2000, stateOf(server.port, { timeout: 10_000, expect: "y" })), "mismatch");
 });
 
-Deno.test("connect() ends at its timeout although a server sends byte after byte", async () => {
+Deno.test("connect() ends at its timeout even if the server keeps sending single bytes", async () => {
   await using server = await start((socket) => {
     const timer = setInterval(() => socket.write("x"), 20);
     socket.on("close", () => clearInterval(timer));
@@ -155,7 +155,7 @@ Deno.test("connect() ends at its timeout although a server sends byte after byte
   assert(greeting.length > 1 && greeting.length < 100, `${greeting.length}`);
 });
 
-Deno.test("connect() lets a greeter server see `closed`, never `reset`", async () => {
+Deno.test("connect() closes connections so that a greeter server reports `closed`, never `reset`", async () => {
   const reasons: (CloseReason | undefined)[] = [];
   const long = `begin${"x".repeat(MAX_GREETING_BYTES - 8)}end`;
   await using server = serve({
@@ -212,12 +212,11 @@ Deno.test("connect() closes every connection when the consumer stops", async () 
 Deno.test("connect() closes connections that are made just before they are aborted", async () => {
   // The connections stay in the queue of the listener. A connection that is left open fails the test.
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 4096 });
-  const ports = Array(8).fill(listener.addr.port);
   for (let i = 0; i < 250; i++) {
-    await Promise.all(ports.map(async (port, j) => {
+    await Promise.all(Array.from({ length: 8 }, async (_, j) => {
       const stop = new AbortController();
       setTimeout(() => stop.abort(), j % 4);
-      await probe(port, { signal: stop.signal });
+      await probe(listener.addr.port, { signal: stop.signal });
     }));
   }
 });
@@ -239,7 +238,7 @@ Deno.test("connect() does not run ahead of a consumer that does not ask for resu
   assertEquals((await Array.fromAsync(results)).length, 39);
 });
 
-Deno.test("connect() ends when its signal is aborted, with the results that are known", async () => {
+Deno.test("connect() ends with the known results when its signal is aborted", async () => {
   await using silent = await start(() => {});
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const stop = new AbortController();
@@ -253,7 +252,7 @@ Deno.test("connect() ends when its signal is aborted, with the results that are 
   assertEquals(await probe(port, { signal: AbortSignal.abort() }), []);
 });
 
-Deno.test("connect() tries again within the given time, but only the ports that were not greeted", async () => {
+Deno.test("connect() probes only the ports that were not greeted again while `within` lasts", async () => {
   let connections = 0;
   await using up = serve({ hostname: "127.0.0.1", port: 0, onConnection: () => connections++ });
   const later = freePort();
@@ -272,13 +271,24 @@ Deno.test("connect() tries again within the given time, but only the ports that 
   assert(performance.now() - started < 7500);
   assertEquals(connections, 1);
   const triesOf = (wanted: number) => attempts.filter((each) => each === wanted).length;
-  // Pauses of 100, 200, 400 and 800 ms; the last one would end too late.
+  // The pauses are 100, 200, 400 and 800 ms. The last one would end after 1,500 ms, so it is not made.
   assertEquals([triesOf(up.addr.port), triesOf(later)], [1, 2]);
   assert(triesOf(never) >= 3 && triesOf(never) <= 4, `${attempts}`);
   await late?.shutdown();
 });
 
-Deno.test("connect() yields the last results when it is aborted between two rounds", async () => {
+Deno.test("connect() leaves no listener on its signal, however often it pauses", async () => {
+  const { signal } = new AbortController();
+  const listeners = new Set<unknown>();
+  signal.addEventListener = (_type: string, listener: unknown) => listeners.add(listener);
+  signal.removeEventListener = (_type: string, listener: unknown) => listeners.delete(listener);
+  let rounds = 0;
+  await probe(freePort(), { within: 400, signal, onResult: () => rounds++ });
+  assert(rounds > 1);
+  assertEquals(listeners, new Set());
+});
+
+Deno.test("connect() yields the latest results when its signal is aborted between two rounds", async () => {
   const stop = new AbortController();
   const port = freePort();
   const onResult = () => stop.abort();
@@ -303,6 +313,14 @@ Deno.test("connect() throws a ConnectError with hostname and cause if no port ca
   await assertRejects(() => resolve("127.0.0.1", true), ConnectError, "no IPv6 address");
   const noZone = await assertRejects(() => Array.fromAsync(connect({ hostname: "fe80::1" })), ConnectError);
   assert(noZone.cause instanceof Error);
+});
+
+Deno.test("connect() passes on an exception of `expect`", async () => {
+  const expect = (port: number) => {
+    if (port === 2) throw new Error("no text");
+    return "text";
+  };
+  await assertRejects(() => probe([1, 2, 3], { expect }), Error, "no text");
 });
 
 Deno.test("connect() throws a RangeError that names the option", () => {

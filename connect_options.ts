@@ -9,37 +9,13 @@ import { DEFAULTS as SERVE_DEFAULTS, MAX_GREETING_BYTES } from "./serve_options.
 /** The default options of `connect`; `timeout` is in milliseconds. */
 export const CONNECT_DEFAULTS = {
   port: SERVE_DEFAULTS.port,
-  // The kernel resends a lost SYN after 1 s, and once more after 2 s more.
+  // The kernel resends a lost SYN after 1 s, and again 2 s later.
   timeout: 3000,
   concurrency: 4096,
 } as const;
 
-/**
- * What became of a probe.
- *
- * | state         | meaning                                                                          | nmap's word |
- * | ------------- | -------------------------------------------------------------------------------- | ----------- |
- * | `greeted`     | a greeting was received; with `expect`, it contains the expected text            | open        |
- * | `mismatch`    | data was received, but not what `expect` says                                    | open        |
- * | `silent`      | connected, but nothing was received within the timeout                           | open        |
- * | `closed`      | connected, then closed without data                                              | open        |
- * | `reset`       | connected, then reset before any data could be read                              | open        |
- * | `refused`     | the connection was refused: RST, or ICMP port unreachable                        | closed      |
- * | `timeout`     | there was no answer within the timeout                                           | filtered    |
- * | `unreachable` | any other error while connecting, such as EHOSTUNREACH, ENETUNREACH or EACCES    | filtered    |
- */
-export type ProbeState =
-  | "greeted"
-  | "mismatch"
-  | "silent"
-  | "closed"
-  | "reset"
-  | "refused"
-  | "timeout"
-  | "unreachable";
-
-/** All states, in the order in which they are listed. */
-export const PROBE_STATES: readonly ProbeState[] = [
+/** All states, in the order of the summary. */
+export const PROBE_STATES = [
   "greeted",
   "mismatch",
   "silent",
@@ -48,16 +24,32 @@ export const PROBE_STATES: readonly ProbeState[] = [
   "refused",
   "timeout",
   "unreachable",
-];
+] as const;
+
+/**
+ * The result of a probe. nmap's word is the state that nmap reports for such a port.
+ *
+ * | state         | meaning                                                                          | nmap's word |
+ * | ------------- | -------------------------------------------------------------------------------- | ----------- |
+ * | `greeted`     | a greeting was received; with `expect`, it contains the expected text            | open        |
+ * | `mismatch`    | data was received, but not what `expect` says                                    | open        |
+ * | `silent`      | connected, but no data was received within the timeout                           | open        |
+ * | `closed`      | connected, then closed without data                                              | open        |
+ * | `reset`       | connected, then reset before any data could be read                              | open        |
+ * | `refused`     | the connection was refused: RST, or ICMP port unreachable                        | closed      |
+ * | `timeout`     | the attempt to connect was not answered within the timeout                       | filtered    |
+ * | `unreachable` | any other error while connecting, such as EHOSTUNREACH, ENETUNREACH or EACCES    | filtered    |
+ */
+export type ProbeState = typeof PROBE_STATES[number];
 
 /** Thrown by `connect` if no port can be probed. Its `cause` is what the lookup or `Deno.connect` threw. */
 export class ConnectError extends Error {
   /** Always `"ConnectError"`. */
   override readonly name = "ConnectError";
-  /** The host that was asked for. */
+  /** The requested host. */
   readonly hostname: string;
 
-  /** Takes the message from the cause. */
+  /** The message includes the message of the cause. */
   constructor(hostname: string, cause: unknown) {
     super(`cannot connect to ${hostname}: ${cause instanceof Error ? cause.message : cause}`, { cause });
     this.hostname = hostname;
@@ -70,46 +62,46 @@ export interface ProbeResult {
   readonly state: ProbeState;
   /** The address and port that were probed. */
   readonly remoteAddr: Deno.NetAddr;
-  /** This end of the connection, or `undefined` if there was no connection. */
+  /** The client's address, or `undefined` if no connection was made. */
   readonly localAddr: Deno.NetAddr | undefined;
-  /** What the server sent, at most {@linkcode MAX_GREETING_BYTES}. */
+  /** The first bytes that the server sent, at most {@linkcode MAX_GREETING_BYTES}. */
   readonly greeting: Uint8Array;
-  /** From the start of the probe until its state was known, in milliseconds. */
+  /** The time from the start of the probe until its state was known, in milliseconds. */
   readonly duration: number;
-  /** The system's message if the state is `unreachable`, such as `No route to host`. */
+  /** The system's message, such as `No route to host`, if the state is `unreachable`. */
   readonly error: string | undefined;
 }
 
 /** Options of `connect`. */
 export interface ConnectOptions {
-  /** An address, or a name, which is resolved once. */
+  /** An address, or a name, which is resolved once for all ports. */
   hostname: string;
-  /** One port, or several, from 1 to 65535; each is probed once. Default: 999, the tutorial's. */
+  /** One port, or several, from 1 to 65535. A port that is given twice is probed once. Default: 999. */
   port?: number | readonly number[];
   /**
-   * What a greeting has to contain: text, encoded as UTF-8, or bytes. Or a function that returns it for a port. Default:
-   * any greeting will do.
+   * What a greeting must contain: text, encoded as UTF-8, or bytes. Or a function that returns either for a port.
+   * Default: any greeting is accepted.
    */
   expect?: string | Uint8Array | ((port: number) => string | Uint8Array);
   /**
-   * How long one probe may take, in milliseconds, from connecting to the end of the greeting. Default: 3000, because the
-   * kernel resends a lost SYN after 1 s.
+   * How long one probe may take, in milliseconds, from connecting to the end of the greeting. Default: 3000, because
+   * the kernel resends a lost SYN after 1 s.
    */
   timeout?: number;
   /**
-   * How long ports that have not been greeted are tried again, in milliseconds. No round of probes starts later; the last
-   * one may still take `timeout`. Default: 0, each port is tried once.
+   * How long to keep probing ports that were not greeted, in milliseconds. No new round of probes starts after this
+   * time, but the last round may still take `timeout`. Default: 0, which probes each port once.
    */
   within?: number;
   /**
-   * How many probes run at once. Default: 4096. If there are fewer descriptors or local ports, as many as possible run.
+   * How many probes run at once. If there are fewer descriptors or local ports, as many as possible run. Default: 4096.
    */
   concurrency?: number;
   /** Whether a name is resolved to an IPv6 address only. Default: IPv4 if it has an IPv4 address, otherwise IPv6. */
   ipv6?: boolean;
-  /** Aborting it ends the iteration. Results that are known are still delivered; unfinished ports have no result. */
+  /** Aborting it ends the iteration. Known results are still delivered; unfinished ports have no result. */
   signal?: AbortSignal;
-  /** Called for each result, also for those that `within` tries again. */
+  /** Called for each result, including those of ports that will be probed again. */
   onResult?: (result: ProbeResult) => void;
 }
 

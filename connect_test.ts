@@ -41,7 +41,7 @@ async function parseConnect(...args: string[]): Promise<ConnectCommand> {
   return command;
 }
 
-Deno.test("parse() accepts greeter connect with options before and after HOST", async () => {
+Deno.test("parse() accepts options of greeter connect before and after HOST", async () => {
   const defaults = await parseConnect("lab.example");
   assertEquals(defaults, {
     kind: "connect",
@@ -68,14 +68,14 @@ Deno.test("parse() accepts greeter connect with options before and after HOST", 
   assertEquals([numeric.options.within, numeric.options.concurrency], [10_000, 9]);
 });
 
-Deno.test("parse() replaces {port} in --expect by the port that is checked", async () => {
+Deno.test("parse() replaces {port} in --expect with the port", async () => {
   const constant = await parseConnect("lab", "-e", "220 ready");
   assertEquals([constant.options.expect, constant.expected], ["220 ready", "220 ready"]);
   const { options: { expect }, expected } = await parseConnect("lab", "--expect={port}, {port}");
   assertEquals([typeof expect === "function" && expect(22), expected], ["22, 22", "{port}, {port}"]);
 });
 
-Deno.test("parse() rejects invalid command lines of greeter connect, and says what to write", async () => {
+Deno.test("parse() rejects invalid command lines of greeter connect, and states what to write", async () => {
   const cases: [args: string[], ...says: string[]][] = [
     [[], "HOST is missing", "greeter connect [OPTIONS] HOST"],
     [["a", "b"], `"b"`, "-p"],
@@ -111,7 +111,7 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and says wh
   }
 });
 
-Deno.test("greeter connect prints a line for each run of ports and the totals, and exits 1", async () => {
+Deno.test("greeter connect prints a line for each range of ports, and exits 1 if a port was not greeted", async () => {
   await using server = serve({
     hostname: "127.0.0.1",
     port: [0, 0],
@@ -133,7 +133,7 @@ Deno.test("greeter connect prints a line for each run of ports and the totals, a
   assertEquals(lines.slice(4), [""]);
 });
 
-Deno.test("greeter connect exits 0 if every port was greeted with what --expect says", async () => {
+Deno.test("greeter connect exits 0 if the greeting of every port contains the --expect text", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0, greeting: ({ localAddr }) => `<${localAddr.port}>` });
   const { port } = server.addr;
   const greeted = await run([...CONNECT, "127.0.0.1", "-p", `${port}`, "-e", "<{port}>"]);
@@ -169,7 +169,7 @@ Deno.test("greeter connect --quiet prints nothing", async () => {
 Deno.test("greeter connect exits 2 with one line for an error that is not a result", async () => {
   const cases = [
     [["nope.invalid"], `cannot connect: unknown host "nope.invalid"; check the name`],
-    [["127.0.0.1", "-6"], `cannot connect: "127.0.0.1" has no IPv6 address; leave out --ipv6`],
+    [["127.0.0.1", "-6"], `cannot connect: "127.0.0.1" has no IPv6 address; omit --ipv6`],
     [["fe80::1%nope"], `cannot connect: unknown network interface in "fe80::1%nope"; `],
     ...hasIPv6() ? [[["fe80::1"], `cannot connect: "fe80::1" needs a zone; `] as const] : [],
   ] as const;
@@ -181,7 +181,7 @@ Deno.test("greeter connect exits 2 with one line for an error that is not a resu
 });
 
 Deno.test(
-  "greeter connect needs no permission but network (the binary has no other)",
+  "greeter connect requires the network permission (not tested on the binary, which has it built in)",
   { ignore: !!BINARY },
   async () => {
     const { code, stderr } = await run([...DENO_RUN, MAIN, "connect", "127.0.0.1"]);
@@ -208,7 +208,7 @@ Deno.test("greeter connect exits 2 if its output cannot be written, unless the r
   assertEquals(ended.code, 2);
 });
 
-Deno.test("greeter connect is not fooled by a forged result line, and shows no control characters", async () => {
+Deno.test("greeter connect escapes a greeting that forges a result line or contains control characters", async () => {
   const forged = `x\r\n22  greeted  "SSH"\n\u001b[2J\u001b]0;title\u0007`;
   await using server = serve({ hostname: "127.0.0.1", port: 0, greeting: forged });
   const { stdout } = await run([...CONNECT, "127.0.0.1", "-p", `${server.addr.port}`]);
@@ -227,7 +227,7 @@ Deno.test("greeter connect --within waits for a server that is not up yet", asyn
   assertEquals([JSON.parse(first).state, rest.length], ["greeted", 1]);
 });
 
-/** A port of the loopback interface that accepts connections, and sends nothing. */
+/** Starts a server on the loopback interface that accepts connections, but sends nothing. */
 async function startSilent() {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -245,7 +245,7 @@ async function startSilent() {
 }
 
 Deno.test(
-  "greeter connect prints what is known at the first signal, and exits 130 or 143 (needs signals)",
+  "greeter connect prints the known results at the first signal, and exits 130 or 143 (needs signals)",
   needsSignals,
   async () => {
     await using server = serve({ hostname: "127.0.0.1", port: 0 });
@@ -266,7 +266,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter connect goes on if descriptors run out (needs sh)", needsPrograms("sh"), async () => {
+Deno.test("greeter connect checks every port even if descriptors run out (needs sh)", needsPrograms("sh"), async () => {
   await using server = serve({ hostname: "127.0.0.1", port: Array(500).fill(0) });
   const ports = server.addrs.map(({ port }) => port).join(",");
   const limited = ["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", ...CONNECT];
@@ -287,7 +287,7 @@ Deno.test(
     await connected;
     assertEquals((await run(["prlimit", "--pid", `${client.child.pid}`, "--nofile=1"])).code, 0);
     assertEquals((await client.ended).code, 2);
-    // Deno itself may have printed a warning before.
+    // Deno itself may have printed a warning first.
     assertMatch(
       client.output.stderr,
       /(^|\n)greeter: cannot connect: too many open files; raise the limit with ulimit -n\n$/,
@@ -295,10 +295,10 @@ Deno.test(
   },
 );
 
-Deno.test("greeter connect finds thousands of open ports at 4,096 at once within 0.5 s each (needs sh)", {
+Deno.test("greeter connect finds thousands of open ports with 4,096 probes at once and a timeout of 0.5 s (needs sh)", {
   ...needsPrograms("sh"),
 }, async () => {
-  // As many as the descriptors of this machine and its ports below the local port range allow.
+  // As many ports as this machine's limit on descriptors and the ports below its local port range allow.
   const { stdout: limit } = await run(["sh", "-c", "ulimit -Hn"]);
   const count = Math.min(14_000, (Number(limit) || 20_000) - 1000);
   const list = `10000-${10_000 + count - 1}`;
@@ -331,7 +331,7 @@ Deno.test("greeter connect shows its progress on a terminal, and erases it (need
   assertMatch(result, /1 of 2 ports greeted/);
 });
 
-// Rules of a real firewall, and routes, in a network of its own. Nothing in it leads to another machine.
+// Real firewall rules and routes, in a separate network namespace. No packet leaves it.
 const firewall = inNamespace(`
   for port in 7001 8001; do iptables -A INPUT -p tcp --dport $port -j DROP; done
   iptables -A INPUT -p tcp --dport 7002 -j REJECT --reject-with tcp-reset
@@ -343,7 +343,7 @@ const firewall = inNamespace(`
   ip route add blackhole 203.0.113.2
 `);
 
-Deno.test("greeter connect names what a firewall does with each port (needs Linux, iptables, and unshare -n)", {
+Deno.test("greeter connect reports what a firewall does with each port (needs Linux, iptables, and unshare -n)", {
   ignore: firewall.ignore,
 }, async () => {
   const script = `

@@ -1,5 +1,5 @@
 /**
- * One connection: its addresses, how far it has got, and why it ended.
+ * One connection: its addresses, its progress, and why it ended.
  *
  * @module
  */
@@ -13,8 +13,8 @@ export interface ConnInfo {
 }
 
 /**
- * Shows IPv4-mapped IPv6 addresses as IPv4. Other addresses below `::ffff:0:0`, such as `::ffff:0:c000:207`, stay as they
- * are.
+ * Converts IPv4-mapped IPv6 addresses to IPv4 addresses. Returns other addresses, such as `::ffff:0:c000:207`,
+ * unchanged.
  */
 export function unmapIPv4({ remoteAddr, localAddr }: ConnInfo): ConnInfo {
   const unmap = (addr: Deno.NetAddr) => ({ ...addr, hostname: addr.hostname.replace(/^::ffff:(?=\d+\.)/, "") });
@@ -22,8 +22,8 @@ export function unmapIPv4({ remoteAddr, localAddr }: ConnInfo): ConnInfo {
 }
 
 /**
- * Why a connection ended: the client closed it (`closed`) or reset it (`reset`), or the server closed it, because of the
- * timeout, to make room for another connection (`evicted`), or because of a shutdown.
+ * Why a connection ended: the client closed it (`closed`) or reset it (`reset`), or the server closed it at the timeout
+ * (`timeout`), to make room for another connection (`evicted`), or because of a shutdown (`shutdown`).
  */
 export type CloseReason = "closed" | "reset" | "timeout" | "evicted" | "shutdown";
 
@@ -31,19 +31,19 @@ export type CloseReason = "closed" | "reset" | "timeout" | "evicted" | "shutdown
 export interface Connection extends ConnInfo {
   /** When it was accepted, in milliseconds on the clock of `performance.now()`. */
   readonly accepted: number;
-  /** How many bytes of the greeting the kernel has taken. */
+  /** How many bytes of the greeting the kernel has accepted for sending. */
   readonly bytesSent: number;
-  /** Whether the kernel has taken the whole greeting. */
+  /** Whether the kernel has accepted the whole greeting for sending. */
   readonly greeted: boolean;
   /** How many bytes the client has sent. */
   readonly bytesReceived: number;
-  /** The first of those bytes, at most `KEPT_BYTES`. */
+  /** The first bytes that the client has sent, at most `KEPT_BYTES`. */
   readonly received: Uint8Array;
   /** Why it ended, or `undefined` while it is open. */
   readonly closeReason: CloseReason | undefined;
 }
 
-/** A connection as the server sees it: writable, with its socket and its neighbors in the list. */
+/** A connection in the server's list: its state can be changed, and it has its socket and its neighbors in the list. */
 export interface OpenConnection extends Connection {
   /** The socket. */
   readonly conn: Deno.TcpConn;
@@ -57,7 +57,7 @@ export interface OpenConnection extends Connection {
   received: Uint8Array;
   /** See {@linkcode Connection.closeReason}. */
   closeReason: CloseReason | undefined;
-  /** The generation of the gate that counts this connection, or -1 when it has left the gate. */
+  /** The generation of the gate that counts this connection, or `LEFT_GATE` when it has left the gate. */
   gateGeneration: number;
   /** The connection that was accepted before this one. */
   older: OpenConnection | undefined;

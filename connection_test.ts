@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { unmapIPv4 } from "./connection.ts";
 
-Deno.test("unmapIPv4() shows only IPv4-mapped addresses as IPv4", () => {
+Deno.test("unmapIPv4() converts only IPv4-mapped addresses", () => {
   const addr = (hostname: string): Deno.NetAddr => ({ transport: "tcp", hostname, port: 80 });
   for (
     const [hostname, expected] of [

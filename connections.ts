@@ -7,16 +7,20 @@
 import type { CloseReason, ConnInfo, OpenConnection } from "./connection.ts";
 
 /**
- * How many connections may wait for their greeting and half-close at once. The others wait in the kernel's accept queue,
- * which is first in, first out. Without this gate, accepting and greeting newcomers uses up the operations that tokio
- * allows a task before it must yield, and older connections starve: with 4,000 clients at once, p99 was 2,111 ms instead
- * of 94. Gates of 8, 16, 32 and 64 took 18.4, 18.0, 18.7 and 20.2 µs of CPU per connection with 64 clients at once, and
- * 16 had the lowest p99 or was within 2 % of it with 64, 256, 1,000 and 4,000 (Linux, 2 cores, Deno 2.9.6, 2026-11-24).
+ * How many connections may wait for their greeting and half-close at once. The others wait in the kernel's accept
+ * queue, which is first in, first out. Without this gate, older connections starve, probably because accepting and
+ * greeting new ones uses up the operations that tokio allows a task before it must yield: with 4,000 clients at once,
+ * p99 was 2,111 ms instead of 94. Gates of 8, 16, 32 and 64 took 18.4, 18.0, 18.7 and 20.2 µs of CPU per connection
+ * with 64 clients at once, and 16 had the lowest p99 or was within 2 % of it with 64, 256, 1,000 and 4,000 (Linux, 2
+ * cores, Deno 2.9.6, 2026-11-24).
  */
 export const MAX_UNGREETED = 16;
 
-/** If no connection leaves the gate for this long, in milliseconds, the ones in it are not counted any longer. */
+/** How long a full gate waits for a connection to leave before it stops counting those in it, in milliseconds. */
 export const GATE_STALL_MS = 20;
+
+/** The `gateGeneration` of a connection that has left the gate. */
+const LEFT_GATE = -1;
 
 const EMPTY = new Uint8Array();
 
@@ -24,20 +28,26 @@ const EMPTY = new Uint8Array();
 export class ConnectionList {
   readonly #timeout: number;
   readonly #limit: number;
-  // Linked through the connections themselves: a Set costs 10 % more CPU per connection, and doubles p99.
+  // A linked list of the connections themselves. A Set costs 10 % more CPU per connection, and doubles p99.
   #oldest: OpenConnection | undefined;
   #newest: OpenConnection | undefined;
   #size = 0;
   /** How many connections have been greeted and half-closed. */
   #evictable = 0;
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
+  /** How many connections of the current generation are in the gate. */
   #ungreeted = 0;
+  /** Incremented when the gate has stalled. Connections of earlier generations are no longer counted. */
   #gateGeneration = 0;
+  /** Whether the gate is kept open because it has stalled, and no connection has left it since. */
   #gateStalled = false;
+  /** Whether a connection has left the gate since the last check. */
   #leftGate = false;
   #gateTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Calls that wait until the gate opens, in order. */
   #gateQueue: (() => void)[] = [];
-  #waiting: (() => void)[] = [];
+  /** Resolves the promises of {@linkcode changed}. */
+  #wakers: (() => void)[] = [];
 
   /** `timeout` is how long a connection may stay open, in milliseconds; `limit` is how many may be open. */
   constructor(timeout: number, limit: number) {
@@ -57,9 +67,9 @@ export class ConnectionList {
   }
 
   /**
-   * Calls `enter`, which adds a connection: at once, or when fewer than {@linkcode MAX_UNGREETED} connections wait for
-   * their greeting and the limit allows another one. Calls are made in order. Returns a promise for a later call, or
-   * `undefined`.
+   * Calls `enter`, which adds a connection, as soon as the gate is open: fewer than {@linkcode MAX_UNGREETED}
+   * connections wait for their greeting, and the limit allows another connection. Calls are made in order. Returns
+   * `undefined` if `enter` was called at once, or else a promise that resolves when it has been called.
    */
   passGate(enter: () => void): Promise<void> | undefined {
     if (!this.#isGateClosed && this.#gateQueue.length === 0) {
@@ -81,7 +91,7 @@ export class ConnectionList {
     }
   }
 
-  /** Appends a connection that has passed the gate. If the limit is reached, evicts the oldest greeted one before. */
+  /** Appends a connection that has passed the gate. If the limit is reached, evicts the oldest greeted one first. */
   add(conn: Deno.TcpConn, { remoteAddr, localAddr }: ConnInfo): OpenConnection {
     if (this.#size >= this.#limit) this.evictOldest();
     const connection: OpenConnection = {
@@ -124,8 +134,9 @@ export class ConnectionList {
     else this.#oldest = newer;
     if (newer) newer.older = older;
     else this.#newest = older;
-    // An old object that points to a young one prevents its cheap collection as garbage, and so on down the list. Without
-    // this line, p99 was 4 to 7 ms instead of 3, and memory 113 MB instead of 81.
+    // While an old object points to a young one, V8's cheap minor garbage collection cannot free the young one, nor
+    // those that follow it in the list. Without this line, p99 was 4 to 7 ms instead of 3, and memory 113 MB instead of
+    // 81.
     connection.older = connection.newer = undefined;
     this.#size--;
     if (connection.gateGeneration === LEFT_GATE) this.#evictable--;
@@ -134,12 +145,11 @@ export class ConnectionList {
     this.notify();
   }
 
-  /** Closes the oldest connection that has been greeted. Returns false if there is none. */
-  evictOldest(): boolean {
+  /** Closes the oldest connection that has been greeted, if there is one. */
+  evictOldest() {
     let connection = this.#oldest;
     while (connection && connection.gateGeneration !== LEFT_GATE) connection = connection.newer;
     if (connection) this.close(connection, "evicted");
-    return connection !== undefined;
   }
 
   /** Closes all connections. */
@@ -151,17 +161,17 @@ export class ConnectionList {
   async changed(ms?: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
-    this.#waiting.push(resolve);
+    this.#wakers.push(resolve);
     await promise;
     clearTimeout(timer);
   }
 
   /** Wakes all callers of {@linkcode changed}, in order. The list calls it when a connection is greeted or closed. */
   notify() {
-    if (this.#waiting.length === 0) return;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
+    if (this.#wakers.length === 0) return;
+    const wakers = this.#wakers;
+    this.#wakers = [];
+    for (const resolve of wakers) resolve();
   }
 
   /** Clears the timers. Called when no connection is open and none will be added. */
@@ -170,7 +180,7 @@ export class ConnectionList {
     clearTimeout(this.#gateTimer);
   }
 
-  /** One timer for all deadlines. All connections have the same timeout, so the oldest connection expires first. */
+  /** Closes expired connections. One timer is enough: all have the same timeout, so the oldest one expires first. */
   #closeExpired = () => {
     const now = performance.now();
     while (this.#oldest && this.#oldest.accepted + this.#timeout <= now) this.close(this.#oldest, "timeout");
@@ -187,9 +197,9 @@ export class ConnectionList {
   }
 
   /**
-   * Runs while the gate is full. Where the kernel's send buffer is smaller than the greeting, clients that do not read
-   * could keep the gate closed until their timeout. So if no connection has left the gate since the last run, the ones
-   * in it are not counted any longer, and the gate stays open until one of them leaves it.
+   * Checks a full gate for progress. Where the kernel's send buffer is smaller than the greeting, clients that do not
+   * read could keep the gate closed until their timeout. So if no connection has left the gate since the last check,
+   * those in it are no longer counted, and the gate stays open until a connection leaves it.
    */
   #checkGate = () => {
     this.#gateTimer = undefined;
@@ -204,6 +214,3 @@ export class ConnectionList {
     this.#leftGate = false;
   };
 }
-
-/** The `gateGeneration` of a connection that has left the gate. */
-const LEFT_GATE = -1;

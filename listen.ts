@@ -1,33 +1,33 @@
 /**
- * Opens the listeners, classifies the errors of accepting, and says how long to wait after one.
+ * Opens the listeners, classifies errors in accepting, and determines the pause after one.
  *
  * @module
  */
 
+import { codeOf } from "./error_code.ts";
 import { DEFAULTS, type ServeOptions } from "./serve_options.ts";
 
 /** Thrown by `serve` if it cannot listen. Its `cause` is what `Deno.listen` threw. */
 export class ListenError extends Error {
   /** Always `"ListenError"`. */
   override readonly name = "ListenError";
-  /** The host name or address that was asked for. */
+  /** The requested host name or address. */
   readonly hostname: string;
-  /** The port that was asked for. */
+  /** The requested port. */
   readonly port: number;
+  /** How many ports can be opened, if there are too few descriptors for all of them; otherwise undefined. */
+  readonly maxPorts: number | undefined;
 
-  /** How many ports could be opened at the most, if no descriptor is left; otherwise undefined. */
-  readonly possible: number | undefined;
-
-  /** Takes the message from the cause. */
-  constructor(hostname: string, port: number, cause: unknown, possible?: number) {
+  /** The message includes the message of the cause. */
+  constructor(hostname: string, port: number, cause: unknown, maxPorts?: number) {
     super(`cannot listen on ${hostname} port ${port}: ${cause instanceof Error ? cause.message : cause}`, { cause });
     this.hostname = hostname;
     this.port = port;
-    this.possible = possible;
+    this.maxPorts = maxPorts;
   }
 }
 
-/** How many descriptors are kept for connections. Fewer ports than that leave enough in practice. */
+/** How many descriptors are kept for connections. Only checked for more ports than that: fewer leave enough. */
 export const RESERVED_DESCRIPTORS = 64;
 
 /**
@@ -41,73 +41,81 @@ export function listen(options: ServeOptions): Deno.TcpListener[] {
   const ports = [port].flat();
   const listeners: Deno.TcpListener[] = [];
   const skipped: number[] = [];
-  let reserved = 0;
+  /** How many descriptors are left when the ports are open, as far as is known. */
+  let spare = 0;
   let current = 0;
   try {
     for (current of ports) {
       try {
         listeners.push(open({ hostname, port: current, tcpBacklog: backlog }));
       } catch (error) {
-        const isLastChance = listeners.length === 0 && skipped.length === ports.length - 1;
-        if (!onPortInUse || !(error instanceof Deno.errors.AddrInUse) || isLastChance) throw error;
+        const areAllInUse = listeners.length === 0 && skipped.length === ports.length - 1;
+        if (!onPortInUse || !(error instanceof Deno.errors.AddrInUse) || areAllInUse) throw error;
         skipped.push(current);
       }
     }
-    if (listeners.length > RESERVED_DESCRIPTORS) reserveDescriptors(() => reserved++);
+    if (listeners.length > RESERVED_DESCRIPTORS) checkDescriptors(() => spare++);
   } catch (error) {
     for (const listener of listeners) listener.close();
-    // Descriptors are reserved only for more ports than that.
-    const possible = isOutOfDescriptors(error)
-      ? Math.max(listeners.length + reserved - RESERVED_DESCRIPTORS, Math.min(listeners.length, RESERVED_DESCRIPTORS))
+    // Descriptors are reserved only if there are more ports than that.
+    const maxPorts = isOutOfDescriptors(error)
+      ? Math.max(listeners.length + spare - RESERVED_DESCRIPTORS, Math.min(listeners.length, RESERVED_DESCRIPTORS))
       : undefined;
-    throw new ListenError(hostname, current, error, possible);
+    throw new ListenError(hostname, current, error, maxPorts);
   }
   for (const port of skipped) onPortInUse?.(port);
   return listeners;
 }
 
-/** Checks that enough descriptors are left, by opening some: there is no way to ask how many are left. */
-function reserveDescriptors(onOpen: () => void) {
-  const reserve: Deno.TcpListener[] = [];
+/** Checks that enough descriptors are left. The only way to find out is to open them. */
+function checkDescriptors(onOpen: () => void) {
+  const spares: Deno.TcpListener[] = [];
   try {
-    while (reserve.length < RESERVED_DESCRIPTORS) {
-      reserve.push(Deno.listen({ hostname: "127.0.0.1", port: 0 }));
+    while (spares.length < RESERVED_DESCRIPTORS) {
+      spares.push(Deno.listen({ hostname: "127.0.0.1", port: 0 }));
       onOpen();
     }
   } catch (error) {
     // If the server listens on every port, no other listener can be opened, whether descriptors are left or not.
     if (!(error instanceof Deno.errors.AddrInUse)) throw error;
   } finally {
-    for (const listener of reserve) listener.close();
+    for (const listener of spares) listener.close();
   }
 }
 
-/** A port that the server listens on, and how many of its greetings have been sent or promised. */
+/** A port that the server listens on. It has a slot for each of the `count` clients that it greets. */
 export class Port {
   /** Whether the listener has been closed. */
   closed = false;
-  /** How many clients have been greeted or will be, unless their connection ends before. */
-  promised = 0;
   /** How many clients have been greeted. */
-  greetings = 0;
+  greeted = 0;
+  /** How many slots are taken: by clients that have been greeted, and by open connections that have not been yet. */
+  #slotsTaken = 0;
   #wake: () => void = () => {};
 
-  /** `count` is how many clients are greeted. */
+  /** `count` is how many clients the port greets. */
   constructor(readonly listener: Deno.TcpListener, readonly count: number) {}
 
-  /**
-   * Whether another client can be greeted. If all greetings are promised, waits until one of them fails, or until all are
-   * sent, which closes the port.
-   */
-  async hasVacancy(): Promise<boolean> {
-    while (this.promised >= this.count && !this.closed) await new Promise<void>((resolve) => this.#wake = resolve);
-    return this.promised < this.count;
+  /** Whether all slots are taken. */
+  get isFull(): boolean {
+    return this.#slotsTaken >= this.count;
   }
 
-  /** The connection of a client that had been promised a greeting ended before the greeting was sent. */
-  releasePromise() {
-    this.promised--;
+  /** Takes a slot for a client that is about to be greeted. */
+  takeSlot() {
+    this.#slotsTaken++;
+  }
+
+  /** Releases the slot of a client whose connection ended before it was greeted. */
+  releaseSlot() {
+    this.#slotsTaken--;
     this.#wake();
+  }
+
+  /** Waits while all slots are taken, until the port is closed. Returns whether a slot is free. */
+  async waitForSlot(): Promise<boolean> {
+    while (this.isFull && !this.closed) await new Promise<void>((resolve) => this.#wake = resolve);
+    return !this.isFull;
   }
 
   /** Closes the listener. */
@@ -119,8 +127,8 @@ export class Port {
 }
 
 /**
- * Whether an error in accepting was caused by a client. Accepting also asks for the client's address, which fails if the
- * client has reset the connection (`nmap -sT` resets every connection).
+ * Whether an error in accepting was caused by a client. Accepting also requests the client's address, which fails if
+ * the client has reset the connection, as `nmap -sT` does.
  */
 export function isClientReset(error: unknown): boolean {
   return error instanceof Deno.errors.NotConnected ||
@@ -128,9 +136,9 @@ export function isClientReset(error: unknown): boolean {
     error instanceof Deno.errors.ConnectionAborted;
 }
 
-/** Whether no descriptor is left: EMFILE in this process, ENFILE in the system. Deno has no error class for them. */
+/** Whether no descriptor is left: EMFILE in this process, ENFILE in the system. */
 export function isOutOfDescriptors(error: unknown): boolean {
-  return error instanceof Error && "code" in error && (error.code === "EMFILE" || error.code === "ENFILE");
+  return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
 }
 
 /** The shortest and the longest pause after an error in accepting, in milliseconds; the same as in Go's net/http. */

@@ -1,12 +1,12 @@
 /**
- * The command: parses the arguments, runs the server or the client, and sets the exit status.
+ * The command-line program: parses the arguments, runs the server or the client, and sets the exit status.
  *
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
 import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect_command.ts";
-import { connectMessage, listenMessage, StreamError } from "./cli/errors.ts";
+import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
 import { messageOf } from "./cli/format.ts";
 import { toServeGreeting } from "./cli/greeting.ts";
 import { formatPorts } from "./cli/ports.ts";
@@ -17,11 +17,11 @@ import { connect, ConnectError, resolve } from "./client.ts";
 import config from "./deno.json" with { type: "json" };
 import { ListenError, MAX_GREETING_BYTES, serve, type Server } from "./server.ts";
 
-/** What a command line asks for. */
+/** A parsed command line. */
 export type Command = { kind: "help"; text: string } | { kind: "version" } | ServeCommand | ConnectCommand;
 
 /**
- * Parses a command line. It has no side effects.
+ * Parses a command line. Has no side effects.
  *
  * @throws {UsageError} If the command line is invalid.
  *
@@ -60,12 +60,12 @@ async function run(command: Command): Promise<number> {
   }
 }
 
-/** Prints text to standard output, which may be a full disk. */
+/** Prints text to standard output. That fails if, for example, it is redirected to a file on a full disk. */
 function printText(text: string) {
   try {
     console.log(text);
   } catch (error) {
-    throw new StreamError(`cannot write to standard output: ${messageOf(error)}; redirect it elsewhere`);
+    throw outputError(error);
   }
 }
 
@@ -90,17 +90,17 @@ async function runServe({ options, greeting, within, skipTaken, ...reportOptions
   return await report.close(options.count ?? 0) ? 0 : 1;
 }
 
-/** A server on every port of the local range leaves none for this machine's own connections to other machines. */
+/** Warns if greeter listens on every port of the local port range, which leaves none for outgoing connections. */
 function warnIfNoPortIsLeft({ addr: { hostname } }: Server, report: Report) {
   try {
     Deno.listen({ hostname, port: 0 }).close();
   } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) return; // out of descriptors: accepting will report that
-    report.error("no local port is left for outgoing connections of this machine; leave some ports out of --port");
+    if (!(error instanceof Deno.errors.AddrInUse)) return; // no descriptor is left: accepting will report that
+    report.error("no local port is left for outgoing connections from this machine; remove some ports from --port");
   }
 }
 
-/** Reads standard input to its end. Stops when it is too long, because /dev/zero has no end. */
+/** Reads the greeting from standard input. Stops at the limit, because an input such as /dev/zero never ends. */
 async function readGreeting(): Promise<Uint8Array> {
   const buffer = new Uint8Array(MAX_GREETING_BYTES + 1);
   let length = 0;
@@ -118,7 +118,7 @@ async function readGreeting(): Promise<Uint8Array> {
 }
 
 async function runConnect({ options, ...reportOptions }: ConnectCommand): Promise<number> {
-  // A signal ends the process while the name is resolved, because no result is known yet.
+  // Signals are not handled yet: one that arrives during the lookup ends the process, which has no results to print.
   const address = await resolve(options.hostname, options.ipv6);
   const stop = new AbortController();
   stopOnSignals(stop, STOP_SIGNALS);
@@ -147,11 +147,11 @@ const STOP_SIGNALS: readonly Deno.Signal[] = ["SIGINT", Deno.build.os === "windo
 const DUPLICATE_SIGNAL_MS = 100;
 
 /**
- * The first signal aborts `stop`, with the status that shells show for a process ended by the signal as the reason. The
- * second one ends the process at once, with that status.
+ * Aborts `stop` on the first signal. The reason is the exit status that shells report for a process killed by that
+ * signal. A second signal ends the process at once with its status.
  *
- * Call this before there are connections. Deno 2.9 listens for SIGUSR1 500 ms after the start, and if that is the first
- * signal listener and no descriptor is left, it panics.
+ * Call this before the server listens. Deno 2.9 adds its own listener for SIGUSR1 500 ms after the start, and panics if
+ * that is the first signal listener and no descriptor is left.
  */
 function stopOnSignals(stop: AbortController, signals: readonly Deno.Signal[]) {
   let stopped = -Infinity;
@@ -168,8 +168,9 @@ function stopOnSignals(stop: AbortController, signals: readonly Deno.Signal[]) {
 }
 
 /**
- * SIGHUP stops the server too if greeter runs in a terminal, which has been closed then. Otherwise it is ignored, so that
- * `nohup` works: listening for signals replaces the disposition that nohup has set.
+ * Stops the server on SIGHUP if greeter runs in a terminal: SIGHUP then means that the terminal has been closed.
+ * Otherwise ignores SIGHUP, so that `nohup` works: the first listener for any signal makes Deno handle SIGHUP, which
+ * nohup had set to be ignored.
  */
 function serveSignals(): readonly Deno.Signal[] {
   if (Deno.build.os === "windows") return STOP_SIGNALS;
@@ -179,7 +180,7 @@ function serveSignals(): readonly Deno.Signal[] {
   return STOP_SIGNALS;
 }
 
-/** The message for an error that the user can fix, or `undefined`. */
+/** Returns the message for an error that the user can fix, or `undefined` for any other error. */
 function expectedMessage(error: unknown): string | undefined {
   if (error instanceof ListenError) return listenMessage(error);
   if (error instanceof ConnectError) return connectMessage(error);
@@ -191,11 +192,11 @@ if (import.meta.main) {
     Deno.exit(await run(await parse(Deno.args)));
   } catch (error) {
     const message = expectedMessage(error);
-    if (message === undefined) throw error; // a bug, which needs its stack trace
+    if (message === undefined) throw error; // a bug, so show its stack trace
     try {
       console.error(errorLine(message));
     } finally {
-      Deno.exit(2); // also if standard error cannot be written
+      Deno.exit(2); // even if standard error cannot be written
     }
   }
 }

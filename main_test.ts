@@ -38,6 +38,25 @@ async function parseServe(args: string[]): Promise<ServeCommand> {
   return command;
 }
 
+/** Connects, and resets the connection. */
+async function connectAndReset(port: number) {
+  const socket = createConnection(port, "127.0.0.1");
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  await new Promise((resolve) => socket.once("connect", resolve));
+  socket.resetAndDestroy();
+  await closed;
+}
+
+/** Whether a port refuses connections. */
+async function isRefused(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 Deno.test("parse() accepts a value in any of four forms, and grouped flags", async () => {
   for (const args of [["-qp5"], ["-q", "-p", "5"], ["--quiet", "--port", "5"], ["--port=5", "-q"]]) {
     const command = await parseServe(args);
@@ -60,7 +79,7 @@ Deno.test("parse() accepts the smallest and the largest numbers", async () => {
   assertEquals([port, count, backlog, maxConnections], [[65_535], 1_000_000_000, 65_535, 1_000_000]);
 });
 
-Deno.test("parse() leaves options that are not given undefined", async () => {
+Deno.test("parse() returns undefined for options that are not given", async () => {
   const { options, ...rest } = await parseServe([]);
   assertEquals(new Set(Object.values(options)), new Set([undefined]));
   assertEquals(rest, {
@@ -74,14 +93,14 @@ Deno.test("parse() leaves options that are not given undefined", async () => {
   });
 });
 
-Deno.test("parse() returns help or version whatever else is given, except for a missing value", async () => {
+Deno.test("parse() returns help or version even if other arguments are unknown or invalid", async () => {
   for (const args of [["-h"], ["-hV"], ["--bogus", "-h"], ["--port", "x", "--help"], ["stray", "-qh"]]) {
     assertEquals((await parse(args)).kind, "help");
   }
   assertEquals(await parse(["-V", "--port", "x"]), { kind: "version" });
 });
 
-Deno.test("parse() keeps a greeting as it is, whatever it contains", async () => {
+Deno.test("parse() does not change a greeting, whatever it contains", async () => {
   await fc.assert(fc.asyncProperty(fc.string({ unit: "binary", maxLength: 8 }), async (text) => {
     const forms = [[`--greeting=${text}`]];
     if (!text.startsWith("-")) forms.push(["--greeting", text], ["-g", text]);
@@ -93,7 +112,7 @@ Deno.test("parse() keeps a greeting as it is, whatever it contains", async () =>
   }));
 });
 
-Deno.test("parse() names the option as typed, the value and what is expected in a UsageError", async () => {
+Deno.test("parse() throws a UsageError that names the option as typed, the value, and what is expected", async () => {
   const tooLong = "x".repeat(16_383);
   const cases: [args: string[], ...says: string[]][] = [
     [["--bogus"], `"--bogus"`],
@@ -168,7 +187,7 @@ Deno.test("parse() names the option as typed, the value and what is expected in 
   }
 });
 
-Deno.test("parse() throws nothing but a UsageError for 2,000 generated command lines", async () => {
+Deno.test("parse() throws only UsageErrors for 2,000 generated command lines", async () => {
   const numbers = ["", "0", "1", "-1", "65536", "0x50", "1e3", " 80", "0.5", "Infinity", "NaN"];
   const odd = ["true", "-", "--", "=", "10.0.0.0/8", "2001:db8::/32", "::ffff:192.0.2.1", "10.0.0.1/33", "1.2.3/"];
   const words = fc.oneof(
@@ -250,7 +269,7 @@ Deno.test("greeter --greeting appends CR LF", async () => {
   assertEquals(await greetingFrom(await portOf(greeter)), "220 grüß dich\r\n");
 });
 
-Deno.test("greeter --stdin sends standard input byte for byte, also when it comes in pieces", async () => {
+Deno.test("greeter --stdin sends standard input byte for byte, even if it arrives in pieces", async () => {
   const everyByte = Uint8Array.from({ length: 16_384 }, (_, i) => i);
   await using greeter = spawn([...GREETER, ...LOCAL, "--stdin"], { stdin: "piped" });
   const writer = greeter.child.stdin.getWriter();
@@ -264,12 +283,12 @@ Deno.test("greeter --stdin sends standard input byte for byte, also when it come
   assertEquals(await receive(conn), everyByte);
 });
 
-Deno.test("greeter --stdin exits 2 if standard input is longer than 16 KiB, even without an end", async () => {
+Deno.test("greeter --stdin exits 2 if standard input is longer than 16 KiB, even if it never ends", async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "--stdin"], { stdin: "piped" });
   const writer = greeter.child.stdin.getWriter();
   await writer.write(new Uint8Array(16_385));
   assertEquals((await greeter.ended).code, 2);
-  await writer.abort().catch(() => {}); // a pipe without a reader cannot be closed in order
+  await writer.abort().catch(() => {}); // the pipe has no reader anymore
   assertEquals(
     greeter.output.stderr,
     "greeter: standard input is too long: at most 16384 bytes can be sent; shorten it\n",
@@ -359,7 +378,7 @@ Deno.test("greeter --allow refuses other clients", async () => {
   );
 });
 
-Deno.test("greeter --json logs a row for each event", async () => {
+Deno.test("greeter --json logs one row for each event", async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "--port", "0", "--json", "--count", "1"]);
   await until(() => rows(greeter).length === 1);
   const { dest_port, ports } = rows(greeter)[0] ?? {};
@@ -395,19 +414,23 @@ function rows({ output }: Process): Record<string, unknown>[] {
   return output.stdout.split("\n").slice(0, -1).map((line) => JSON.parse(line));
 }
 
-Deno.test("greeter escapes what a client sends, on one line (needs SIGTERM)", needsSignals, async () => {
-  await using greeter = spawn([...GREETER, ...LOCAL]);
-  const port = await portOf(greeter);
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port });
-  await conn.write(new TextEncoder().encode("\u001b]0;title\u0007\nReceived connection from 192.0.2.1:1"));
-  await receive(conn);
-  await stop(greeter);
-  assertStringIncludes(
-    greeter.output.stdout,
-    String.raw` sent 47 bytes to port ${port}: "\x1b]0;title\x07\nReceived connection from 192.0.2.1:1"` +
-      "\nStopped: 1 greeting,",
-  );
-});
+Deno.test(
+  "greeter logs what a client sends on one line, with control characters escaped (needs SIGTERM)",
+  needsSignals,
+  async () => {
+    await using greeter = spawn([...GREETER, ...LOCAL]);
+    const port = await portOf(greeter);
+    const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+    await conn.write(new TextEncoder().encode("\u001b]0;title\u0007\nReceived connection from 192.0.2.1:1"));
+    await receive(conn);
+    await stop(greeter);
+    assertStringIncludes(
+      greeter.output.stdout,
+      String.raw` sent 47 bytes to port ${port}: "\x1b]0;title\x07\nReceived connection from 192.0.2.1:1"` +
+        "\nStopped: 1 greeting,",
+    );
+  },
+);
 
 Deno.test("greeter serves IPv6, and IPv4 over an IPv6 socket (needs IPv6 and SIGTERM)", {
   ignore: needsSignals.ignore || !hasIPv6(),
@@ -423,7 +446,7 @@ Deno.test("greeter serves IPv6, and IPv4 over an IPv6 socket (needs IPv6 and SIG
   );
 });
 
-Deno.test("greeter exits 2 if it cannot listen, and says why and what to do", async () => {
+Deno.test("greeter exits 2 if it cannot listen, and prints why and what to do", async () => {
   using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = occupied.addr;
   const cases: [command: string[], message: string][] = [
@@ -442,7 +465,7 @@ Deno.test("greeter exits 2 if it cannot listen, and says why and what to do", as
       `"192.0.2.1" is not an address of this machine; choose another with --host`,
     ],
   ];
-  // The binary has its permission built in.
+  // The binary has its network permission built in.
   if (!BINARY) {
     cases.push([[...DENO_RUN, MAIN, ...LOCAL], "Deno has no network permission; run it with --allow-net"]);
   }
@@ -456,7 +479,7 @@ Deno.test("greeter exits 2 if it cannot listen, and says why and what to do", as
   }
 });
 
-Deno.test("greeter exits 2 if a port requires privileges (needs Linux, and such ports)", {
+Deno.test("greeter exits 2 if a port requires privileges (needs Linux with privileged ports)", {
   ignore: !isLinux || Number(Deno.readTextFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start")) < 1024,
 }, async () => {
   const unprivileged = Deno.uid() === 0 ? ["setpriv", "--bounding-set=-net_bind_service"] : [];
@@ -480,20 +503,13 @@ Deno.test("greeter exits 130 or 143 on a second signal (needs signals)", needsSi
   for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     await using greeter = spawn([...GREETER, ...LOCAL]);
     const port = await portOf(greeter);
-    // A silent client makes the first signal's shutdown last as long as possible.
+    // A silent client makes the shutdown after the first signal last as long as possible.
     using _holder = await Deno.connect({ hostname: "127.0.0.1", port });
     await until(() => greeter.output.stdout.includes("Received"));
     greeter.child.kill("SIGTERM");
-    // A second SIGTERM that comes before the first is handled is merged with it. So wait until the port is closed.
-    await until(async () => {
-      try {
-        (await Deno.connect({ hostname: "127.0.0.1", port })).close();
-        return false;
-      } catch {
-        return true;
-      }
-    });
-    // The first ones are taken for copies of the same key press.
+    // The kernel merges two SIGTERMs if the first has not been handled yet. So wait until the port is closed.
+    await until(() => isRefused(port));
+    // Signals within 100 ms after the first one are ignored as copies of it.
     await signalUntilEnded(greeter, () => greeter.child.kill(signal));
     assertEquals((await greeter.ended).code, expected);
     assert(!greeter.output.stdout.includes("Stopped"));
@@ -536,7 +552,7 @@ Deno.test("greeter stops on SIGHUP in a terminal, and exits 129 on a second one 
   const directory = await Deno.makeTempDir();
   for (const signals of [1, 2]) {
     const pidFile = `${directory}/pid`;
-    // The log and errors go to the terminal of script.
+    // The log and errors go to the terminal that script creates.
     const words = [...GREETER, ...LOCAL].map((word) => `'${word}'`).join(" ");
     await using terminal = spawn(["script", "-qec", `echo $$ > ${pidFile}; exec ${words}`, "/dev/null"]);
     await until(() => terminal.output.stdout.includes("\n"));
@@ -546,7 +562,7 @@ Deno.test("greeter stops on SIGHUP in a terminal, and exits 129 on a second one 
     using _holder = await Deno.connect({ hostname: "127.0.0.1", port });
     await until(() => terminal.output.stdout.includes("Received"));
     Deno.kill(pid, "SIGHUP");
-    await until(() => Deno.connect({ hostname: "127.0.0.1", port }).then((conn) => (conn.close(), false), () => true));
+    await until(() => isRefused(port));
     if (signals === 2) await signalUntilEnded(terminal, () => Deno.kill(pid, "SIGHUP"));
     assertEquals((await terminal.ended).code, signals === 2 ? 129 : 0);
     assertEquals(terminal.output.stdout.includes("Stopped: "), signals === 1);
@@ -558,7 +574,7 @@ Deno.test("greeter stops when its terminal is closed (needs tmux)", needsProgram
   const directory = await Deno.makeTempDir();
   const tmux = ["tmux", "-S", `${directory}/socket`];
   const words = [...GREETER, ...LOCAL].map((word) => `'${word}'`).join(" ");
-  // The log goes to a file, and standard input is the terminal.
+  // The log goes to a file. Standard input is the terminal.
   const start = ["-f", "/dev/null", "new-session", "-d", `exec ${words} > ${directory}/log 2>&1`];
   assertEquals((await run([...tmux, ...start])).code, 0);
   const log = () => Deno.readTextFile(`${directory}/log`).catch(() => "");
@@ -572,7 +588,7 @@ Deno.test("greeter reports that it cannot accept connections (needs prlimit)", n
   await using greeter = spawn([...GREETER, ...LOCAL, "--json"]);
   await until(() => rows(greeter).length === 1);
   const port = Number(rows(greeter)[0]?.dest_port);
-  // No new descriptor is possible, and there is no connection that could be closed.
+  // greeter cannot open another descriptor, and has no connection to evict.
   assertEquals((await run(["prlimit", "--pid", `${greeter.child.pid}`, "--nofile=5"])).code, 0);
   using _conn = await Deno.connect({ hostname: "127.0.0.1", port });
   await until(() => greeter.output.stderr !== "" && rows(greeter).length === 2);
@@ -584,7 +600,9 @@ Deno.test("greeter reports that it cannot accept connections (needs prlimit)", n
   assertEquals([event_type, message], ["error", "Too many open files (os error 24)"]);
 });
 
-Deno.test("greeter needs no permission but network (the binary has no other)", { ignore: !!BINARY }, async () => {
+Deno.test("greeter requires only the network permission (not tested on the binary, which has it built in)", {
+  ignore: !!BINARY,
+}, async () => {
   const denied = ["read", "write", "env", "run", "sys", "ffi", "import"].map((name) => `--deny-${name}`);
   await using greeter = spawn([...DENO_RUN, "--allow-net", ...denied, MAIN, ...LOCAL]);
   assertEquals(await greetingFrom(await portOf(greeter)), DEFAULTS.greeting);
@@ -599,7 +617,7 @@ Deno.test("greeter uses color on a terminal unless NO_COLOR is set (needs script
   assertEquals((await onTerminal({ NO_COLOR: "1" })).stdout.includes("\u001b"), false);
 });
 
-Deno.test("greeter colors its own lines of a text log, and nothing in JSON (needs script)", {
+Deno.test("greeter colors its own lines in a text log, but no JSON (needs script)", {
   ignore: !isLinux || needsPrograms("script").ignore,
 }, async () => {
   const onTerminal = (option: string) => {
@@ -626,17 +644,10 @@ Deno.test(
   async () => {
     await using greeter = spawn([...GREETER, ...LOCAL]);
     const port = await portOf(greeter);
-    async function reset() {
-      const socket = createConnection(port, "127.0.0.1");
-      const closed = new Promise((resolve) => socket.once("close", resolve));
-      await new Promise((resolve) => socket.once("connect", resolve));
-      socket.resetAndDestroy();
-      await closed;
-    }
-    // Few enough at a time for the shortest backlog, which is 128 on macOS.
+    // 100 at once fit the smallest backlog, which is 128 on macOS.
     for (let round = 0; round < 20; round++) {
       greeter.child.kill("SIGSTOP");
-      await Promise.all(Array.from({ length: 100 }, reset));
+      await Promise.all(Array.from({ length: 100 }, () => connectAndReset(port)));
       greeter.child.kill("SIGCONT");
       assertEquals(await greetingFrom(port), DEFAULTS.greeting);
     }
@@ -681,7 +692,7 @@ Deno.test("greeter --http answers curl (needs curl and SIGTERM)", needsPrograms(
   await stop(greeter);
 });
 
-Deno.test("greeter --count applies to each port, and names the ports that are missing", async () => {
+Deno.test("greeter --count applies to each port, and the ports that did not reach it are named", async () => {
   const [first, second] = [freePort(), freePort()];
   const command = [...GREETER, "-H", "127.0.0.1", "-p", `${first},${second}`, "--count", "2", "--within"];
   {
@@ -693,10 +704,8 @@ Deno.test("greeter --count applies to each port, and names the ports that are mi
   await using greeter = spawn([...command, "1"]);
   await until(() => greeter.output.stdout.includes("\n"));
   for (const port of [first, first, second]) assertEquals(await greetingFrom(port), DEFAULTS.greeting);
-  // A port that is done refuses new clients.
-  await until(() =>
-    Deno.connect({ hostname: "127.0.0.1", port: first }).then((conn) => (conn.close(), false), () => true)
-  );
+  // A port that has reached its count refuses new clients.
+  await until(() => isRefused(first));
   assertEquals((await greeter.ended).code, 1);
   assertEquals(
     greeter.output.stderr,
@@ -729,7 +738,7 @@ Deno.test("greeter --skip-taken listens on the free ports and names the others",
   assertEquals(none.stderr, `greeter: cannot listen: port ${taken} is in use; choose another with --port\n`);
 });
 
-Deno.test("greeter --timestamps begins each line with the local date and time", async () => {
+Deno.test("greeter --timestamps begins each line of the log with the local date and time", async () => {
   const { stdout } = await run([...GREETER, ...LOCAL, "--timestamps", "--within", "0.1"]);
   for (const line of stdout.trimEnd().split("\n")) {
     const [, time = ""] = line.match(/^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) (Listening|Stopped)/) ?? [];
@@ -738,7 +747,7 @@ Deno.test("greeter --timestamps begins each line with the local date and time", 
 });
 
 Deno.test(
-  "greeter counts connections that are reset before accept, by port (needs SIGSTOP)",
+  "greeter counts connections that are reset before they are accepted, and names their ports (needs SIGSTOP)",
   needsSignals,
   async () => {
     await using greeter = spawn([...GREETER, ...LOCAL, "-p", "0", "--json"]);
@@ -746,13 +755,7 @@ Deno.test(
     const { dest_port } = rows(greeter)[0] ?? {};
     const port = Number(dest_port);
     greeter.child.kill("SIGSTOP");
-    await Promise.all(Array.from({ length: 20 }, async () => {
-      const socket = createConnection(port, "127.0.0.1");
-      const closed = new Promise((resolve) => socket.once("close", resolve));
-      await new Promise((resolve) => socket.once("connect", resolve));
-      socket.resetAndDestroy();
-      await closed;
-    }));
+    await Promise.all(Array.from({ length: 20 }, () => connectAndReset(port)));
     greeter.child.kill("SIGCONT");
     await until(() => rows(greeter).length === 2);
     const { event_type, ports, count } = rows(greeter)[1] ?? {};
@@ -773,7 +776,7 @@ Deno.test("greeter warns once if no local port is left (needs Linux, ip, and uns
   const all = await run([...command, "39990-40020"]);
   assertEquals([all.code, all.stderr], [
     0,
-    "greeter: no local port is left for outgoing connections of this machine; leave some ports out of --port\n",
+    "greeter: no local port is left for outgoing connections from this machine; remove some ports from --port\n",
   ]);
   const allButOne = await run([...command, "40000-40008"]);
   assertEquals([allButOne.code, allButOne.stderr], [0, ""]);
@@ -789,14 +792,14 @@ Deno.test("greeter --http shows a page in a browser (needs chromium)", needsProg
 });
 
 Deno.test(
-  "greeter says how many ports are possible if there are too many (needs sh)",
+  "greeter prints how many ports are possible if there are too many (needs sh)",
   needsPrograms("sh"),
   async () => {
     const command = ["sh", "-c", `ulimit -n 256; exec "$@"`, "sh", ...GREETER, "-H", "127.0.0.1", "--skip-taken"];
     const { code, stderr } = await run([...command, "-p", "20000-21000"]);
     assertEquals(code, 2);
     const [, possible] = stderr.match(
-      /^greeter: cannot listen: too many ports: only (\d+) are possible with this limit of open files; raise it with ulimit -n\n$/,
+      /^greeter: cannot listen: too many ports: the limit on open files allows only (\d+); raise it with ulimit -n\n$/,
     ) ?? [];
     assert(Number(possible) > 100 && Number(possible) < 192, stderr);
     const exact = await run([...command, "--within", "0.1", "-p", `20000-${20_000 + Number(possible) - 1}`]);
@@ -804,7 +807,7 @@ Deno.test(
     // No descriptors are reserved for fewer ports than are kept for connections.
     const few = ["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", ...GREETER, "-H", "127.0.0.1", "--skip-taken"];
     const { stderr: message } = await run([...few, "-p", "20000-20060"]);
-    const [, fewer] = message.match(/only (\d+) are possible/) ?? [];
+    const [, fewer] = message.match(/allows only (\d+);/) ?? [];
     assert(Number(fewer) > 10 && Number(fewer) < 64, message);
     assertEquals((await run([...few, "--within", "0.1", "-q", "-p", `20000-${20_000 + Number(fewer) - 1}`])).code, 0);
   },

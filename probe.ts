@@ -4,44 +4,46 @@
  * @module
  */
 import type { ProbeResult, ProbeState } from "./connect_options.ts";
+import { codeOf } from "./error_code.ts";
 import type { LoopClock } from "./loop_clock.ts";
 import { MAX_GREETING_BYTES } from "./serve_options.ts";
 
-/** What is probed, and how. */
+/** Options of {@linkcode probe}. */
 export interface ProbeOptions {
-  /** An address. */
+  /** The address to connect to. */
   hostname: string;
-  /** The port. */
+  /** The port to connect to. */
   port: number;
-  /** What the greeting has to contain, if it is not just any greeting. */
+  /** What the greeting must contain, or `undefined` to accept any greeting. */
   expected: Uint8Array | undefined;
-  /** How long the probe may take, in milliseconds. */
+  /** How long the probe may take, in milliseconds, from connecting to the end of the greeting. */
   timeout: number;
-  /** The clock for all times of the probe. */
+  /** The clock for the timeout and the pauses of the probe. */
   clock: LoopClock;
-  /** Ends the probe. The probe aborts it itself when its time is over. */
+  /** Aborting it ends the probe. At the timeout, the probe itself aborts it. */
   controller: AbortController;
 }
 
 /**
- * How long the event loop processes pending I/O after the timeout, in milliseconds. If this program was busy, the answer
- * has long arrived, but has not been read. Without this, 118 of 14,000 open ports were once reported as timed out.
+ * How long the event loop may process pending I/O before an expired timeout takes effect, in milliseconds. If this
+ * process was busy, the answer may have arrived in time without having been read. Without this, 118 of 14,000 open
+ * ports were once reported as timed out.
  */
-const SETTLE_MS = 50;
+const PENDING_IO_GRACE_MS = 50;
 
 /**
- * After its first line, a greeting is complete when nothing has arrived for this time, in milliseconds: SSH, SMTP and FTP
- * servers do not close the connection.
+ * A greeting with at least one line is complete when nothing has arrived for this time, in milliseconds: SSH, SMTP and
+ * FTP servers do not close the connection.
  */
 const QUIET_MS = 100;
 
-/** How long a server may take to close the connection when its greeting is known, in milliseconds. */
+/** How long the server may take to close the connection after its greeting is complete, in milliseconds. */
 const LINGER_MS = 100;
 
-/** The first size of a read buffer, in bytes. Most greetings are shorter. */
-const BUFFER_BYTES = 512;
+/** The initial size of the read buffer, in bytes. Most greetings are shorter. */
+const INITIAL_BUFFER_BYTES = 512;
 
-/** Receives what is not kept. */
+/** Data that is not kept is read into this buffer, which all probes share. */
 const discardBuffer = new Uint8Array(64 * 1024);
 
 const LINE_FEED = 10;
@@ -49,13 +51,13 @@ const LINE_FEED = 10;
 /**
  * Probes a port. The timeout covers connecting and reading.
  *
- * @throws What `Deno.connect` has thrown, if that says nothing about the port. See {@linkcode isOutOfResources}.
+ * @throws The error of `Deno.connect`, if it says nothing about the port. See {@linkcode isOutOfResources}.
  */
 export async function probe(options: ProbeOptions): Promise<ProbeResult> {
   const { hostname, port, timeout, clock, controller } = options;
   const started = performance.now();
   const remoteAddr: Deno.NetAddr = { transport: "tcp", hostname, port };
-  const cancel = clock.schedule(timeout + SETTLE_MS, () => controller.abort());
+  const cancel = clock.schedule(timeout + PENDING_IO_GRACE_MS, () => controller.abort());
   try {
     const conn = await open(hostname, port, controller.signal);
     const { localAddr } = conn;
@@ -63,7 +65,7 @@ export async function probe(options: ProbeOptions): Promise<ProbeResult> {
     return { state, remoteAddr, localAddr, greeting, duration: decided - started, error: undefined };
   } catch (thrown) {
     const state = controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
-    const error = state === "unreachable" ? messageOf(thrown) : undefined;
+    const error = state === "unreachable" ? systemMessageOf(thrown) : undefined;
     const duration = performance.now() - started;
     return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error };
   } finally {
@@ -89,7 +91,7 @@ async function open(hostname: string, port: number, signal: AbortSignal): Promis
 
 /** Reads until the greeting is complete or the signal is aborted, and closes the connection. */
 async function readGreeting(conn: Deno.TcpConn, { expected, clock, controller: { signal } }: ProbeOptions) {
-  let buffer = new Uint8Array(BUFFER_BYTES);
+  let buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
   let length = 0;
   let isFound = false;
   let isOpen = true;
@@ -109,7 +111,7 @@ async function readGreeting(conn: Deno.TcpConn, { expected, clock, controller: {
       cancelQuiet();
       ended = count === null;
       if (count === null) break;
-      // The expected bytes can begin in what was read before.
+      // The expected bytes may begin in what was read earlier.
       const from = Math.max(0, length + 1 - (expected?.length ?? 0));
       length += count;
       isFound = expected !== undefined && includes(buffer.subarray(from, length), expected);
@@ -131,8 +133,8 @@ async function readGreeting(conn: Deno.TcpConn, { expected, clock, controller: {
 }
 
 /**
- * Half-closes, and discards what the server sends until it closes the connection too. Closing a socket with unread input
- * would reset the connection, and the server would report that.
+ * Half-closes, and discards what the server sends until it closes the connection too. Closing a socket with unread
+ * input would reset the connection, which the server would report.
  */
 async function linger(conn: Deno.TcpConn, clock: LoopClock, close: () => void) {
   const cancel = clock.schedule(LINGER_MS, close);
@@ -140,7 +142,7 @@ async function linger(conn: Deno.TcpConn, clock: LoopClock, close: () => void) {
     await conn.closeWrite();
     while (await conn.read(discardBuffer) !== null);
   } catch {
-    // The server has reset the connection, or it did not close it in time. The greeting is known in both cases.
+    // The server has reset the connection, or has not closed it in time. The greeting is complete in both cases.
   }
   cancel();
 }
@@ -151,55 +153,51 @@ function enlarge(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return larger;
 }
 
-// Named latin1, but windows-1252: it also has one character for each byte, which is all that a comparison needs.
+// The label latin1 stands for windows-1252, which also maps each byte to one character. A comparison needs no more.
 const decoder = new TextDecoder("latin1");
 
 function includes(bytes: Uint8Array, part: Uint8Array): boolean {
   return decoder.decode(bytes).includes(decoder.decode(part));
 }
 
-/** The state of a port to which no connection could be made. Throws an error that says nothing about the port. */
+/** Returns the state of a port from the error of `Deno.connect`. Rethrows an error that says nothing about the port. */
 function stateOf(error: unknown, hostname: string): ProbeState {
-  // Otherwise there is no permission, or the address has an unknown zone.
+  // Other errors are a missing permission, or a zone that the system does not know.
   const isFromSystem = error instanceof Error && error.message.includes("os error");
   // A link-local address needs a zone. For other addresses, a blackhole route causes EINVAL.
   const isZoneMissing = codeOf(error) === "EINVAL" && /^fe[89ab]/i.test(hostname);
   if (!isFromSystem || isOutOfResources(error) || isZoneMissing) throw error;
+  // The class is not enough: EHOSTUNREACH is a plain `Error`.
   switch (codeOf(error)) {
     case "ECONNREFUSED":
       return "refused";
     case "ETIMEDOUT":
       return "timeout";
-    // The server has reset the connection before it could be used.
+    // The server reset the connection before it could be used.
     case "ECONNRESET":
     case "ECONNABORTED":
     case "ENOTCONN":
       return "reset";
-    // EHOSTUNREACH, ENETUNREACH, EACCES and EPERM; ENOPROTOOPT has no code.
+    // EHOSTUNREACH, ENETUNREACH, EACCES, EPERM and others. For ENOPROTOOPT, Deno sets no code.
     default:
       return "unreachable";
   }
 }
 
-/** Whether no descriptor, no local port or no memory is left for another connection, which says nothing about the port. */
+/** Whether no descriptor, local port or memory is left for another connection, which says nothing about the port. */
 export function isOutOfResources(error: unknown): boolean {
   return ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"].includes(codeOf(error) ?? "");
 }
 
 /**
- * Whether the address could not be used. The system looks up the interface of a zone for each connection, which takes a
+ * Whether the zone of an address could not be looked up. The system looks it up for each connection, which requires a
  * descriptor, and the error does not say whether there was none or whether there is no such interface.
  */
 export function isZoneFailure(error: unknown, hostname: string): boolean {
   return hostname.includes("%") && codeOf(error) === undefined && !(error instanceof Deno.errors.NotCapable);
 }
 
-/** The system's name of an error. The class is not enough: EHOSTUNREACH is a plain `Error`. */
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
-}
-
-/** The system's message, without its number. */
-function messageOf(error: unknown): string {
+/** The system's message for an error, without the number. */
+function systemMessageOf(error: unknown): string {
   return error instanceof Error ? error.message.replace(/ \(os error \d+\)$/, "") : String(error);
 }

@@ -39,7 +39,8 @@ export class ProbePool {
   #active = 0;
   /** When the last probe ended with a result, or when the first one was started. */
   #lastResult = performance.now();
-  #failure: ConnectError | undefined;
+  /** An error that is not the result of a port. It ends the pool. */
+  #failure: { error: unknown } | undefined;
   #isEnding = false;
   /** Callers that wait for a probe to end. */
   #waiters: (() => void)[] = [];
@@ -61,11 +62,11 @@ export class ProbePool {
   /**
    * The next result, or `undefined` if there is none.
    *
-   * @throws {ConnectError} If no port can be probed.
+   * @throws {ConnectError} If no port can be probed. An exception of `expect` is passed on.
    */
   async next(): Promise<ProbeResult | undefined> {
     for (;;) {
-      if (this.#failure) throw this.#failure;
+      if (this.#failure) throw this.#failure.error;
       const result = this.#results.shift();
       if (result) {
         this.#start();
@@ -87,16 +88,25 @@ export class ProbePool {
   /** Starts as many probes as possible. */
   #start() {
     while (
-      !this.#isEnding && this.#running.size < this.#limit && this.#active < MAX_ACTIVE &&
+      !this.#isEnding && !this.#failure && this.#running.size < this.#limit && this.#active < MAX_ACTIVE &&
       this.#results.length < this.#concurrency // results that have not been read take memory, up to 16 KiB each
     ) {
       const port = this.#waiting.pop();
       if (port === undefined) return;
-      this.#run(port);
+      try {
+        this.#run(port, this.#expectedFor(port));
+      } catch (error) {
+        this.#fail(error); // thrown by the caller's function
+      }
     }
   }
 
-  async #run(port: number) {
+  #fail(error: unknown) {
+    this.#failure ??= { error };
+    this.#wake();
+  }
+
+  async #run(port: number, expected: Uint8Array | undefined) {
     const controller = new AbortController();
     this.#running.add(controller);
     this.#active++;
@@ -111,7 +121,7 @@ export class ProbePool {
       const result = await probe({
         hostname: this.#hostname,
         port,
-        expected: this.#expectedFor(port),
+        expected,
         timeout: this.#timeout,
         clock: this.#clock,
         controller,
@@ -134,7 +144,7 @@ export class ProbePool {
     // If no other probe has a descriptor, the interface does not exist.
     const isTemporary = isOutOfResources(error) || (isZoneFailure(error, this.#hostname) && !isAlone);
     if (!isTemporary || (isAlone && performance.now() - this.#lastResult > this.#timeout)) {
-      this.#failure ??= new ConnectError(this.#hostname, error);
+      this.#fail(new ConnectError(this.#hostname, error));
       return;
     }
     // Another probe has to end first.

@@ -1,5 +1,5 @@
 /**
- * Resolves the host that is probed.
+ * Resolves the name of a host to an address.
  *
  * @module
  */
@@ -8,13 +8,14 @@ import { ConnectError } from "./connect_options.ts";
 /** The cause of a `ConnectError` if the host has no IPv6 address. */
 export const NO_IPV6 = new Error("the host has no IPv6 address");
 
-/** An address, perhaps with a zone: the system rejects what only looks like one. */
+/** Matches addresses, with or without a zone. Also matches some invalid ones, which the system rejects. */
 const ADDRESS = /^\d+\.\d+\.\d+\.\d+$|:/;
 
 /**
- * Resolves a name to an address: to IPv4 if it has an IPv4 address, unless `ipv6` is set. An address is returned as it is.
+ * Resolves a name to an IPv4 address, or to an IPv6 address if it has no IPv4 address or if `ipv6` is set. Returns an
+ * address unchanged.
  *
- * @throws {ConnectError} If the name has no address, or none of the kind asked for.
+ * @throws {ConnectError} If the name has no address, or if `ipv6` is set and there is no IPv6 address.
  *
  * @example
  * ```ts
@@ -33,7 +34,7 @@ export async function resolve(hostname: string, ipv6 = false): Promise<string> {
   const { lookup } = await import("node:dns/promises");
   let addresses: { address: string; family: number }[];
   try {
-    // Deno.connect() would resolve the name for each probe, and its error has no code.
+    // Not left to Deno.connect(), which would resolve the name for each probe, and whose error has no code.
     addresses = await lookup(hostname, { all: true });
   } catch (error) {
     throw new ConnectError(hostname, error);

@@ -7,8 +7,8 @@ import type { Connection, ConnInfo } from "./connection.ts";
 import { checkInteger, checkMilliseconds } from "./ranges.ts";
 
 /**
- * The longest greeting, in bytes. A fresh socket's send buffer takes this much at once, so a write does not wait for the
- * client. The least that was seen to fit was 47,784 bytes, over a virtual link to a client with a 4 KiB receive window.
+ * The longest greeting, in bytes. A fresh socket's send buffer takes this much at once, so a write does not wait for
+ * the client. The least measured was 47,784 bytes, over a virtual link to a client with a 4 KiB receive window.
  */
 export const MAX_GREETING_BYTES = 16 * 1024;
 
@@ -26,7 +26,7 @@ export const DEFAULTS = {
 export interface ServeOptions {
   /** A host name or an address of this machine. `::` accepts both IPv4 and IPv6. Default: `0.0.0.0`. */
   hostname?: string;
-  /** One port, or several. 0 is any free port. Default: 999, the tutorial's. */
+  /** One port, or several. 0 is any free port. Default: 999. */
   port?: number | readonly number[];
   /**
    * How many connections the kernel may queue until they are accepted; the kernel has its own limit (Linux:
@@ -34,32 +34,35 @@ export interface ServeOptions {
    */
   backlog?: number;
   /**
-   * Text, sent as UTF-8, or bytes; at most {@linkcode MAX_GREETING_BYTES}. Or a function that returns them for a
-   * connection. If it throws, or if the greeting is too long, the error is reported and the connection is closed.
-   * Default: the tutorial's, with CR LF.
+   * Text, sent as UTF-8, or bytes; at most {@linkcode MAX_GREETING_BYTES}. Or a function that returns either for a
+   * connection. If the function throws or returns too much, the error is passed to `reportError()` and the connection
+   * is closed. Default: `Thank you for connecting to the server.` with CR LF.
    */
   greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
   /**
-   * How many connections may be open. When the limit is reached, the oldest connection that has received its greeting is
-   * closed to make room. Default: 1000.
+   * How many connections may be open. When the limit is reached, the oldest connection that has received its greeting
+   * is closed to make room. Default: 1000.
    */
   maxConnections?: number;
   /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */
   allow?: (addr: Deno.NetAddr) => boolean;
   /** Whether a client is greeted without being counted, and without calls of the callbacks. Default: none. */
   ignore?: (addr: Deno.NetAddr) => boolean;
-  /** Skip ports that are in use, and call this for each of them. Default: throw a ListenError. */
+  /** Called for each port that is skipped because it is in use. Default: `serve` throws a ListenError instead. */
   onPortInUse?: (port: number) => void;
   /**
-   * Greet exactly this many clients on each port. A port that has greeted them is closed; the server shuts down when all
-   * ports are closed. Default: no limit.
+   * Greet exactly this many clients on each port. A port that has greeted them is closed; the server shuts down when
+   * all ports are closed. Default: no limit.
    */
   count?: number;
   /** How long a connection may stay open, in milliseconds, whatever the client does. Default: 5000. */
   timeout?: number;
-  /** Aborting it calls `Server.shutdown`, which is graceful. (The `signal` of `Deno.serve` is not.) */
+  /** Aborting it calls `Server.shutdown`. Unlike with the `signal` of `Deno.serve`, this shutdown is graceful. */
   signal?: AbortSignal;
-  /** Called for a connection that its client has reset before it could be accepted. Its address is not known. */
+  /**
+   * Called for each connection that its client has reset before it could be accepted. `addr` is the address that the
+   * server listens on; the client's address is not known.
+   */
   onResetBeforeAccept?: (addr: Deno.NetAddr) => void;
   /** Called for each port, when all ports are open. */
   onListen?: (addr: Deno.NetAddr) => void;
@@ -70,8 +73,8 @@ export interface ServeOptions {
   /** Called for each connection that `allow` rejects; the other callbacks are not called for it. */
   onRefuse?: (info: ConnInfo) => void;
   /**
-   * Called when accepting fails and no client has caused it. The server tries again, with pauses, and does not report
-   * further errors until a connection has been accepted.
+   * Called when accepting fails for a reason other than a client. The server tries again after a pause, and does not
+   * report further errors until a connection has been accepted.
    */
   onAcceptError?: (error: unknown) => void;
   /**

@@ -1,8 +1,8 @@
 /**
  * A TCP server that sends every client a greeting and closes the connection.
  *
- * Read {@linkcode serve} from top to bottom: it accepts a connection, writes the greeting, half-closes, discards what the
- * client sends until the client closes too, and closes. Shutdown comes last.
+ * Read {@linkcode serve} from top to bottom: it accepts a connection, writes the greeting, half-closes, discards what
+ * the client sends until the client closes too, and closes. Shutdown comes last.
  *
  * @example Greet one client
  * ```ts
@@ -24,51 +24,53 @@ import { checkRanges, DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "./
 export { DEFAULTS, isOutOfDescriptors, ListenError, MAX_GREETING_BYTES };
 export type { CloseReason, Connection, ConnInfo, ServeOptions };
 
-/** How much of what a client sends is kept in {@linkcode Connection.received}, in bytes. */
+/** How many bytes of a client's input are kept in {@linkcode Connection.received}. */
 export const KEPT_BYTES = 256;
 
-/** How long a shutdown waits for clients to close, in milliseconds. */
+/** How long a shutdown waits for clients to close their connections, in milliseconds. */
 const SHUTDOWN_GRACE_MS = 1000;
 
 /**
- * How long to wait for the last operations of connections that are closed, in milliseconds. They end at once, except that
- * before Deno 2.9.5 `close()` does not cancel a blocked write.
+ * How long a shutdown waits for pending operations on connections that are already closed, in milliseconds. They end at
+ * once, except that before Deno 2.9.5 `close()` does not cancel a blocked write.
  */
-const SETTLE_MS = 100;
+const PENDING_OPERATIONS_WAIT_MS = 100;
 
-/** How long to wait for an evicted connection's descriptor, in milliseconds, before accepting is tried again. */
+/** How long to wait for an evicted connection to free its descriptor before accepting again, in milliseconds. */
 const EVICTION_WAIT_MS = 5;
 
 /** A running server, modeled on `Deno.HttpServer`. */
 export interface Server extends AsyncDisposable {
-  /** The address that the server listens on, with the port that the system chose for 0; the first of several. */
+  /** The first address that the server listens on. If the port was 0, this has the port that the system chose. */
   readonly addr: Deno.NetAddr;
-  /** All addresses, in the order of the ports. */
+  /** All addresses that the server listens on, in the order of the `port` option. */
   readonly addrs: readonly Deno.NetAddr[];
   /** Resolves when the server has shut down and its last connection is closed. */
   readonly finished: Promise<void>;
   /**
    * Stops accepting at once, finishes sending the greeting to clients already accepted, and resolves when the last
-   * connection is closed: after 1 s or after `timeout` at the latest, whichever is shorter.
+   * connection is closed. Connections that are still open after 1 s, or after `timeout` if that is shorter, are closed.
    */
   shutdown(): Promise<void>;
 }
 
 /**
- * Read buffers that can be used again. Each connection needs its own for the input that is kept: in a shared buffer,
- * another connection's bytes could replace it before it is copied. A new buffer for each connection costs 2 µs.
+ * Read buffers to reuse. Each connection needs its own buffer for the input that is kept: in a shared buffer, another
+ * connection could overwrite that input before it is copied. Allocating a buffer for each connection costs 2 µs.
  */
 const bufferPool: Uint8Array<ArrayBuffer>[] = [];
 
-/** Receives the input of all connections that is not kept. */
+/** Input that is not kept is read into this buffer, which all connections share. */
 const discardBuffer = new Uint8Array(64 * 1024);
 
 /**
- * Listens, and greets every client, until it is shut down.
+ * Starts a server that greets every client until it is shut down.
  *
- * No client can stop it. A client's error ends only that client's connection, as its {@linkcode CloseReason}. An error in
- * accepting is retried. An exception in a callback is reported like an uncaught exception in an event listener, and does
- * not stop the server.
+ * No client can stop the server. An error on a connection ends only that connection. If accepting fails, the server
+ * tries again.
+ *
+ * An exception in a callback is passed to `reportError()`, which ends the program unless an `error` event listener
+ * calls `preventDefault()`. In that case, the server continues.
  *
  * @example Observe connections, then shut down
  * ```ts
@@ -88,7 +90,7 @@ const discardBuffer = new Uint8Array(64 * 1024);
  * ```
  *
  * @throws {RangeError} If the greeting is too long, there is no port, or a number is out of its range.
- * @throws {ListenError} If it cannot listen on a port, for example because the port is in use.
+ * @throws {ListenError} If the server cannot listen on a port, for example because the port is in use.
  */
 export function serve(options: ServeOptions = {}): Server {
   checkRanges(options);
@@ -100,8 +102,8 @@ export function serve(options: ServeOptions = {}): Server {
   if (!addr) throw new RangeError("port: expected at least one port");
   for (const each of addrs) invoke(options.onListen, each);
   const connections = new ConnectionList(timeout, maxConnections);
-  /** How many connections are handled, from accept until their last operation has ended. */
-  let handling = 0;
+  /** How many calls of `handle` have not returned. The last operation on a connection may end after it is closed. */
+  let runningHandlers = 0;
   let openPorts = ports.length;
   /** Whether accepting has failed, on any port, since the last connection was accepted. Many ports fail together. */
   let isFailing = false;
@@ -109,9 +111,9 @@ export function serve(options: ServeOptions = {}): Server {
 
   const finished = Promise.all(ports.map(acceptUntilClosed)).then(drain);
 
-  /** Accepts until the port is closed. An error in accepting ends `for await`, but the listener can be used again. */
+  /** Accepts until the port is closed. An error ends the `for await` loop, but the listener can be iterated again. */
   async function acceptUntilClosed(port: Port) {
-    // Only an IPv6 socket has IPv4-mapped addresses. Looking for them costs 2 µs per connection.
+    // Only an IPv6 socket has IPv4-mapped addresses. Converting them costs 2 µs per connection.
     const isIPv6 = port.listener.addr.hostname.includes(":");
     let backoff = 0;
     while (!port.closed) {
@@ -126,7 +128,7 @@ export function serve(options: ServeOptions = {}): Server {
             continue;
           }
           const isCounted = !options.ignore || !invoke(options.ignore, info.remoteAddr);
-          if (isCounted && port.promised >= count && !await port.hasVacancy()) {
+          if (isCounted && port.isFull && !await port.waitForSlot()) {
             conn.close();
             continue;
           }
@@ -140,25 +142,25 @@ export function serve(options: ServeOptions = {}): Server {
         }
         if (isOutOfDescriptors(error) && connections.size > 0) {
           connections.evictOldest();
-          // The descriptor is free when the pending read has ended. A retry before that would evict another connection.
+          // The descriptor is freed when the pending read has ended. An earlier retry would evict another connection.
           await connections.changed(EVICTION_WAIT_MS);
           continue;
         }
         if (!isFailing) invoke(options.onAcceptError, error);
         isFailing = true;
-        // Without a pause, an error that persists would be a loop at full speed.
+        // Without a pause, a persistent error would make this a busy loop.
         backoff = nextBackoff(backoff);
         await connections.changed(backoff);
       }
     }
   }
 
-  /** The life of one connection, from the greeting to the close. Without a port, it is neither counted nor reported. */
+  /** Greets, drains and closes one connection. Without a port, the connection is neither counted nor reported. */
   async function handle(conn: Deno.TcpConn, info: ConnInfo, port: Port | undefined) {
     const greeting = invoke(greetingFor, info);
     if (!greeting) return conn.close();
-    handling++;
-    if (port) port.promised++;
+    runningHandlers++;
+    port?.takeSlot();
     const connection = connections.add(conn, info);
     if (port) invoke(options.onConnection, connection);
     const buffer = bufferPool.pop() ?? new Uint8Array(KEPT_BYTES);
@@ -167,7 +169,7 @@ export function serve(options: ServeOptions = {}): Server {
         connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
       }
       connection.greeted = true;
-      if (port && ++port.greetings === count) closePort(port);
+      if (port && ++port.greeted === count) closePort(port);
       // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
       // So half-close, and read until the client closes (lingering close, as in nginx).
       await conn.closeWrite();
@@ -175,14 +177,14 @@ export function serve(options: ServeOptions = {}): Server {
       await readUntilClosed(connection, buffer);
       connections.close(connection, "closed");
     } catch {
-      // Either the client has reset the connection, or the server has closed it, which makes the pending operation fail.
-      // In the second case this call has no effect.
+      // Either the client has reset the connection, or the server has closed it, which makes the pending operation
+      // fail. In the second case, this call has no effect.
       connections.close(connection, "reset");
     }
     bufferPool.push(buffer);
-    if (!connection.greeted) port?.releasePromise();
+    if (!connection.greeted) port?.releaseSlot();
     if (port) invoke(options.onClose, connection);
-    handling--;
+    runningHandlers--;
     connections.notify();
   }
 
@@ -199,12 +201,12 @@ export function serve(options: ServeOptions = {}): Server {
     return finished;
   }
 
-  /** Waits until all connections are closed; the timer closes those that are left. */
+  /** Waits until all connections are closed. `graceTimer` closes those that are left. */
   async function drain() {
     while (connections.size > 0) await connections.changed();
     clearTimeout(graceTimer);
-    const deadline = performance.now() + SETTLE_MS;
-    while (handling > 0 && performance.now() < deadline) await connections.changed(SETTLE_MS);
+    const deadline = performance.now() + PENDING_OPERATIONS_WAIT_MS;
+    while (runningHandlers > 0 && performance.now() < deadline) await connections.changed(PENDING_OPERATIONS_WAIT_MS);
     connections.dispose();
     signal?.removeEventListener("abort", shutdown);
   }
@@ -214,7 +216,7 @@ export function serve(options: ServeOptions = {}): Server {
   return { addr, addrs, finished, shutdown, [Symbol.asyncDispose]: shutdown };
 }
 
-/** Reads until the client closes. Keeps the first bytes, and discards the others. */
+/** Reads until the client closes the connection. Keeps the first bytes, and discards the rest. */
 async function readUntilClosed(connection: OpenConnection, buffer: Uint8Array) {
   const { conn } = connection;
   let target = buffer;
@@ -225,21 +227,21 @@ async function readUntilClosed(connection: OpenConnection, buffer: Uint8Array) {
   }
 }
 
-/** Encodes a constant greeting only once. */
+/** Returns a function that encodes the greeting for a connection. A constant greeting is encoded only once, here. */
 function toGreetingFunction(greeting: Exclude<ServeOptions["greeting"], undefined>): (info: ConnInfo) => Uint8Array {
   if (typeof greeting === "function") return (info) => encodeGreeting(greeting(info));
   const encoded = encodeGreeting(greeting);
   return () => encoded;
 }
 
-/** Copies bytes, so that the caller may change them later. */
+/** Encodes text, and copies bytes because the caller may change them later. */
 function encodeGreeting(greeting: string | Uint8Array): Uint8Array {
   const bytes = typeof greeting === "string" ? new TextEncoder().encode(greeting) : greeting.slice();
   if (bytes.length <= MAX_GREETING_BYTES) return bytes;
-  throw new RangeError(`greeting: ${bytes.length} bytes are too long; at most ${MAX_GREETING_BYTES} can be sent`);
+  throw new RangeError(`greeting: expected at most ${MAX_GREETING_BYTES} bytes, not ${bytes.length}`);
 }
 
-/** Calls a callback. Reports an exception in it, so that it does not end the accept loop, and returns undefined then. */
+/** Calls a callback. If it throws, reports the exception instead of ending the accept loop, and returns undefined. */
 function invoke<T, R>(callback: ((value: T) => R) | undefined, value: T): R | undefined {
   try {
     return callback?.(value);

@@ -12,9 +12,12 @@ import {
 import {
   delay,
   freePort,
+  GREETING_BYTES,
   greetingFrom,
   hasIPv6,
   inNamespace,
+  listenWithErrors,
+  outOfDescriptors,
   readBytes,
   receive,
   run,
@@ -36,28 +39,6 @@ function start(options: ServeOptions = {}): { server: Server; reasons: Map<numbe
 
 async function connect(server: Server): Promise<Deno.TcpConn> {
   return await Deno.connect({ hostname: "127.0.0.1", port: server.addr.port });
-}
-
-/** `Deno.listen`, but accepting throws these errors first. `"accept"` among them accepts a connection. */
-function listenWithErrors(steps: Iterator<unknown>): (options: Deno.TcpListenOptions) => Deno.TcpListener {
-  return (options) => {
-    const listener = Deno.listen(options);
-    const connections = listener[Symbol.asyncIterator].bind(listener);
-    listener[Symbol.asyncIterator] = async function* () {
-      for (let step = steps.next(); !step.done; step = steps.next()) {
-        if (step.value !== "accept") throw step.value;
-        yield await listener.accept();
-      }
-      // Not `yield*`, which would call this method again: the iterator of a listener is the listener itself.
-      const iterator = connections();
-      for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-    };
-    return listener;
-  };
-}
-
-function outOfDescriptors(code: "EMFILE" | "ENFILE"): Error {
-  return Object.assign(new Error("Too many open files"), { code });
 }
 
 Deno.test("serve() sends every greeting byte for byte", async () => {
@@ -127,10 +108,10 @@ Deno.test("serve() calls onListen, onConnection and onClose with both addresses"
   const { port } = conn.localAddr;
   await receive(conn);
   await server.shutdown();
-  assertEquals(calls, [server.addr, [port, server.addr.port, undefined], [true, 41, "closed"]]);
+  assertEquals(calls, [server.addr, [port, server.addr.port, undefined], [true, GREETING_BYTES, "closed"]]);
 });
 
-Deno.test("serve() reports an exception in a callback and goes on", async () => {
+Deno.test("serve() reports an exception in a callback and keeps serving", async () => {
   const reported: unknown[] = [];
   const report = (event: ErrorEvent) => {
     event.preventDefault();
@@ -172,7 +153,7 @@ Deno.test("serve() does not reset 100 clients that send twice before they read 1
   await server.shutdown();
 });
 
-Deno.test("serve() goes on after a client resets its connection", async () => {
+Deno.test("serve() keeps serving after a client resets its connection", async () => {
   const { server, reasons } = start();
   const socket = createConnection(server.addr.port, "127.0.0.1");
   await new Promise((resolve) => socket.once("data", resolve));
@@ -239,9 +220,9 @@ Deno.test("serve() evicts the oldest greeted connection when no descriptor is le
       onAcceptError: (error) => errors.push(error),
     });
     const first = await connect(server);
-    await readBytes(first, 41);
+    await readBytes(first, GREETING_BYTES);
     const second = await connect(server);
-    await readBytes(second, 41);
+    await readBytes(second, GREETING_BYTES);
     const { port } = first.localAddr;
     await until(() => reasons.size === 1);
     assertEquals(reasons, new Map([[port, "evicted"]]));
@@ -267,7 +248,7 @@ Deno.test("serve() reports that no descriptor is left if it cannot close any con
 Deno.test("serve() evicts the oldest greeted connection when the limit is reached", async () => {
   const { server, reasons } = start({ maxConnections: 500, timeout: 60_000 });
   const holders = await Promise.all(Array.from({ length: 500 }, () => connect(server)));
-  for (const holder of holders) assertEquals((await readBytes(holder, 41)).length, 41);
+  for (const holder of holders) assertEquals((await readBytes(holder, GREETING_BYTES)).length, GREETING_BYTES);
   assertEquals(await within(250, greetingFrom(server.addr.port)), DEFAULTS.greeting);
   await until(() => reasons.size === 2);
   assertEquals([...reasons.values()].sort(), ["closed", "evicted"]);
@@ -287,7 +268,7 @@ Deno.test("serve() evicts 2,000 of 3,000 clients in the order in which they were
   await until(() => evicted.length >= 2000);
   assertEquals(evicted, accepted.slice(0, 2000));
   // Each received its greeting before it was evicted.
-  for (const client of clients) assertEquals((await readBytes(client, 41)).length, 41);
+  for (const client of clients) assertEquals((await readBytes(client, GREETING_BYTES)).length, GREETING_BYTES);
   for (const client of clients) client.close();
   await server.shutdown();
 });
@@ -303,7 +284,7 @@ Deno.test("serve() closes a silent connection at its own timeout, and not before
   const third = await connect(server);
   await until(() => closed.length >= 1);
   assert(performance.now() - started >= 499, "closed before the timeout");
-  // The one timer has to be set to the second connection's deadline, not to a full timeout, which is the third's too.
+  // The timer must be set to the second connection's deadline, not to a full timeout: the third would expire as well.
   await until(() => closed.length >= 2);
   assertEquals(closed, [first.localAddr.port, second.localAddr.port]);
   await until(() => closed.length === 3);
@@ -318,7 +299,7 @@ Deno.test("serve() closes a connection that never stops sending at its timeout",
   try {
     for (;;) await conn.write(flood);
   } catch {
-    // The server closed with unread input, so the kernel has reset the connection.
+    // The server has closed the socket with unread input, so the kernel has reset the connection.
   }
   conn.close();
   await until(() => reasons.size === 1);
@@ -326,7 +307,7 @@ Deno.test("serve() closes a connection that never stops sending at its timeout",
   await server.shutdown();
 });
 
-Deno.test("shutdown() under load sends every accepted client the whole greeting, and frees the port", async () => {
+Deno.test("shutdown() under load sends the whole greeting to every accepted client, and frees the port", async () => {
   const greeting = "b".repeat(MAX_GREETING_BYTES);
   const accepted = new Set<number>();
   const { server } = start({ greeting, onConnection: ({ remoteAddr }) => accepted.add(remoteAddr.port) });
@@ -339,7 +320,7 @@ Deno.test("shutdown() under load sends every accepted client the whole greeting,
       if (received.length === greeting.length) whole.add(port);
     }
   }
-  // Each client ends when it is refused, or reset before it was accepted.
+  // Each client runs until its connection is refused, or reset before it is accepted.
   const clients = Promise.allSettled(Array.from({ length: 50 }, client));
   await until(() => whole.size > 500);
   await server.shutdown();
@@ -355,9 +336,9 @@ Deno.test("shutdown() closes silent connections after 1 s, or after the timeout 
     const holders = [await connect(server), await connect(server), await connect(server)];
     await until(() => accepted === 3);
     await within(grace * 5, server.shutdown());
-    // With the short timeout, either timer may be first.
+    // With the short timeout, either timer may fire first.
     if (timeout > grace) assertEquals([...reasons.values()], ["shutdown", "shutdown", "shutdown"]);
-    for (const holder of holders) assertEquals((await receive(holder)).length, 41);
+    for (const holder of holders) assertEquals((await receive(holder)).length, GREETING_BYTES);
   }
 });
 
@@ -366,7 +347,7 @@ Deno.test("shutdown() may be called more than once", async () => {
   await Promise.all([server.shutdown(), server.shutdown(), server.finished]);
 });
 
-Deno.test("serve() shuts down when its signal is aborted, also before the call", async () => {
+Deno.test("serve() shuts down when its signal is aborted, or if it was aborted before the call", async () => {
   const controller = new AbortController();
   const { server } = start({ signal: controller.signal });
   assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
@@ -386,7 +367,7 @@ Deno.test("serve() removes its listener from the signal when it has finished", a
   assertEquals(listeners, []);
 });
 
-Deno.test("serve() applies one limit and one shutdown to several ports", async () => {
+Deno.test("serve() applies the connection limit and the shutdown to all ports together", async () => {
   const listening: number[] = [];
   const { server, reasons } = start({
     port: [0, 0, 0],
@@ -396,7 +377,7 @@ Deno.test("serve() applies one limit and one shutdown to several ports", async (
   const ports = server.addrs.map(({ port }) => port);
   assertEquals([listening, server.addr, new Set(ports).size], [ports, server.addrs[0], 3]);
   const holders = await Promise.all(ports.map((port) => Deno.connect({ hostname: "127.0.0.1", port })));
-  for (const holder of holders) assertEquals((await readBytes(holder, 41)).length, 41);
+  for (const holder of holders) assertEquals((await readBytes(holder, GREETING_BYTES)).length, GREETING_BYTES);
   await until(() => reasons.size === 1);
   assertEquals([...reasons.values()], ["evicted"]);
   for (const holder of holders) holder.close();
@@ -404,7 +385,7 @@ Deno.test("serve() applies one limit and one shutdown to several ports", async (
   for (const port of ports) Deno.listen({ hostname: "127.0.0.1", port }).close();
 });
 
-Deno.test("serve() closes clients that allow rejects, without a greeting", async () => {
+Deno.test("serve() sends no greeting to clients that `allow` rejects", async () => {
   let allowed = false;
   const refused: string[] = [];
   const { server, reasons } = start({
@@ -432,7 +413,7 @@ Deno.test("serve() greets exactly `count` clients on each port, closes the port,
     const clients = Array.from({ length: 60 }, async (_, i) => {
       const port = ports[i % 3] ?? 0;
       const { length } = await receive(await Deno.connect({ hostname: "127.0.0.1", port }));
-      if (length === 41) received.set(port, (received.get(port) ?? 0) + 1);
+      if (length === GREETING_BYTES) received.set(port, (received.get(port) ?? 0) + 1);
     });
     await Promise.allSettled(clients);
     await server.finished;
@@ -441,7 +422,7 @@ Deno.test("serve() greets exactly `count` clients on each port, closes the port,
   }
 });
 
-Deno.test("serve() closes a port when it has greeted `count` clients, and goes on with the others", async () => {
+Deno.test("serve() closes a port when it has greeted `count` clients, and keeps serving the others", async () => {
   const { server } = start({ port: [0, 0], count: 1 });
   const [first = 0, second = 0] = server.addrs.map(({ port }) => port);
   assertEquals(await greetingFrom(first), DEFAULTS.greeting);
@@ -450,7 +431,7 @@ Deno.test("serve() closes a port when it has greeted `count` clients, and goes o
   await server.finished;
 });
 
-Deno.test("serve() sends what a greeting function returns, and reports its errors", async () => {
+Deno.test("serve() sends what the greeting function returns, and reports its errors", async () => {
   const reported: unknown[] = [];
   const report = (event: ErrorEvent) => {
     event.preventDefault();
@@ -479,7 +460,7 @@ Deno.test("serve() sends what a greeting function returns, and reports its error
   }
 });
 
-Deno.test("serve() greets clients that ignore selects, without callbacks and without counting them", async () => {
+Deno.test("serve() greets clients that `ignore` selects, without calling callbacks or counting them", async () => {
   let calls = 0;
   const { server } = start({
     count: 1,
@@ -492,13 +473,13 @@ Deno.test("serve() greets clients that ignore selects, without callbacks and wit
   assertEquals(calls, 0);
 });
 
-Deno.test("serve() asks allow before ignore", async () => {
+Deno.test("serve() calls `allow` before `ignore`", async () => {
   const { server } = start({ allow: () => false, ignore: () => true });
   assertEquals(await greetingFrom(server.addr.port), "");
   await server.shutdown();
 });
 
-Deno.test("serve() skips ports that are in use if onPortInUse is given, unless all are", async () => {
+Deno.test("serve() skips ports that are in use if `onPortInUse` is given, unless all are in use", async () => {
   using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = occupied.addr;
   const skipped: number[] = [];
@@ -509,7 +490,7 @@ Deno.test("serve() skips ports that are in use if onPortInUse is given, unless a
   assertEquals(skipped, [port]);
 });
 
-Deno.test("serve() greets 2,000 clients of 500 ports that connect at once", async () => {
+Deno.test("serve() greets 2,000 clients that connect to 500 ports at once", async () => {
   const { server, reasons } = start({ port: Array(500).fill(0), maxConnections: 100 });
   const greetings = await Promise.all(
     server.addrs.flatMap(({ port }) => Array.from({ length: 4 }, () => greetingFrom(port))),
@@ -519,7 +500,7 @@ Deno.test("serve() greets 2,000 clients of 500 ports that connect at once", asyn
   assertEquals(new Set(reasons.values()).has("timeout"), false);
 });
 
-Deno.test("serve() reports which port a connection was reset on before accept", async () => {
+Deno.test("serve() reports the port of a connection that is reset before it is accepted", async () => {
   const resets: number[] = [];
   await using server = start({
     listen: listenWithErrors([new Deno.errors.NotConnected(), new Deno.errors.ConnectionReset()].values()),
@@ -529,7 +510,7 @@ Deno.test("serve() reports which port a connection was reset on before accept", 
   assertEquals(resets, [server.addr.port, server.addr.port]);
 });
 
-Deno.test("serve() counts a whole greeting even if the timeout has closed the connection", async () => {
+Deno.test("serve() counts a greeting that was sent completely even if the timeout closes the connection", async () => {
   let greeted = 0;
   let closed = 0;
   const { server } = start({
@@ -538,7 +519,7 @@ Deno.test("serve() counts a whole greeting even if the timeout has closed the co
   });
   let whole = 0;
   await Promise.allSettled(Array.from({ length: 2000 }, async () => {
-    if ((await receive(await connect(server))).length === 41) whole++;
+    if ((await receive(await connect(server))).length === GREETING_BYTES) whole++;
   }));
   await until(() => closed === 2000);
   await server.shutdown();
@@ -555,7 +536,7 @@ Deno.test("serve() counts what each client sends, and keeps its first 256 bytes"
     const conn = await connect(server);
     const bytes = new TextEncoder().encode(`client ${i} `.repeat(i));
     expected.set(conn.localAddr.port, [bytes.length, bytes.subarray(0, 256)]);
-    // In two pieces, so that most are read in more than one.
+    // Sent in two pieces, so that the server reads most inputs in several pieces.
     const half = bytes.length / 2;
     for (const piece of [bytes.subarray(0, half), bytes.subarray(half)]) {
       for (let n = 0; n < piece.length;) n += await conn.write(piece.subarray(n));
@@ -564,7 +545,7 @@ Deno.test("serve() counts what each client sends, and keeps its first 256 bytes"
     await conn.closeWrite();
     await receive(conn);
   }
-  // At once and one after the other: read buffers are used again, which must not change what was received before.
+  // First at once, then one by one: reusing read buffers must not change what was received earlier.
   await Promise.all(Array.from({ length: 200 }, (_, i) => client(i)));
   for (let i = 0; i < 5; i++) await client(300 + i);
   await until(() => received.size === 205);
@@ -573,7 +554,7 @@ Deno.test("serve() counts what each client sends, and keeps its first 256 bytes"
 });
 
 Deno.test(
-  "serve() shows IPv4 clients of an IPv6 socket with their IPv4 address (needs IPv6)",
+  "serve() reports IPv4 clients of an IPv6 socket with their IPv4 addresses (needs IPv6)",
   { ignore: !hasIPv6() },
   async () => {
     const addresses: string[] = [];
@@ -591,7 +572,7 @@ Deno.test(
   },
 );
 
-// In a network namespace the send buffer can be made so small that a client that does not read blocks the greeting.
+// In a network namespace, the send buffer can be made so small that a client that does not read blocks its greeting.
 const slowNetwork = inNamespace(
   "for buffer in tcp_wmem tcp_rmem; do echo 4096 4096 4096 > /proc/sys/net/ipv4/$buffer; done",
 );

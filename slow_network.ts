@@ -1,16 +1,28 @@
 /**
- * Tests for a network whose send and receive buffers have 4 KiB, so that a client that does not read keeps its greeting
- * from being sent. server_test.ts runs them in a network namespace.
+ * Tests with send and receive buffers of 4 KiB, so that a client that does not read blocks its greeting. server_test.ts
+ * runs them in a network namespace.
  *
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type CloseReason, serve, type ServeOptions, type Server } from "./server.ts";
-import { delay, GREETER, greetingFrom, LOCAL, portOf, receive, spawn, until, within } from "./testing.ts";
+import {
+  delay,
+  GREETER,
+  greetingFrom,
+  listenWithErrors,
+  LOCAL,
+  outOfDescriptors,
+  portOf,
+  receive,
+  spawn,
+  until,
+  within,
+} from "./testing.ts";
 
 const greeting = "x".repeat(16_000);
 
-/** A server, its connections' close reasons, and how many it has accepted. */
+/** Starts a server. Returns it, and what it has seen so far: how many clients, and why their connections ended. */
 function start(options: ServeOptions) {
   const reasons: (CloseReason | undefined)[] = [];
   const seen = { accepted: 0, greeted: 0, reasons };
@@ -28,14 +40,14 @@ function start(options: ServeOptions) {
   return { server, seen };
 }
 
-/** Clients that do not read. */
+/** Connects clients that do not read. */
 function connectAll(server: Server, count: number): Promise<Deno.TcpConn[]> {
   return Promise.all(
     Array.from({ length: count }, () => Deno.connect({ hostname: "127.0.0.1", port: server.addr.port })),
   );
 }
 
-Deno.test("serve() greets a newcomer within 100 ms although 100 clients do not read", async () => {
+Deno.test("serve() greets a new client within 100 ms while 100 clients do not read", async () => {
   const { server, seen } = start({ timeout: 15_000 });
   const readers = await connectAll(server, 100);
   await until(() => seen.accepted === 100);
@@ -45,16 +57,16 @@ Deno.test("serve() greets a newcomer within 100 ms although 100 clients do not r
     const elapsed = performance.now() - started;
     assert(elapsed < 100, `waited ${elapsed} ms`);
   }
-  // The others are still sent the whole greeting as soon as they read.
+  // The others still receive the whole greeting when they read.
   for (const reader of readers) assertEquals((await receive(reader)).length, greeting.length);
   await server.shutdown();
   assertEquals(seen.greeted, 105);
 });
 
-Deno.test("serve() accepts 3,000 clients that do not read without a pause for every 16", async () => {
+Deno.test("serve() does not pause for every 16 of 3,000 clients that do not read", async () => {
   const { server, seen } = start({ timeout: 15_000, maxConnections: 3000 });
   const readers = await within(
-    3500, // with a pause of 20 ms for every 16 clients, it would be 3,750 at the least
+    3500, // with a pause of 20 ms for every 16 clients, this would take at least 3,750 ms
     connectAll(server, 3000).then(async (readers) => {
       await until(() => seen.accepted === 3000);
       return readers;
@@ -65,9 +77,9 @@ Deno.test("serve() accepts 3,000 clients that do not read without a pause for ev
 });
 
 Deno.test(
-  "serve() greets `count` clients although another one timed out without the whole greeting (needs Deno 2.9.5)",
+  "serve() does not count a client that timed out before it received the whole greeting (needs Deno 2.9.5)",
   {
-    // Before, close() does not cancel a blocked write.
+    // In earlier versions, close() does not cancel a blocked write.
     ignore: /^2\.9\.[0-4]$/.test(Deno.version.deno),
   },
   async () => {
@@ -86,20 +98,20 @@ Deno.test("serve() does not evict a connection before its greeting", async () =>
   const { server, seen } = start({ timeout: 15_000, maxConnections: 1 });
   const readers = await connectAll(server, 2);
   await until(() => seen.accepted === 1);
-  // By now the server has had the time to evict one.
+  // Give the server time to evict a connection.
   await delay(100);
   assertEquals(seen.reasons, []);
   for (const reader of readers) assertEquals((await receive(reader)).length, greeting.length);
   await server.shutdown();
 });
 
-Deno.test("shutdown() ends although a client does not read", async () => {
+Deno.test("shutdown() ends even if a client does not read", async () => {
   const { server, seen } = start({ timeout: 15_000 });
   const [reader] = await connectAll(server, 1);
   await until(() => seen.accepted === 1);
   await within(5000, server.shutdown());
   assertEquals(seen.greeted, 0);
-  // Lets the write end where close() has not canceled it.
+  // Ends the pending write if close() has not canceled it.
   reader?.close();
   await until(() => seen.reasons.length === 1);
   assertEquals(seen.reasons, ["shutdown"]);
@@ -108,23 +120,8 @@ Deno.test("shutdown() ends although a client does not read", async () => {
 Deno.test("serve() retries when no descriptor is left and no connection can be evicted", async () => {
   const { server, seen } = start({
     timeout: 15_000,
-    listen(options) {
-      const listener = Deno.listen(options);
-      const connections = listener[Symbol.asyncIterator].bind(listener);
-      let failures = 0;
-      listener[Symbol.asyncIterator] = async function* () {
-        if (failures === 0) {
-          failures++;
-          yield await listener.accept();
-        }
-        // Another process may use up the descriptors of the system, and free them without a sign.
-        if (failures++ < 3) throw Object.assign(new Error("Too many open files"), { code: "ENFILE" });
-        // Not `yield*`, which would call this method again: the iterator of a listener is the listener itself.
-        const iterator = connections();
-        for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
-      };
-      return listener;
-    },
+    // Another process may use up the system's descriptors, and free them later.
+    listen: listenWithErrors(["accept", outOfDescriptors("ENFILE"), outOfDescriptors("ENFILE")].values()),
   });
   const [reader] = await connectAll(server, 1);
   await until(() => seen.accepted === 1);

@@ -1,5 +1,5 @@
 /**
- * Tests of the command under load: descriptors, memory, and a log that nobody reads.
+ * Tests of the server's command under load: descriptors, memory, and a log that nobody reads.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import {
   delay,
   descriptors,
   GREETER,
+  GREETING_BYTES,
   greetingFrom,
   isLinux,
   load,
@@ -25,7 +26,7 @@ import {
   until,
 } from "./testing.ts";
 
-/** The processor time that a process has used, in seconds. A tick is 10 ms on every Linux that Deno runs on. */
+/** Returns the CPU time that a process has used, in seconds. A tick is 10 ms on every Linux that Deno supports. */
 async function processorTime({ child }: Process): Promise<number> {
   const stat = await Deno.readTextFile(`/proc/${child.pid}/stat`);
   const [utime, stime] = stat.slice(stat.lastIndexOf(")")).split(" ").slice(12, 14);
@@ -33,23 +34,23 @@ async function processorTime({ child }: Process): Promise<number> {
 }
 
 Deno.test(
-  "greeter greets a new client within 1 s when its descriptors are used up (needs /proc)",
+  "greeter greets a new client within 1 s when no descriptor is left (needs /proc)",
   needsProc,
   async () => {
     await using greeter = spawn(["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", ...GREETER, ...LOCAL, "-t", "60"]);
     const port = await portOf(greeter);
     const silent = await Promise.all(Array.from({ length: 300 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
-    for (const conn of silent) assertEquals((await readBytes(conn, 41)).length, 41);
+    for (const conn of silent) assertEquals((await readBytes(conn, GREETING_BYTES)).length, GREETING_BYTES);
 
     const started = performance.now();
     assertEquals(await greetingFrom(port), DEFAULTS.greeting);
     assert(performance.now() - started < 1000, "greeted too late");
 
-    // While no descriptor is left, it waits without using the processor.
+    // While no descriptor is left, greeter waits without using CPU time.
     const used = await processorTime(greeter);
     await delay(500);
     assert(await descriptors(greeter) > 50, "descriptors are left");
-    assert(await processorTime(greeter) - used < 0.1, "uses the processor");
+    assert(await processorTime(greeter) - used < 0.1, "uses CPU time");
 
     await stop(greeter);
     for (const conn of silent) conn.close();
@@ -61,7 +62,7 @@ Deno.test("greeter frees every descriptor of 1,500 silent clients (needs /proc)"
   const port = await portOf(greeter);
   const before = await descriptors(greeter);
   const holders = await Promise.all(Array.from({ length: 1500 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
-  for (const holder of holders) assertEquals((await readBytes(holder, 41)).length, 41);
+  for (const holder of holders) assertEquals((await readBytes(holder, GREETING_BYTES)).length, GREETING_BYTES);
   assert(await descriptors(greeter) <= before + 501);
   assertEquals(await greetingFrom(port), DEFAULTS.greeting);
   await until(() => descriptors(greeter).then((count) => count === before));
@@ -80,12 +81,12 @@ Deno.test("greeter writes a line to the log within 50 ms when it is idle", async
     await until(() => greeter.output.stdout.length > before);
     waits.push(performance.now() - greeted);
   }
-  // The median, because this process may be delayed once.
+  // The median, because this process may be delayed now and then.
   waits.sort((a, b) => a - b);
   assert((waits[4] ?? Infinity) < 50, `${waits}`);
 });
 
-/** A greeter whose log is read only by the test, and the port in its first line. */
+/** Starts greeter, and reads only the first line of its log, which has the port. */
 async function spawnWithUnreadLog(...args: string[]) {
   const [program = "", ...rest] = GREETER;
   const child = new Deno.Command(program, {
@@ -101,7 +102,7 @@ async function spawnWithUnreadLog(...args: string[]) {
 }
 
 Deno.test(
-  "greeter goes on when its log's reader is gone, and prints the summary to standard error (needs SIGTERM)",
+  "greeter keeps serving when the reader of its log is gone, and prints the summary to standard error (needs SIGTERM)",
   needsSignals,
   async () => {
     const { child, reader, port } = await spawnWithUnreadLog();
@@ -117,7 +118,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter logs all of 10,000 clients although its log is read late (needs SIGTERM)",
+  "greeter logs all 10,000 clients even if its log is read late (needs SIGTERM)",
   needsSignals,
   async () => {
     const { child, reader, port } = await spawnWithUnreadLog("--json");
@@ -135,7 +136,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter loses no row of a JSON log that is read (needs SIGTERM)", needsSignals, async () => {
+Deno.test("greeter loses no row of a JSON log while it is read (needs SIGTERM)", needsSignals, async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "--json"]);
   await until(() => greeter.output.stdout.includes("\n"));
   const port = Number(JSON.parse(greeter.output.stdout).dest_port);
@@ -154,10 +155,10 @@ Deno.test("greeter loses no row of a JSON log that is read (needs SIGTERM)", nee
   assertEquals(log.at(-1)?.dropped, 0);
 });
 
-Deno.test("greeter keeps its log when the pipe is non-blocking and full (needs python3)", {
+Deno.test("greeter loses no line of its log when the pipe is non-blocking and full (needs python3)", {
   ignore: needsPrograms("python3").ignore,
 }, async () => {
-  // O_NONBLOCK belongs to the pipe, so that any process that shares it can set it.
+  // O_NONBLOCK belongs to the pipe, so any process that shares the pipe can set it.
   const script = `python3 -c 'import os; os.set_blocking(1, False)'; exec "$@"`;
   const child = new Deno.Command("sh", {
     args: ["-c", script, "sh", ...GREETER, ...LOCAL],
@@ -168,7 +169,7 @@ Deno.test("greeter keeps its log when the pipe is non-blocking and full (needs p
   const reader = child.stdout.getReader();
   let log = new TextDecoder().decode((await reader.read()).value);
   const port = Number(log.match(/^Listening on .*:(\d+)\n$/)?.[1]);
-  assertEquals(await load(port, 6000), 6000); // 350 KiB of log; a pipe holds 64
+  assertEquals(await load(port, 6000), 6000); // 350 KiB of log; a pipe holds 64 KiB
   let stderr = "";
   const errors = (async () => {
     for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) stderr += text;
@@ -186,13 +187,13 @@ Deno.test("greeter keeps its log when the pipe is non-blocking and full (needs p
   assertEquals(
     stderr,
     "greeter: cannot write the log: Resource temporarily unavailable (os error 11); trying again\n" +
-      "greeter: the log is written again\n",
+      "greeter: the log can be written again\n",
   );
 });
 
-Deno.test("greeter stops within 2 s although nobody reads its log (needs SIGTERM)", needsSignals, async () => {
+Deno.test("greeter stops within 2 s even if nobody reads its log (needs SIGTERM)", needsSignals, async () => {
   const { child, reader, port } = await spawnWithUnreadLog();
-  assertEquals(await load(port, 10_000), 10_000); // 600 KiB of log; a pipe holds 64
+  assertEquals(await load(port, 10_000), 10_000); // 600 KiB of log; a pipe holds 64 KiB
   const started = performance.now();
   child.kill("SIGTERM");
   assertEquals((await child.status).code, 0);
@@ -203,7 +204,7 @@ Deno.test("greeter stops within 2 s although nobody reads its log (needs SIGTERM
   for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
     log += new TextDecoder().decode(chunk.value);
   }
-  // The last line of the pipe may be cut.
+  // The last line in the pipe may be truncated.
   const written = log.split("\n").length - 1;
   assert(Number(missing) > 0 && Number(missing) <= 10_000 - written, `${missing} missing, ${written} written`);
 });

@@ -4,6 +4,10 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { DEFAULTS } from "./server.ts";
+
+/** The size of the default greeting, which is ASCII. */
+export const GREETING_BYTES: number = DEFAULTS.greeting.length;
 
 /** Whether the tests run on Linux, which has `/proc`. */
 export const isLinux = Deno.build.os === "linux";
@@ -14,7 +18,7 @@ export const needsSignals = { ignore: Deno.build.os === "windows" };
 /** For tests that read `/proc`. */
 export const needsProc = { ignore: !isLinux };
 
-/** For tests that run programs, which are looked up in PATH. */
+/** For tests that run programs, which must be in PATH. */
 export function needsPrograms(...programs: string[]): { ignore: boolean } {
   const isInstalled = (program: string) =>
     Deno.build.os !== "windows" &&
@@ -23,8 +27,8 @@ export function needsPrograms(...programs: string[]): { ignore: boolean } {
 }
 
 /**
- * A command that runs another one in a network and mount namespace of its own, after a shell script that sets it up, and
- * whether that is not possible here.
+ * A command that runs its arguments in a new network and mount namespace, after a shell script has set it up. `ignore` is
+ * true where that is not possible.
  */
 export function inNamespace(setup: string): { command: string[]; ignore: boolean } {
   const unshare = isLinux && Deno.uid() !== 0 ? ["unshare", "-rnm"] : ["unshare", "-nm"];
@@ -56,18 +60,18 @@ export async function until(condition: () => boolean | Promise<boolean>) {
   }
 }
 
-/** Waits for so many milliseconds. */
+/** Waits for `ms` milliseconds. */
 export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Blocks the event loop for so many milliseconds. */
+/** Blocks the event loop for `ms` milliseconds. */
 export function block(ms: number) {
   const end = performance.now() + ms;
   while (performance.now() < end);
 }
 
-/** Returns the result of a promise, and fails if it took `ms` milliseconds or longer. */
+/** Returns the value of a promise. Fails if it took `ms` milliseconds or longer. */
 export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   const started = performance.now();
   const value = await promise;
@@ -76,13 +80,13 @@ export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return value;
 }
 
-/** A port that was free a moment ago. */
+/** Returns a port that was free a moment ago. */
 export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
 }
 
-/** Everything that a server sends until end of stream. Rejects if the connection is reset. Closes the connection. */
+/** Reads everything that a server sends, and closes the connection. Rejects if the connection is reset. */
 export async function receive(conn: Deno.Conn): Promise<Uint8Array> {
   const timer = setTimeout(() => conn.close(), DEADLINE_MS);
   try {
@@ -92,12 +96,12 @@ export async function receive(conn: Deno.Conn): Promise<Uint8Array> {
   }
 }
 
-/** What a server sends to a new client until end of stream, as text. */
+/** Connects to a server, and returns everything that it sends, as text. */
 export async function greetingFrom(port: number, hostname = "127.0.0.1"): Promise<string> {
   return new TextDecoder().decode(await receive(await Deno.connect({ hostname, port })));
 }
 
-/** At most `length` bytes from a connection, or fewer at end of stream. */
+/** Reads `length` bytes from a connection, or fewer if the server closes it first. */
 export async function readBytes(conn: Deno.Conn, length: number): Promise<Uint8Array> {
   const buffer = new Uint8Array(length);
   for (let n = 0; n < length;) {
@@ -108,7 +112,30 @@ export async function readBytes(conn: Deno.Conn, length: number): Promise<Uint8A
   return buffer;
 }
 
-/** The executable in GREETER_BINARY, if set: the command's tests then run on it instead of main.ts. */
+/** Like `Deno.listen`, but accepting first performs these steps: it throws an error, or for `"accept"`, accepts. */
+export function listenWithErrors(steps: Iterator<unknown>): (options: Deno.TcpListenOptions) => Deno.TcpListener {
+  return (options) => {
+    const listener = Deno.listen(options);
+    const connections = listener[Symbol.asyncIterator].bind(listener);
+    listener[Symbol.asyncIterator] = async function* () {
+      for (let step = steps.next(); !step.done; step = steps.next()) {
+        if (step.value !== "accept") throw step.value;
+        yield await listener.accept();
+      }
+      // Not `yield*`, which would call this method again: the iterator of a listener is the listener itself.
+      const iterator = connections();
+      for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+    };
+    return listener;
+  };
+}
+
+/** The error in accepting when no descriptor is left: in the process, or in the system. */
+export function outOfDescriptors(code: "EMFILE" | "ENFILE"): Error {
+  return Object.assign(new Error("Too many open files"), { code });
+}
+
+/** The executable in GREETER_BINARY, if set. The tests of the command then run it instead of main.ts. */
 export const BINARY: string | undefined = Deno.env.has("GREETER_BINARY")
   ? Deno.realPathSync(Deno.env.get("GREETER_BINARY") ?? "")
   : undefined;
@@ -116,7 +143,7 @@ export const BINARY: string | undefined = Deno.env.has("GREETER_BINARY")
 /** `main.ts` of this checkout. */
 export const MAIN = `${import.meta.dirname}/main.ts`;
 
-/** How main.ts is run, without its permission. The V8 flag is the one of `deno task start`. */
+/** The command that runs main.ts, without the network permission. It has the V8 flag of `deno task start`. */
 export const DENO_RUN = [Deno.execPath(), "run", "--no-prompt", "--v8-flags=--max-semi-space-size=8"];
 
 /** The greeter command. */
@@ -129,16 +156,18 @@ export const LOCAL = ["--host", "127.0.0.1", "--port", "0"];
 export interface Process extends AsyncDisposable {
   /** The process. */
   child: Deno.ChildProcess;
-  /** What it has printed so far. */
+  /** What the process has printed so far. */
   output: { stdout: string; stderr: string };
-  /** Its status, when it has ended and its output is complete. */
+  /** The status of the process. Resolves when it has ended and its output is complete. */
   ended: Promise<Deno.CommandStatus>;
 }
 
 /** Starts a process. Its standard input is empty unless `options` say otherwise. */
 export function spawn(command: readonly string[], options: Deno.CommandOptions = {}): Process {
   const [program = "", ...args] = command;
-  const child = new Deno.Command(program, { args, stdin: "null", stdout: "piped", stderr: "piped", ...options })
+  // Deno would print a warning if it could not read this file because no descriptor is left.
+  const env = { ...options.env, NODE_EXTRA_CA_CERTS: "" };
+  const child = new Deno.Command(program, { args, stdin: "null", stdout: "piped", stderr: "piped", ...options, env })
     .spawn();
   const output = { stdout: "", stderr: "" };
   const collect = async (stream: "stdout" | "stderr") => {
@@ -160,7 +189,7 @@ export function spawn(command: readonly string[], options: Deno.CommandOptions =
   };
 }
 
-/** Runs a command that ends by itself. Fails if it does not end within `ms` milliseconds. */
+/** Runs a command until it ends. Fails if it does not end within `ms` milliseconds. */
 export async function run(
   command: readonly string[],
   options?: Deno.CommandOptions,
@@ -174,7 +203,7 @@ export async function run(
   return { code, signal, ...process.output };
 }
 
-/** The port that a greeter listens on, as soon as it has logged it. */
+/** Waits until greeter has logged the port that it listens on, and returns the port. */
 export async function portOf({ output }: Process): Promise<number> {
   await until(() => output.stdout.includes("\n") || output.stderr !== "");
   const [, port] = output.stdout.match(/^Listening on .*:(\d+)\n/) ?? [];
@@ -182,7 +211,7 @@ export async function portOf({ output }: Process): Promise<number> {
   return Number(port);
 }
 
-/** Sends SIGTERM, and asserts that greeter exits 0 without an error. */
+/** Sends SIGTERM to greeter, and asserts that it exits 0 without an error. */
 export async function stop(greeter: Process) {
   greeter.child.kill("SIGTERM");
   const { code } = await greeter.ended;
@@ -203,7 +232,7 @@ export async function signalUntilEnded({ ended }: Process, send: () => void) {
   });
 }
 
-/** How many descriptors a process has open, or 0 where there is no `/proc`. */
+/** Returns how many descriptors a process has open, or 0 where there is no `/proc`. */
 export async function descriptors({ child }: Process): Promise<number> {
   return isLinux ? (await Array.fromAsync(Deno.readDir(`/proc/${child.pid}/fd`))).length : 0;
 }
@@ -218,7 +247,7 @@ export async function load(port: number, clients: number): Promise<number> {
       using conn = await Deno.connect({ hostname: "127.0.0.1", port });
       let length = 0;
       for (let n: number | null = 0; n !== null; n = await conn.read(buffer)) length += n;
-      if (length === 41) greeted++;
+      if (length === GREETING_BYTES) greeted++;
     }
   }
   await Promise.all(Array.from({ length: 64 }, client));

@@ -5,21 +5,21 @@
  */
 import type { BlockList } from "node:net";
 
-/** An address or a network in a list is invalid. `expected` says what is valid, for a message. */
+/** Thrown for a rule that is not a valid address or network. `expected` describes a valid rule, for a message. */
 export class InvalidRule extends Error {
   /** Always `"InvalidRule"`. */
   override readonly name = "InvalidRule";
 
-  /** `rule` is what was given. */
+  /** `rule` is the invalid rule. */
   constructor(readonly rule: string, readonly expected: string) {
     super(`invalid address ${rule}: expected ${expected}`);
   }
 }
 
 /**
- * Returns a function that says whether an address is in a list.
+ * Returns a function that checks whether an address matches a list of addresses and networks.
  *
- * @throws {InvalidRule} If a rule is not an address or a network, or if it could mean something else than it says.
+ * @throws {InvalidRule} If a rule is not an address or a network, or if it is ambiguous, such as `192.0.2.7/24`.
  *
  * @example
  * ```ts
@@ -32,7 +32,7 @@ export class InvalidRule extends Error {
  * ```
  */
 export async function addressMatcher(rules: readonly string[]): Promise<(addr: Deno.NetAddr) => boolean> {
-  // Imported here because loading it takes as long as the rest of the start.
+  // Imported here because loading it takes as long as the rest of the startup.
   const net = await import("node:net");
   const list = new net.BlockList();
   for (const rule of rules) add(list, rule, net.isIP);
@@ -45,7 +45,7 @@ function add(list: BlockList, rule: string, isIP: (text: string) => number) {
   const version = isIP(address);
   const bits = version === 4 ? 32 : 128;
   const prefix = Number(prefixText ?? bits);
-  // A zone, as in fe80::1%eth0, is the name of an interface of this machine; BlockList has no zones.
+  // A zone, as in fe80::1%eth0, is the name of an interface of this machine. BlockList does not support zones.
   if (version === 0 || prefix > bits || address.includes("%")) {
     throw invalid("an address, or a network such as 192.0.2.0/24 or 2001:db8::/32");
   }
@@ -61,7 +61,7 @@ function add(list: BlockList, rule: string, isIP: (text: string) => number) {
   list.addSubnet(address, prefix, version === 4 ? "ipv4" : "ipv6");
 }
 
-/** The first address of a network, in its canonical form. */
+/** Returns the first address of a network, in canonical form. */
 function formatNetwork(address: string, prefix: number): string {
   const mask = (parts: number[], bits: number) =>
     parts.map((part, i) => {
@@ -69,7 +69,7 @@ function formatNetwork(address: string, prefix: number): string {
       return part >> (bits - kept) << (bits - kept);
     });
   if (!address.includes(":")) return mask(address.split(".").map(Number), 8).join(".");
-  // URL shortens IPv6 addresses, and turns an IPv4 part at the end into hexadecimal digits.
+  // URL shortens IPv6 addresses, and converts an IPv4 part at the end to hexadecimal.
   const canonical = (text: string) => new URL(`http://[${text}]`).hostname.slice(1, -1);
   const [head = "", tail] = canonical(address).split("::");
   const groups = (text: string) => text === "" ? [] : text.split(":").map((group) => parseInt(group, 16));

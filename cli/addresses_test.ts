@@ -23,7 +23,7 @@ Deno.test("addressMatcher() matches addresses and networks", async () => {
   }
 });
 
-Deno.test("addressMatcher() rejects what could mean something else, and shows what is meant", async () => {
+Deno.test("addressMatcher() rejects invalid and ambiguous rules, and suggests valid ones", async () => {
   const form = "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32";
   for (
     const [rule, expected] of [

@@ -1,12 +1,12 @@
 /**
- * What all tables of options have in common: one rule for how options are written, and the help text.
+ * The syntax of the command line, which all commands share: how options are written, and how help lists them.
  *
  * @module
  */
 
 /** An option. An option without a `value` is a flag. */
 export interface Option {
-  /** The letter of the short form. */
+  /** The letter of the short form, without the hyphen. */
   readonly short?: string;
   /** The name of the value in the help. */
   readonly value?: string;
@@ -19,12 +19,12 @@ export interface Option {
 /** The options of a command by their long names, in the order in which the help lists them. */
 export type OptionTable = Readonly<Record<string, Option>>;
 
-/** The long names of the options in a table that have a value. */
+/** The long names of the options in a table that take a value. */
 export type ValuedName<T extends OptionTable> = {
   [Name in keyof T]: T[Name] extends { readonly value: string } ? Name : never;
 }[keyof T];
 
-/** The command line is invalid. The message says why and what to write instead. */
+/** Thrown if the command line is invalid. The message states why, and what to write instead. */
 export class UsageError extends Error {
   /** Always `"UsageError"`. */
   override readonly name = "UsageError";
@@ -32,24 +32,25 @@ export class UsageError extends Error {
 
 /** What {@linkcode rewriteArgs} returns. */
 export interface Rewritten {
-  /** The arguments in the only form that is left: `--name=value` and `--flag`, then `--` and the operands. */
+  /** The options in a uniform form, `--name=value` or `--flag`, for `parseArgs`. */
   args: string[];
   /** The arguments that are not options. */
   operands: string[];
   /** Each option as it was typed (`-p` or `--port`), by name, in order: for error messages. */
   typed: Record<string, string[]>;
-  /** An error about the first option that is not in the table. `--help` and `--version` take precedence over it. */
+  /** The error for the first option that is not in the table. `--help` and `--version` take precedence over it. */
   unknown: UsageError | undefined;
 }
 
 /**
- * Rewrites arguments according to a table, before `parseArgs` parses them. On its own, `parseArgs` reads `--json lab` as
- * an option with a value, drops `-p1-`, and reads `-p21=hi` as port `hi`.
+ * Rewrites arguments according to a table, before `parseArgs` parses them. On its own, `parseArgs` parses `--json lab`
+ * as an option with a value, drops `-p1-`, and parses `-p21=hi` as port `hi`.
  *
- * `-pVALUE`, `-p VALUE`, `--port VALUE` and `--port=VALUE` are the same. Short flags may be grouped, and the last one in
- * a group may have a value. A separate value may not begin with a hyphen.
+ * `-pVALUE`, `-p VALUE`, `--port VALUE` and `--port=VALUE` are the same. Short flags may be grouped, and the last one
+ * in a group may have a value. A separate value may not begin with a hyphen.
  *
- * @throws {UsageError} If an option lacks its value, has one that it does not accept, or is repeated but not repeatable.
+ * @throws {UsageError} If an option lacks its value, has one that it does not accept, or is repeated but not
+ * repeatable.
  *
  * @example
  * ```ts
@@ -57,7 +58,8 @@ export interface Rewritten {
  * import { assertEquals } from "@std/assert";
  *
  * const table = { port: { short: "p", value: "PORT", help: "" }, quiet: { short: "q", help: "" } };
- * assertEquals(rewriteArgs(["-qp", "80", "lab"], table).args, ["--quiet", "--port=80", "--", "lab"]);
+ * const { args, operands } = rewriteArgs(["-qp", "80", "lab"], table);
+ * assertEquals([args, operands], [["--quiet", "--port=80"], ["lab"]]);
  * ```
  */
 export function rewriteArgs(args: readonly string[], table: OptionTable): Rewritten {
@@ -72,87 +74,87 @@ export function rewriteArgs(args: readonly string[], table: OptionTable): Rewrit
       result.operands.push(arg);
       continue;
     }
-    for (const { as, name, attached } of arg.startsWith("--") ? [findLong(arg, table)] : findShort(arg, table)) {
+    for (const { option, name, attached } of arg.startsWith("--") ? [findLong(arg, table)] : findShort(arg, table)) {
       if (name === undefined) {
-        const where = as === arg ? "" : ` in ${quote(arg)}`;
-        result.unknown ??= new UsageError(`unknown option ${quote(as)}${where}; see greeter --help`);
+        const where = option === arg ? "" : ` in ${quote(arg)}`;
+        result.unknown ??= new UsageError(`unknown option ${quote(option)}${where}; see greeter --help`);
         continue;
       }
       const typed = result.typed[name] ??= [];
-      typed.push(as);
+      typed.push(option);
       if (typed.length > 1 && !table[name]?.repeatable) {
-        throw new UsageError(`option ${as} is given twice: specify it only once`);
+        throw new UsageError(`option ${option} is given twice: specify it only once`);
       }
       const metavar = table[name]?.value;
       if (metavar === undefined) result.args.push(`--${name}`);
-      else result.args.push(`--${name}=${attached ?? separateValue(as, `--${name}`, metavar, rest.shift())}`);
+      else result.args.push(`--${name}=${attached ?? separateValue(option, `--${name}`, metavar, rest.shift())}`);
     }
   }
-  result.args.push("--", ...result.operands);
   return result;
 }
 
-/** An option in an argument: how it was typed, its name unless it is unknown, and its value if it is in the argument. */
+/** An option in an argument: as typed, its name unless it is unknown, and its value if the argument contains it. */
 interface Found {
-  as: string;
+  option: string;
   name?: string;
   attached?: string;
 }
 
-/** The option in `--name` or `--name=value`. */
+/** Finds the option in `--name` or `--name=value`. */
 function findLong(arg: string, table: OptionTable): Found {
   const [, name = "", attached] = arg.match(/^--([^=]*)(?:=(.*))?$/s) ?? [];
-  if (!Object.hasOwn(table, name)) return { as: arg };
+  if (!Object.hasOwn(table, name)) return { option: arg };
   if (attached !== undefined && table[name]?.value === undefined) {
     throw new UsageError(`invalid option ${quote(arg)}: --${name} does not accept a value; write --${name}`);
   }
-  return { as: `--${name}`, name, attached };
+  return { option: `--${name}`, name, attached };
 }
 
-/** The options in `-qp80`: flags, and perhaps an option with a value at the end. */
+/** Finds the options in an argument such as `-qp80`: flags, and optionally an option with a value at the end. */
 function findShort(arg: string, table: OptionTable): Found[] {
   const found: Found[] = [];
   for (let i = 1; i < arg.length; i++) {
-    const as = `-${arg.charAt(i)}`;
+    const option = `-${arg.charAt(i)}`;
     const name = Object.keys(table).find((name) => table[name]?.short === arg.charAt(i));
-    if (name === undefined) return [...found, { as }];
+    if (name === undefined) return [...found, { option }];
     if (table[name]?.value === undefined) {
-      found.push({ as, name });
+      found.push({ option, name });
       continue;
     }
     const attached = arg.slice(i + 1);
     if (attached.startsWith("=")) {
       const text = truncate(attached.slice(1));
-      throw new UsageError(`invalid option ${quote(arg)}: write ${as} ${text} or --${name}=${text}`);
+      throw new UsageError(`invalid option ${quote(arg)}: write ${option} ${text} or --${name}=${text}`);
     }
-    return [...found, { as, name, attached: attached === "" ? undefined : attached }];
+    return [...found, { option, name, attached: attached === "" ? undefined : attached }];
   }
   return found;
 }
 
-/** Checks a value that is an argument of its own. */
-function separateValue(as: string, name: string, metavar: string, value: string | undefined): string {
-  if (value === undefined) throw new UsageError(`option ${as} has no value: write ${name}=${metavar}`);
+/** Checks a value that is a separate argument, and returns it. */
+function separateValue(option: string, name: string, metavar: string, value: string | undefined): string {
+  if (value === undefined) throw new UsageError(`option ${option} has no value: write ${name}=${metavar}`);
   if (!value.startsWith("-")) return value;
   throw new UsageError(
-    `option ${as} has no value: ${quote(value)} begins with a hyphen; to use it as a value, write ${name}=${
+    `option ${option} has no value: ${quote(value)} begins with a hyphen; to use it as a value, write ${name}=${
       truncate(value)
     }`,
   );
 }
 
-/** The options of `parseArgs` that fit what {@linkcode rewriteArgs} returns. */
+/** Returns the options with which `parseArgs` parses what {@linkcode rewriteArgs} returns. */
 export function parseOptions(table: OptionTable): { string: string[]; collect: string[]; boolean: string[] } {
   const names = Object.keys(table);
   const valued = names.filter((name) => table[name]?.value !== undefined);
-  // "_" are the operands, which would be numbers if they look like numbers.
-  return { string: [...valued, "_"], collect: valued, boolean: names.filter((name) => !valued.includes(name)) };
+  return { string: valued, collect: valued, boolean: names.filter((name) => !valued.includes(name)) };
 }
 
-/** How wide the help may be, in columns. */
+/** The maximum width of the help, in columns. */
 const HELP_WIDTH = 80;
 
-/** The options, one each in two columns, wrapped to 80 columns. */
+/**
+ * Formats the options for the help: names on the left, descriptions on the right, wrapped to {@linkcode HELP_WIDTH}.
+ */
 export function formatOptions(table: OptionTable): string {
   const rows = Object.entries(table).map(([name, { short, value, help }]) => ({
     left: `  ${short ? `-${short},` : "   "} --${name}${value ? ` ${value}` : ""}`,
@@ -170,15 +172,15 @@ export function formatOptions(table: OptionTable): string {
   }).join("\n");
 }
 
-/** How much of an argument a message shows, in characters. */
+/** The maximum length of an argument in a message, in characters. */
 const MAX_SHOWN_LENGTH = 60;
 
-/** Text from the command line for a message: without quotes, of limited length, printable ASCII. */
-function truncate(text: string): string {
+/** Like {@linkcode quote}, but without the quotes. */
+export function truncate(text: string): string {
   return quote(text).slice(1, -1);
 }
 
-/** An argument for a message: in quotes, of limited length, and printable ASCII, whatever it contains. */
+/** Quotes an argument for a message. Truncates it, and escapes all but printable ASCII. */
 export function quote(text: string): string {
   const shown = text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}...` : text;
   return JSON.stringify(shown).replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);

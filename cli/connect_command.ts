@@ -5,9 +5,9 @@
  */
 import { CONNECT_DEFAULTS, type ConnectOptions } from "../client.ts";
 import { MAX_GREETING_BYTES } from "../server.ts";
-import { formatOptions, type OptionTable, quote, type Rewritten, UsageError } from "./args.ts";
+import { formatOptions, type OptionTable, quote, type Rewritten, truncate, UsageError } from "./args.ts";
 import type { ProbeReportOptions } from "./probe_report.ts";
-import { type Given, integer, invalid, milliseconds, uniquePorts, valuesOf } from "./values.ts";
+import { type Given, integer, invalidValue, milliseconds, uniquePorts, valuesOf } from "./values.ts";
 
 /** The options of `greeter connect`. */
 export const CONNECT_OPTIONS = {
@@ -31,7 +31,7 @@ export const CONNECT_OPTIONS = {
   help: { short: "h", help: "print this help and exit" },
 } as const satisfies OptionTable;
 
-/** Check the ports of a host. */
+/** The command `greeter connect`, which checks the ports of a host. */
 export interface ConnectCommand extends ProbeReportOptions {
   /** Distinguishes the commands. */
   kind: "connect";
@@ -43,15 +43,15 @@ export interface ConnectCommand extends ProbeReportOptions {
 export function connectHelp(): string {
   return `Usage: greeter connect [OPTIONS] HOST
 
-Checks which ports of HOST get through, and whether the right server answers.
+Checks which ports of HOST can be reached, and whether the right server answers.
 
 Options:
 ${formatOptions(CONNECT_OPTIONS)}
 
-Exit status: 0 every port was greeted; 1 a port was not greeted; 2 error.`;
+Exit status: 0 if every port was greeted, 1 if a port was not, 2 on an error.`;
 }
 
-/** `name:22` and `[::1]:22`, but not `::1`. */
+/** Matches `name:22` and `[::1]:22`, but not `::1`. */
 const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
 
 /**
@@ -86,11 +86,11 @@ export function toConnectCommand(parsed: Record<string, unknown>, rewritten: Rew
   };
 }
 
-/** Removes the brackets of an IPv6 address. */
+/** Checks HOST, and removes the brackets of an IPv6 address. */
 function toHostname(host: string): string {
   const [, name = "", port = ""] = host.match(HOST_WITH_PORT) ?? [];
   if (name !== "") {
-    const suggestion = `greeter connect ${quote(name).slice(1, -1)} -p ${port || "PORT"}`;
+    const suggestion = `greeter connect ${truncate(name)} -p ${port || "PORT"}`;
     throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);
   }
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
@@ -101,5 +101,5 @@ function toHostname(host: string): string {
 function checkExpected(given: Given): string {
   const { length } = new TextEncoder().encode(given.text.replaceAll("{port}", "65535"));
   if (length > 0 && length <= MAX_GREETING_BYTES) return given.text;
-  throw invalid(given, `a text of 1 to ${MAX_GREETING_BYTES} bytes`);
+  throw invalidValue(given, `text of 1 to ${MAX_GREETING_BYTES} bytes`);
 }

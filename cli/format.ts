@@ -1,5 +1,6 @@
 /**
- * The server's events as lines of a log: {@linkcode textFormat} for people, {@linkcode jsonFormat} for programs.
+ * Formats the server's events as lines of a log: {@linkcode textFormat} for people, {@linkcode jsonFormat} for
+ * programs.
  *
  * @module
  */
@@ -7,6 +8,7 @@ import { format as formatDuration } from "@std/fmt/duration";
 import type { Connection, ConnInfo } from "../server.ts";
 import { formatPorts } from "./ports.ts";
 import { latin1, quoteBytes } from "./terminal.ts";
+import { utcTimestamp } from "./timestamps.ts";
 
 /** The totals of a server that has stopped. */
 export interface Summary {
@@ -18,7 +20,7 @@ export interface Summary {
   bytesReceived: number;
   /** How many connections were reset before they could be accepted. */
   resets: number;
-  /** How many log lines were dropped, because nobody read the log. */
+  /** How many log lines were dropped, because the reader of the log was too slow. */
   dropped: number;
   /** How long the server ran, in milliseconds. */
   duration: number;
@@ -26,7 +28,7 @@ export interface Summary {
   ports: { greeted: number[]; notGreeted: number[]; onlyReset: number[] };
 }
 
-/** Turns each event into a line without its line feed, or into `undefined` if there is nothing to log. */
+/** Formats each event as a line without a line feed. Returns `undefined` if there is nothing to log. */
 export interface Format {
   /** The server listens on these addresses. */
   listening(addrs: readonly Deno.NetAddr[]): string;
@@ -38,7 +40,7 @@ export interface Format {
   refused(info: ConnInfo): string;
   /** Connections to these ports were reset before they could be accepted. */
   resets(count: number, ports: Iterable<number>): string;
-  /** Lines of the log were dropped here, because nobody read it. */
+  /** Lines of the log were dropped here, because its reader was too slow. */
   gap(lines: number): string;
   /** Accepting failed. */
   error(error: unknown): string | undefined;
@@ -46,7 +48,7 @@ export interface Format {
   stopped(summary: Summary): string;
 }
 
-/** Lines for people. An error in accepting is not among them, because it goes to standard error. */
+/** Lines for people. Errors in accepting have no line, because they go to standard error. */
 export const textFormat: Format = {
   listening(addrs) {
     const [first] = addrs;
@@ -87,7 +89,7 @@ export const textFormat: Format = {
   },
 };
 
-/** Lines for programs: flat JSON objects with the names that Suricata's EVE log has for the same things. */
+/** Lines for programs: flat JSON objects, with the field names of Suricata's EVE log where it has them. */
 export const jsonFormat: Format = {
   listening: (addrs) =>
     row("listening", {
@@ -124,18 +126,9 @@ export const jsonFormat: Format = {
     }),
 };
 
-/** A line of JSON for an event. */
+/** Formats an event as a line of JSON. */
 export function row(event_type: string, fields: Record<string, unknown>): string {
-  return JSON.stringify({ timestamp: timestamp(), event_type, ...fields });
-}
-
-let latest = { time: 0, text: "" };
-
-/** The time of day. Many events share a millisecond, and formatting it for each costs 3 µs per connection. */
-function timestamp(): string {
-  const time = Date.now();
-  if (time !== latest.time) latest = { time, text: new Date(time).toISOString() };
-  return latest.text;
+  return JSON.stringify({ timestamp: utcTimestamp(), event_type, ...fields });
 }
 
 function addresses({ remoteAddr, localAddr }: ConnInfo) {
@@ -148,14 +141,14 @@ function addresses({ remoteAddr, localAddr }: ConnInfo) {
   };
 }
 
-/** What was received, as Base64 and as text; no fields if nothing was. */
+/** The fields for received bytes: as Base64 and as text. No fields if nothing was received. */
 export function payload(bytes: Uint8Array): { payload?: string; payload_printable?: string } {
   if (bytes.length === 0) return {};
   const text = latin1(bytes);
   return { payload: btoa(text), payload_printable: text.replace(/[^ -~\r\n]/g, ".") };
 }
 
-/** Milliseconds with three digits. */
+/** Rounds milliseconds to three decimal places. */
 export function roundToMicroseconds(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }
@@ -174,7 +167,7 @@ export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** The message of anything that was thrown. */
+/** Returns the message of any value that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -24,7 +24,7 @@ const onePort = { greeted: [21], notGreeted: [], onlyReset: [] };
 const bytes = (text: string) => new TextEncoder().encode(text);
 const addresses = { proto: "TCP", src_ip: "192.0.2.7", src_port: 51514, dest_ip: "198.51.100.1", dest_port: 21 };
 
-/** A row without its times, which are checked for their form. */
+/** Parses a row. Checks the form of its times, and removes them. */
 function parsed(line: string): Record<string, unknown> {
   const { timestamp, duration_ms, ...rest } = JSON.parse(line);
   assertMatch(timestamp, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
@@ -32,7 +32,7 @@ function parsed(line: string): Record<string, unknown> {
   return rest;
 }
 
-Deno.test("textFormat has a line for each event, and one more for what a client sent", () => {
+Deno.test("textFormat formats each event as a line, and what a client sent as another one", () => {
   const quiet = connection(new Uint8Array());
   const loud = connection(bytes("GET / HTTP/1.0\r\n\r\n"));
   assertEquals(textFormat.listening([localAddr]), "Listening on 198.51.100.1:21");
@@ -71,7 +71,7 @@ Deno.test("hostAndPort() puts IPv6 addresses in brackets", () => {
   assertEquals(hostAndPort({ transport: "tcp", hostname: "2001:db8::7", port: 51514 }), "[2001:db8::7]:51514");
 });
 
-Deno.test("jsonFormat has flat rows with the names of Suricata's EVE log", () => {
+Deno.test("jsonFormat formats events as flat rows with the field names of Suricata's EVE log", () => {
   const conn = connection(new Uint8Array());
   assertEquals(parsed(jsonFormat.listening([localAddr])), {
     event_type: "listening",
@@ -125,7 +125,7 @@ Deno.test("jsonFormat has flat rows with the names of Suricata's EVE log", () =>
   );
 });
 
-Deno.test("both formats show any bytes as one line of printable ASCII from which they can be restored", () => {
+Deno.test("both formats turn any bytes into one line of printable ASCII from which they can be restored", () => {
   fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (sent) => {
     const conn = connection(sent);
     assertMatch(textFormat.closed(conn) ?? "", /^[ -~]*$/);
@@ -136,7 +136,7 @@ Deno.test("both formats show any bytes as one line of printable ASCII from which
   }));
 });
 
-/** The bytes that quoteBytes() has quoted. */
+/** Restores the bytes that quoteBytes() has quoted. */
 function unescape(quoted: string): number[] {
   const plain = quoted.slice(1, -1).replace(/\\(x..|.)/g, (_, code: string) => {
     const named: Record<string, string> = { t: "\t", n: "\n", r: "\r" };
@@ -151,7 +151,7 @@ Deno.test("both formats mark where lines were dropped", () => {
   assertEquals(parsed(jsonFormat.gap(2)), { event_type: "log_dropped", lines: 2 });
 });
 
-Deno.test("jsonFormat has the time of each event, and durations in milliseconds to three digits", async () => {
+Deno.test("jsonFormat includes the time of each event, and durations with three decimal places", async () => {
   const rowAt = () => JSON.parse(jsonFormat.refused(connection(new Uint8Array())));
   const before = Date.now();
   const first = Date.parse(rowAt().timestamp);
@@ -168,7 +168,7 @@ Deno.test("jsonFormat has the time of each event, and durations in milliseconds 
   }
 });
 
-Deno.test("jsonFormat replaces all but printable ASCII, CR and LF in payload_printable", () => {
+Deno.test("jsonFormat replaces all but printable ASCII, CR and LF in payload_printable with dots", () => {
   const sent = bytes("a\tb\r\n\u001b\u0000\u007f~ ");
   assertEquals(JSON.parse(jsonFormat.closed(connection(sent)) ?? "").payload_printable, "a.b\r\n...~ ");
 });
@@ -195,7 +195,7 @@ Deno.test("both formats report resets before accept", () => {
   });
 });
 
-Deno.test("both formats end with the ports by what happened on them, if there are several", () => {
+Deno.test("both formats list in the summary what happened on each port, if there are several", () => {
   const totals = { greetings: 1, refused: 0, bytesReceived: 0, resets: 5, dropped: 0, duration: 1000 };
   const ports = { greeted: [22], notGreeted: [25], onlyReset: [8001, 8000] };
   assertEquals(

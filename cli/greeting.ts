@@ -1,14 +1,14 @@
 /**
- * The greetings of the command: placeholders, texts for single ports, and HTTP responses.
+ * Creates the greetings: replaces placeholders, selects the text of the port, and adds the head of an HTTP response.
  *
  * @module
  */
 import type { ConnInfo, ServeOptions } from "../server.ts";
 import { hostAndPort } from "./format.ts";
 
-/** What to send. */
+/** What the server sends. */
 export interface Greeting {
-  /** The text for all ports that have no text of their own. */
+  /** The text for all ports that are not in `byPort`. */
   text: string;
   /** Texts by port. */
   byPort: ReadonlyMap<number, string>;
@@ -19,17 +19,17 @@ export interface Greeting {
 const PLACEHOLDERS = /\{(client|port)\}/g;
 
 /**
- * Returns the greeting for `serve`: bytes if it is the same for all connections, or a function. `{client}` stands for the
- * client's address and port, `{port}` for the port that it has reached.
+ * Returns the greeting for `serve`: bytes if it is the same for all connections, or else a function. `{client}` is
+ * replaced by the client's address and port, `{port}` by the port that the client connected to.
  */
 export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
   const isConstant = greeting.byPort.size === 0 && greeting.text.search(PLACEHOLDERS) < 0;
-  // A constant greeting does not depend on the connection.
+  // A constant greeting can be encoded for any connection.
   return isConstant ? encodeGreeting(greeting, LONGEST) : (info) => encodeGreeting(greeting, info);
 }
 
 /**
- * The greeting for a connection.
+ * Encodes the greeting for a connection.
  *
  * @example
  * ```ts
@@ -66,7 +66,7 @@ const LONGEST: ConnInfo = {
   localAddr: { transport: "tcp", hostname: "::", port: 65_535 },
 };
 
-/** How many bytes a greeting with this text has at the most. */
+/** Returns the largest number of bytes that a greeting with this text can have. */
 export function maxGreetingBytes(text: string, http: boolean): number {
   return encodeGreeting({ text, byPort: new Map(), http }, LONGEST).length;
 }

@@ -3,18 +3,19 @@
  *
  * @module
  */
+import { codeOf } from "../error_code.ts";
 
 /** Options of {@linkcode openLog}. */
 export interface LogOptions {
   /** The line that marks where lines were dropped. Default: no line. */
   formatGap?: (lines: number) => string;
-  /** Called when writing fails. The log keeps its lines and tries again; further failures are not reported. */
+  /** Called when writing fails. The log keeps its lines and tries again. Not called again before `onRecovery`. */
   onError?: (error: unknown) => void;
-  /** Called when everything is written again after an error. */
+  /** Called when everything has been written after an error. */
   onRecovery?: () => void;
   /** How many bytes of lines may wait to be written. Default: {@linkcode MAX_BUFFERED_BYTES}. */
   maxBufferedBytes?: number;
-  /** Whether an error ends the log. Default: if the pipe is closed, or the descriptor is bad. */
+  /** Whether an error ends the log. Default: a closed pipe or a bad descriptor does. */
   isFinal?: (error: unknown) => boolean;
   /** Called when an error has ended the log. */
   onEnd?: (error: unknown) => void;
@@ -29,7 +30,7 @@ export interface Log {
   /** Resolves when at most `bytes` bytes of lines wait to be written, or the log has ended. */
   drained(bytes: number): Promise<void>;
   /**
-   * Adds a last line, if there is one, and waits until everything is written, for `ms` milliseconds at most, which may be
+   * Adds a last line, if there is one, and waits at most `ms` milliseconds until everything is written. `ms` may be
    * `Infinity`.
    */
   close(ms: number, last?: string): Promise<Closed>;
@@ -37,11 +38,11 @@ export interface Log {
 
 /** The state of a log that has been closed. */
 export interface Closed {
-  /** Whether everything was written, with the last line. */
+  /** Whether everything was written, including the last line. */
   complete: boolean;
   /**
-   * How many lines before the last one were not written, at the least. A write that blocks cannot be canceled, so the
-   * reader may still receive some of its lines, the last one of them cut.
+   * The minimum number of lines before the last one that were not written. A blocked write cannot be canceled, so the
+   * reader may still receive some of its lines, and the last of those may be truncated.
    */
   missing: number;
 }
@@ -49,19 +50,19 @@ export interface Closed {
 /** How many bytes of lines may wait to be written. New lines are dropped while the buffer is full. */
 export const MAX_BUFFERED_BYTES = 8 * 1024 * 1024;
 
-/** How many bytes are gathered at most, before they are written. As much as a pipe holds on Linux. */
+/** How many bytes of lines are gathered before they are written at once. This is the capacity of a pipe on Linux. */
 export const CHUNK_BYTES = 64 * 1024;
 
 /**
- * How many bytes are written at once. A non-blocking pipe accepts up to 4,096 bytes (PIPE_BUF of Linux) either as a whole
- * or not at all. It can accept a part of a longer write, and Deno then throws an error that does not say how much: of
- * 12,041 lines, 6,315 were written twice. Short writes cost no measurable CPU in text, and 3 % in JSON.
+ * The maximum size of a write, in bytes. A non-blocking pipe accepts up to 4,096 bytes (Linux's PIPE_BUF) either as a
+ * whole or not at all. It may accept a part of a longer write, and the error that Deno then throws does not tell how
+ * much: of 12,041 lines, 6,315 were written twice. Short writes cost no measurable CPU for text, and 3 % for JSON.
  */
 const WRITE_BYTES = 4096;
 
 /**
- * How long lines are gathered before they are written together, in milliseconds, unless there is a whole chunk. A write
- * is done by another thread, which costs more than a greeting.
+ * How long lines are gathered before they are written, in milliseconds, unless a chunk is complete earlier. Another
+ * thread performs each write, which costs more than a greeting.
  */
 const FLUSH_INTERVAL_MS = 10;
 
@@ -70,13 +71,13 @@ const RETRY_MIN_MS = 10;
 const RETRY_MAX_MS = 1000;
 
 /**
- * Opens a log that is written in the background, in order, and never blocks. `console.log` would block until the reader
- * has read the pipe, and the server with it.
+ * Opens a log that is written in the background, in order, and never blocks. `console.log` would block the whole server
+ * while the pipe is full.
  *
  * A closed pipe or a bad descriptor ends the log. After any other error, for example if the disk is full or another
  * process has made the pipe non-blocking, the log tries again.
  *
- * @param stream Where to write, for example `Deno.stdout`. Lines have to be ASCII.
+ * @param stream Where to write, for example `Deno.stdout`. Lines must be ASCII.
  *
  * @example All lines are written when the log is closed
  * ```ts
@@ -94,22 +95,22 @@ export function openLog(
   { formatGap, onError, onRecovery, onEnd, maxBufferedBytes = MAX_BUFFERED_BYTES, isFinal = isPermanent }: LogOptions =
     {},
 ): Log {
-  /** Whole chunks, and the lines after them. Lines are ASCII, so their length is their size in bytes. */
+  /** Complete chunks, and the lines after them. Lines are ASCII, so their length is their size in bytes. */
   const chunks: string[] = [];
   let buffered = "";
-  /** How many bytes the chunks and the lines have. */
+  /** The size of `chunks` and `buffered`, in bytes. */
   let size = 0;
-  /** What is left of the chunk that is being written, and how many bytes of it are being written. */
+  /** The rest of the chunk that is being written, and how many bytes of it the current write has. */
   let unwritten: Uint8Array = new Uint8Array();
   let inProgress = 0;
-  /** Lines that were dropped, in total and since the last gap was marked; and lines printed after the log has ended. */
+  /** Lines that were dropped, in total and since the last gap was marked, and lines printed after the log ended. */
   let dropped = 0;
   let gap = 0;
   let lost = 0;
   let state: "open" | "closing" | "ended" = "open";
   let writing: Promise<void> | undefined;
   let gathering = false;
-  /** Whether there was an error since everything was written. A non-blocking pipe fails again whenever it is full. */
+  /** Whether there has been an error since everything was last written. A full non-blocking pipe fails repeatedly. */
   let failing = false;
   /** Ends the current wait, for more lines or before a retry. */
   let wake = () => {};
@@ -121,7 +122,7 @@ export function openLog(
       lost++;
       return;
     }
-    // After a gap, a whole chunk has to be free. Otherwise there would be many small gaps, each with a line of its own.
+    // After a gap, wait until a whole chunk is free. Otherwise there would be many small gaps, each marked by a line.
     const needed = gap > 0 ? CHUNK_BYTES : line.length + 1;
     if (size + unwritten.length + needed > maxBufferedBytes) {
       dropped++;
@@ -167,11 +168,11 @@ export function openLog(
     writing = undefined;
   }
 
-  /** Writes the chunk, and tries again after an error. */
+  /** Writes the rest of the chunk. Tries again after an error. */
   async function writeChunk() {
     let pause = 0;
     while (state !== "ended" && unwritten.length > 0) {
-      // Whole lines, if they are short enough.
+      // Write whole lines, if they are short enough.
       const end = unwritten.lastIndexOf(LINE_FEED, WRITE_BYTES - 1) + 1;
       inProgress = end > 0 ? end : Math.min(unwritten.length, WRITE_BYTES);
       try {
@@ -210,7 +211,7 @@ export function openLog(
   async function close(ms: number, last?: string): Promise<Closed> {
     const isOpen = state === "open";
     if (isOpen) {
-      // A chunk of its own, so that the count of missing lines does not depend on what it is written with.
+      // The last line starts a new chunk, so that the count of missing lines does not depend on the lines before it.
       if (buffered !== "") endChunk();
       if (last !== undefined) append(last);
       state = "closing";
@@ -222,7 +223,7 @@ export function openLog(
     }
     state = "ended";
     wake();
-    // A write that blocks may be completed in part, but not with its last line.
+    // The reader may still receive a part of a blocked write, but not its last line.
     const rest = new TextDecoder().decode(unwritten.subarray(inProgress > 0 ? inProgress - 1 : 0));
     const lines = [rest, ...chunks, buffered].join("").split("\n").length - 1;
     const hasLast = isOpen && last !== undefined && lines > 0;
@@ -241,8 +242,8 @@ export function openLog(
 
 const LINE_FEED = 10;
 
-/** Whether an error in writing is permanent: the pipe has no reader, or the descriptor is not open for writing. */
+/** Whether a write error is permanent: the pipe has no reader, or the descriptor is not open for writing. */
 function isPermanent(error: unknown): boolean {
   return error instanceof Deno.errors.BrokenPipe || error instanceof Deno.errors.BadResource ||
-    (error instanceof Error && "code" in error && error.code === "EBADF");
+    codeOf(error) === "EBADF";
 }

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { CHUNK_BYTES, MAX_BUFFERED_BYTES, openLog } from "./log.ts";
 import { delay, until } from "../testing.ts";
 
-/** A stream that accepts no data until it is read. */
+/** Creates a stream that accepts no data until it is read. */
 function unreadPipe() {
   const { promise: read, resolve: startReading } = Promise.withResolvers<void>();
   const chunks: string[] = [];
@@ -11,14 +11,14 @@ function unreadPipe() {
     contents: () => chunks.join(""),
     async write(data: Uint8Array) {
       await read;
-      const some = data.subarray(0, 1000); // a pipe may accept a part only
+      const some = data.subarray(0, 1000); // a pipe may accept only a part
       chunks.push(new TextDecoder().decode(some));
       return some.length;
     },
   };
 }
 
-Deno.test("openLog() writes all lines in order, and close() the last one at once", async () => {
+Deno.test("openLog() writes all lines in order, and close() writes the last one", async () => {
   const pipe = unreadPipe();
   pipe.startReading();
   const log = openLog(pipe);
@@ -58,25 +58,25 @@ Deno.test("openLog() writes at once when 64 KiB are waiting, and after 10 ms oth
   assertEquals(sizes, [4]);
   log.print("c"); // starts to gather
   for (let i = 0; i < 4; i++) log.print("x".repeat(CHUNK_BYTES - 1));
-  // Promise jobs are enough: no timer has to expire.
+  // Microtasks are enough: no timer has to expire.
   for (let i = 0; i < 1000; i++) await Promise.resolve();
   assertEquals(sizes.reduce((sum, size) => sum + size), 4 + 2 + 4 * CHUNK_BYTES);
   await log.close(10_000);
 });
 
-Deno.test("close() of a log does not wait longer than asked, and says how many lines are missing at the least", async () => {
+Deno.test("close() of a log waits no longer than `ms`, and returns at least how many lines are missing", async () => {
   const pipe = unreadPipe();
   const log = openLog(pipe);
   for (let i = 0; i < 5; i++) log.print("x".repeat(CHUNK_BYTES));
   await delay(20);
   const started = performance.now();
-  // The write of the first line blocks, and may still be completed in part.
+  // The first line is being written: the write blocks, and may still be completed in part.
   assertEquals(await log.close(100, "last"), { complete: false, missing: 5 });
   assert(performance.now() - started < 5000);
   pipe.startReading();
 });
 
-Deno.test("close() of a log waits for a reader that is late", async () => {
+Deno.test("close() of a log waits for a slow reader", async () => {
   const pipe = unreadPipe();
   const log = openLog(pipe);
   log.print("one");
@@ -87,7 +87,7 @@ Deno.test("close() of a log waits for a reader that is late", async () => {
   assertEquals([await closed, pipe.contents()], [{ complete: true, missing: 0 }, "one\nlast\n"]);
 });
 
-Deno.test("openLog() ends at a closed pipe or a bad descriptor, without a call of onError", async () => {
+Deno.test("openLog() ends the log at a closed pipe or a bad descriptor, without calling onError", async () => {
   const badDescriptor = Object.assign(new Error("Bad file descriptor (os error 9)"), { code: "EBADF" });
   for (const error of [new Deno.errors.BrokenPipe(), new Deno.errors.BadResource(), badDescriptor]) {
     const errors: unknown[] = [];
@@ -103,7 +103,7 @@ Deno.test("openLog() ends at a closed pipe or a bad descriptor, without a call o
   }
 });
 
-Deno.test("openLog() keeps its lines and tries again after other errors, and reports the first and the recovery", async () => {
+Deno.test("openLog() tries again after other errors, and reports the first one and the recovery", async () => {
   const noSpace = Object.assign(new Error("No space left on device (os error 28)"), { code: "ENOSPC" });
   for (const error of [new Deno.errors.WouldBlock(), noSpace]) {
     const events: unknown[] = [];

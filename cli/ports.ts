@@ -8,8 +8,8 @@
 const MAX_PORT = 65_535;
 
 /**
- * Parses a port list. Returns the ports in the order of the list, or `undefined` if it is invalid. 0 stands for any free
- * port; it may be repeated, but not in a range.
+ * Parses a port list. Returns the ports in the order of the list, or `undefined` if it is invalid. 0 stands for any
+ * free port; it may be repeated, but not in a range.
  *
  * @example
  * ```ts
@@ -24,7 +24,7 @@ export function parsePorts(list: string): number[] | undefined {
   const ports: number[] = [];
   for (const item of list.split(",")) {
     const [, first = "", hyphen = "", last = ""] = item.match(/^(\d{0,5})(?:(-)(\d{0,5}))?$/) ?? [];
-    // A range may lack its end, and `-` alone means all ports, but `-100` looks like an option.
+    // A range may omit its end, and `-` means all ports. `-100` is invalid, because it looks like an option.
     if (first === "" && (hyphen === "" || last !== "")) return undefined;
     const start = first === "" ? 1 : Number(first);
     const end = hyphen === "" ? start : last === "" ? MAX_PORT : Number(last);

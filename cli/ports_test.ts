@@ -65,7 +65,7 @@ Deno.test("formatPorts() sorts ports and folds them into ranges", () => {
   assertEquals(formatPorts([0, 0]), "0,0");
 });
 
-Deno.test("parsePorts() reads what formatPorts() has formatted", () => {
+Deno.test("parsePorts() parses what formatPorts() has formatted", () => {
   fc.assert(fc.property(fc.uniqueArray(fc.integer({ min: 1, max: 65_535 }), { minLength: 1 }), (ports) => {
     assertEquals(parsePorts(formatPorts(ports)), ports.toSorted((a, b) => a - b));
   }));

@@ -1,6 +1,6 @@
 /**
- * The client's results as lines: text for people, in which neighboring ports with the same result share a line, and JSON
- * for programs.
+ * Formats the client's results as lines: text for people, in which neighboring ports with the same result share a line,
+ * and JSON for programs.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { payload, plural, roundToMicroseconds, row } from "./format.ts";
 import { formatPorts } from "./ports.ts";
 import { quoteBytes } from "./terminal.ts";
 
-/** How much of a greeting a line of text shows, in bytes: as much as the server's log. */
+/** How many bytes of a greeting a line of text shows: as many as in the server's log. */
 export const SHOWN_BYTES = 256;
 
 const COLORS: Record<ProbeState, (text: string) => string> = {
@@ -30,20 +30,20 @@ export interface ProbeSummary {
   host: string;
   /** The address that was probed. */
   address: string;
-  /** The ports that were asked for. */
+  /** The requested ports. */
   ports: readonly number[];
-  /** The results that are known. */
+  /** The results. If the run was interrupted, some ports have none. */
   results: readonly ProbeResult[];
   /** What the greetings were expected to contain, as given. */
   expected: string | undefined;
   /** How long the run took, in milliseconds. */
   duration: number;
-  /** Whether it was ended by a signal. */
+  /** Whether the run was ended by a signal. */
   interrupted: boolean;
 }
 
 /**
- * A line for each run of consecutive ports with the same state and the same greeting, sorted by port.
+ * Formats one line for each range of consecutive ports with the same state and the same greeting, sorted by port.
  *
  * @example
  * ```ts
@@ -89,7 +89,7 @@ function detailOf({ state, greeting, error }: ProbeResult, expected: string | un
   return quoteBytes(greeting.subarray(0, SHOWN_BYTES)) + (greeting.length > SHOWN_BYTES ? "..." : "");
 }
 
-/** The last line of text: how many ports were greeted. */
+/** Formats the last line of text: how many ports were greeted. */
 export function formatTotals({ ports, results, expected, duration, interrupted }: ProbeSummary): string {
   const hint = expected === undefined ? " (any greeting; check it with --expect)" : "";
   const greeted = results.filter(({ state }) => state === "greeted").length;
@@ -98,7 +98,7 @@ export function formatTotals({ ports, results, expected, duration, interrupted }
   return interrupted ? `${totals}; interrupted, ${plural(unknown, "port")} without a result` : totals;
 }
 
-/** The row of a result, with the names of the server's log. */
+/** Formats a result as a JSON row, with the field names of the server's log. */
 export function formatResultRow({ state, remoteAddr, localAddr, greeting, duration, error }: ProbeResult): string {
   return row("probe", {
     state,
@@ -113,7 +113,7 @@ export function formatResultRow({ state, remoteAddr, localAddr, greeting, durati
   });
 }
 
-/** The last row: how many ports have each state. */
+/** Formats the last JSON row: how many ports have each state. */
 export function formatSummaryRow({ host, address, ports, results, duration, interrupted }: ProbeSummary): string {
   const counts = PROBE_STATES.map((state) => [state, results.filter((result) => result.state === state).length]);
   return row("summary", {

@@ -37,7 +37,7 @@ Deno.test("formatResults() folds neighboring ports with the same state and greet
   assertEquals(formatResults([]), []);
 });
 
-Deno.test("formatResults() shows the expected text of ports that match, and folds them by state", () => {
+Deno.test("formatResults() shows the expected text for ports that match, and folds them by state", () => {
   const results = [result(80, "greeted", "port 80"), result(81, "greeted", "port 81"), result(82, "mismatch", "x")];
   assertEquals(formatResults(results, 'port "{port}"'), [
     String.raw`80-81  greeted   "port \"{port}\""`,
@@ -64,7 +64,7 @@ const summary: ProbeSummary = {
   interrupted: false,
 };
 
-Deno.test("formatTotals() counts the greeted ports, and says if the run was interrupted", () => {
+Deno.test("formatTotals() counts the greeted ports, and shows whether the run was interrupted", () => {
   assertEquals(formatTotals(summary), "2 of 3 ports greeted (any greeting; check it with --expect) in 3.0s");
   assertEquals(formatTotals({ ...summary, expected: "x", ports: [22] }), "2 of 1 port greeted in 3.0s");
   assertEquals(
@@ -73,7 +73,7 @@ Deno.test("formatTotals() counts the greeted ports, and says if the run was inte
   );
 });
 
-Deno.test("both JSON rows have the names of the server's log", () => {
+Deno.test("both JSON rows have the field names of the server's log", () => {
   const withoutTime = (line: string) => {
     const { timestamp, ...rest } = JSON.parse(line);
     assertEquals(typeof timestamp, "string");

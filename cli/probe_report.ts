@@ -4,8 +4,7 @@
  * @module
  */
 import type { ProbeResult } from "../client.ts";
-import { StreamError } from "./errors.ts";
-import { messageOf } from "./format.ts";
+import { outputError } from "./errors.ts";
 import { type Log, MAX_BUFFERED_BYTES, openLog } from "./log.ts";
 import {
   formatResultRow,
@@ -27,7 +26,7 @@ export interface ProbeReportOptions {
   quiet: boolean;
 }
 
-/** The report of one run of the client. */
+/** Reports one run of the client. */
 export class ProbeReport implements AsyncDisposable {
   readonly #options: ProbeReportOptions;
   readonly #target: Pick<ProbeSummary, "host" | "address" | "ports">;
@@ -37,7 +36,10 @@ export class ProbeReport implements AsyncDisposable {
   readonly #progress: Progress;
   #writeError: unknown;
 
-  /** Prints the address of a name. Calls `onEnd` if standard output cannot be written any longer. */
+  /**
+   * Opens the output, and prints the address of the host if it was given as a name. Calls `onEnd` if standard output can
+   * no longer be written.
+   */
   constructor(
     target: Pick<ProbeSummary, "host" | "address" | "ports">,
     options: ProbeReportOptions,
@@ -46,7 +48,7 @@ export class ProbeReport implements AsyncDisposable {
     this.#target = target;
     this.#options = options;
     this.#progress = new Progress(target.ports.length);
-    // Rows of JSON on the same terminal would overwrite the line.
+    // JSON rows on the same terminal would mix with the progress line.
     const isVisible = Deno.stderr.isTerminal() && !(options.json && Deno.stdout.isTerminal());
     if (options.quiet) return;
     if (isVisible) this.#progress.start();
@@ -62,7 +64,7 @@ export class ProbeReport implements AsyncDisposable {
     if (!options.json && host !== address) this.#output.print(`${host} is ${address}`);
   }
 
-  /** Notes the result of an attempt, after which `within` may try the port again. */
+  /** Updates the progress line with a result. With `within`, the port may be tried again. */
   addAttempt(result: ProbeResult) {
     this.#progress.add(result);
   }
@@ -90,11 +92,9 @@ export class ProbeReport implements AsyncDisposable {
       for (const line of formatResults(results, expected, Deno.stdout.isTerminal())) this.#output?.print(line);
     }
     await this.#output?.close(Infinity, json ? formatSummaryRow(summary) : formatTotals(summary));
-    // A reader that has seen enough, such as `head`, closes the pipe.
+    // A reader such as `head` may close the pipe early. That is not an error.
     if (this.#writeError !== undefined && !(this.#writeError instanceof Deno.errors.BrokenPipe)) {
-      throw new StreamError(
-        `cannot write to standard output: ${messageOf(this.#writeError)}; redirect it elsewhere`,
-      );
+      throw outputError(this.#writeError);
     }
     return results.length === this.#target.ports.length && results.every(({ state }) => state === "greeted");
   }

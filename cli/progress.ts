@@ -1,5 +1,5 @@
 /**
- * A line on a terminal that shows how far the client has got.
+ * The client's progress line on a terminal.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type { ProbeResult } from "../client.ts";
 import { plural } from "./format.ts";
 import { formatPorts } from "./ports.ts";
 
-/** How long a run takes before the line is shown, in milliseconds. */
+/** How long to wait before showing the line, in milliseconds. A short run does not need it. */
 const DELAY_MS = 500;
 
 /** How often the line is updated, in milliseconds. */
@@ -15,11 +15,11 @@ const INTERVAL_MS = 100;
 
 const ERASE_LINE = "\r\u001b[K";
 
-/** The progress of a run. It is shown on standard error if that is a terminal. */
+/** The progress of a run. {@linkcode Progress.start} shows it on standard error, which must be a terminal. */
 export class Progress {
   readonly #total: number;
   readonly #greeted = new Set<number>();
-  /** The ports that have been tried, but not been greeted. */
+  /** The ports that have been tried, but not greeted yet. */
   readonly #pending = new Set<number>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #writing: Promise<unknown> | undefined;
@@ -30,7 +30,7 @@ export class Progress {
     this.#total = total;
   }
 
-  /** Shows the line from now on, after a moment. */
+  /** Shows and updates the line, after a delay. */
   start() {
     const started = performance.now();
     this.#timer = setInterval(() => {
@@ -47,7 +47,7 @@ export class Progress {
     }
   }
 
-  /** What the line says. */
+  /** Returns the text of the line. */
   text(): string {
     const checked = this.#greeted.size + this.#pending.size;
     if (checked < this.#total) {
@@ -77,14 +77,14 @@ async function write(text: string) {
   try {
     await Deno.stderr.write(new TextEncoder().encode(text));
   } catch {
-    // The terminal is gone, and so is the reader of the line. The results may go to a file.
+    // The terminal has been closed. The results may go to a file.
   }
 }
 
 /** The width of the terminal. */
 function columns(): number {
   try {
-    // A terminal without a known size has 0 columns.
+    // A terminal whose size is not known has 0 columns.
     return Deno.consoleSize().columns || 80;
   } catch {
     return 80; // no standard stream is a terminal

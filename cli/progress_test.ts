@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import type { ProbeResult } from "../client.ts";
 import { Progress } from "./progress.ts";
 
-Deno.test("Progress counts the ports that were checked, then says which ones it is waiting for", () => {
+Deno.test("Progress counts the ports that were checked, then lists those that it is waiting for", () => {
   const progress = new Progress(4);
   const add = (port: number, state: ProbeResult["state"]) =>
     progress.add({

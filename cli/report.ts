@@ -1,5 +1,5 @@
 /**
- * Reports what a server does: events to the log on standard output, errors to standard error, and totals at the end.
+ * Reports what a server does: events in the log on standard output, errors on standard error, and totals at the end.
  *
  * @module
  */
@@ -8,13 +8,14 @@ import type { ServeOptions } from "../server.ts";
 import { type Format, jsonFormat, messageOf, textFormat } from "./format.ts";
 import { type Log, openLog } from "./log.ts";
 import { formatPorts } from "./ports.ts";
-import { localTimestamp, paint } from "./terminal.ts";
+import { paint } from "./terminal.ts";
+import { localTimestamp } from "./timestamps.ts";
 import { Totals } from "./totals.ts";
 
-/** How long to wait until the last lines of the log are written, in milliseconds. */
+/** How long to wait for the last lines of the log to be written, in milliseconds. */
 const LOG_FLUSH_TIMEOUT_MS = 500;
 
-/** How often resets before accept are reported at the most, in milliseconds. */
+/** The shortest time between two reports of resets before accept, in milliseconds. */
 const RESETS_INTERVAL_MS = 1000;
 
 /** What is logged, and how. */
@@ -27,12 +28,12 @@ export interface ReportOptions {
   timestamps: boolean;
 }
 
-/** A message for standard error. */
+/** Formats a message for standard error. */
 export function errorLine(message: string): string {
   return `${paint(red, Deno.stderr, "greeter:")} ${message}`;
 }
 
-/** The report of one server. */
+/** Reports what one server does. */
 export class Report {
   readonly #format: Format;
   readonly #log: Log | undefined;
@@ -54,11 +55,11 @@ export class Report {
     this.#log = openLog(Deno.stdout, {
       formatGap: this.#format.gap,
       onError: (error) => this.error(`cannot write the log: ${messageOf(error)}; trying again`),
-      onRecovery: () => this.error("the log is written again"),
+      onRecovery: () => this.error("the log can be written again"),
     });
   }
 
-  /** The callbacks for `serve` that log and count. */
+  /** Returns the callbacks for `serve`, which log and count. */
   callbacks(): ServeOptions {
     const format = this.#format;
     return {
@@ -95,14 +96,14 @@ export class Report {
   }
 
   /**
-   * Prints the totals, and closes the log. Returns whether every port has greeted `count` clients, and otherwise says
-   * which have not.
+   * Prints the totals, and closes the log. Returns whether every port has greeted `count` clients. If not, reports
+   * which ones have not.
    */
   async close(count: number): Promise<boolean> {
     this.#reportResets();
     const summary = this.#format.stopped(this.#totals.summary(this.#ports, this.#log?.dropped ?? 0));
     const closed = await this.#log?.close(LOG_FLUSH_TIMEOUT_MS, this.#decorate(summary, green));
-    // The log may have no reader any longer: Ctrl-C also ends tee in `greeter | tee log`.
+    // The log may no longer have a reader: Ctrl-C also ends tee in `greeter | tee log`.
     if (closed && !closed.complete) this.#errors.print(summary);
     if (closed && closed.missing > 0) {
       const lines = closed.missing === 1 ? "1 line was" : `${closed.missing} lines were`;

@@ -8,7 +8,10 @@ import { addressMatcher, InvalidRule } from "./addresses.ts";
 import { formatOptions, type OptionTable, quote, type Rewritten, UsageError } from "./args.ts";
 import { type Greeting, maxGreetingBytes } from "./greeting.ts";
 import type { ReportOptions } from "./report.ts";
-import { type Given, integer, invalid, milliseconds, uniquePorts, valuesOf } from "./values.ts";
+import { type Given, integer, invalidValue, milliseconds, uniquePorts, valuesOf } from "./values.ts";
+
+/** The default greeting without CR LF, which is appended to every greeting. */
+const DEFAULT_GREETING_TEXT = DEFAULTS.greeting.trimEnd();
 
 /** The options of `greeter`. */
 export const SERVE_OPTIONS = {
@@ -45,13 +48,13 @@ export const SERVE_OPTIONS = {
   timeout: {
     short: "t",
     value: "SECONDS",
-    help: `time that a connection may stay open (default: ${DEFAULTS.timeout / 1000})`,
+    help: `close each connection after this time (default: ${DEFAULTS.timeout / 1000})`,
   },
   help: { short: "h", help: "print this help and exit" },
   version: { short: "V", help: "print the version and exit" },
 } as const satisfies OptionTable;
 
-/** Serve clients. */
+/** The command `greeter`, which runs the server. */
 export interface ServeCommand extends ReportOptions {
   /** Distinguishes the commands. */
   kind: "serve";
@@ -75,7 +78,8 @@ Sends every client a greeting and closes the connection.
 Options:
 ${formatOptions(SERVE_OPTIONS)}
 
-Exit status: 0 success; 1 a port has not greeted --count clients; 2 error.`;
+Exit status: 0 on success, 1 if a port has not greeted --count clients,
+2 on an error.`;
 }
 
 /**
@@ -95,12 +99,14 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
   const http = flag("http");
   const text = one("greeting", (value) => checkLength(value, value.text, http));
   const isStdin = flag("stdin");
-  if (isStdin && text !== undefined) throw new UsageError("--greeting and --stdin exclude each other: use one of them");
-  if (isStdin && http) throw new UsageError("--http and --stdin exclude each other: use one of them");
-  if (isStdin && byPort.size > 0) {
-    throw new UsageError("--stdin and a greeting in --port exclude each other: use one of them");
+  if (isStdin && text !== undefined) {
+    throw new UsageError("--greeting and --stdin cannot be combined: use only one of them");
   }
-  for (const [port, value] of byPort) checkLength({ as: "--port", text: `${port}=${value}` }, value, http);
+  if (isStdin && http) throw new UsageError("--http and --stdin cannot be combined: use only one of them");
+  if (isStdin && byPort.size > 0) {
+    throw new UsageError("--stdin and a greeting in --port cannot be combined: use only one of them");
+  }
+  for (const [port, value] of byPort) checkLength({ option: "--port", text: `${port}=${value}` }, value, http);
   return {
     kind: "serve",
     options: {
@@ -113,7 +119,7 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
       maxConnections: one("max-connections", integer(1, 1_000_000)),
       timeout: one("timeout", milliseconds),
     },
-    greeting: isStdin ? undefined : { text: text ?? DEFAULTS.greeting.trimEnd(), byPort, http },
+    greeting: isStdin ? undefined : { text: text ?? DEFAULT_GREETING_TEXT, byPort, http },
     within: one("within", milliseconds),
     skipTaken: flag("skip-taken"),
     json: flag("json"),
@@ -122,7 +128,7 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
   };
 }
 
-/** The ports of all lists in their order, and the greetings of those that have one. */
+/** Parses port lists. Returns the ports of all lists in order, and the greetings of ports that have their own. */
 function portLists(lists: Given[]): { ports: number[]; byPort: Map<number, string> } {
   const ports: number[] = [];
   const byPort = new Map<number, string>();
@@ -130,7 +136,9 @@ function portLists(lists: Given[]): { ports: number[]; byPort: Map<number, strin
   for (const given of lists) {
     const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
     for (const port of uniquePorts(given, list, 0, seen)) {
-      if (port === 0 && text !== undefined) throw invalid(given, "a port other than 0 for a greeting of its own");
+      if (port === 0 && text !== undefined) {
+        throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
+      }
       if (text !== undefined) byPort.set(port, text);
       ports.push(port);
     }
@@ -138,11 +146,11 @@ function portLists(lists: Given[]): { ports: number[]; byPort: Map<number, strin
   return { ports, byPort };
 }
 
-function checkLength({ as }: Given, text: string, http: boolean): string {
+function checkLength({ option }: Given, text: string, http: boolean): string {
   const length = maxGreetingBytes(text, http);
   if (length <= MAX_GREETING_BYTES) return text;
   throw new UsageError(
-    `the greeting of ${as} is too long: up to ${length} bytes are sent; shorten it to ${MAX_GREETING_BYTES}`,
+    `the greeting of ${option} is too long: it can have ${length} bytes; shorten it to ${MAX_GREETING_BYTES} bytes`,
   );
 }
 
@@ -152,6 +160,6 @@ async function matcher(rules: Given[]): Promise<((addr: Deno.NetAddr) => boolean
     return await addressMatcher(rules.map(({ text }) => text));
   } catch (error) {
     const given = error instanceof InvalidRule && rules.find(({ text }) => text === error.rule);
-    throw given ? invalid(given, error.expected) : error;
+    throw given ? invalidValue(given, error.expected) : error;
   }
 }

@@ -9,19 +9,6 @@ export function paint(color: (text: string) => string, stream: { isTerminal(): b
   return stream.isTerminal() ? color(text) : text;
 }
 
-let latest = { time: 0, text: "" };
-
-/** The local date and time, to the millisecond. Formatting it costs more than a greeting, so it is done once for each. */
-export function localTimestamp(): string {
-  const time = Date.now();
-  if (time !== latest.time) {
-    const date = new Date(time);
-    // Swedish dates have this form: 2026-11-24 17:30:39.
-    latest = { time, text: `${date.toLocaleString("sv-SE")}.${`${date.getMilliseconds()}`.padStart(3, "0")}` };
-  }
-  return latest.text;
-}
-
 const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };
 
 /**
@@ -44,7 +31,7 @@ export function quoteBytes(bytes: Uint8Array): string {
   return `"${escaped}"`;
 }
 
-/** One character for each byte. TextDecoder cannot do this: its latin1 is windows-1252. */
+/** Decodes each byte to the character with its number. TextDecoder cannot do this: its latin1 is windows-1252. */
 export function latin1(bytes: Uint8Array): string {
   return String.fromCharCode(...bytes);
 }

@@ -16,7 +16,7 @@ function connection(port: number, greeted: boolean, closeReason: CloseReason): C
   };
 }
 
-Deno.test("Totals sorts each port under what happened on it", () => {
+Deno.test("Totals groups ports by what happened on them", () => {
   const totals = new Totals();
   totals.addClosed(connection(22, true, "closed"));
   totals.addClosed(connection(22, true, "timeout"));

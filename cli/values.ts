@@ -1,15 +1,15 @@
 /**
- * The values of options: what `parseArgs` returns gets its types here, and values of common kinds are checked.
+ * The values of options: adds types to what `parseArgs` returns, and checks values of common kinds.
  *
  * @module
  */
 import { type OptionTable, quote, type Rewritten, UsageError, type ValuedName } from "./args.ts";
 import { parsePorts } from "./ports.ts";
 
-/** A value, with its option as typed. */
+/** A value and its option, for messages. */
 export interface Given {
   /** The option as typed: `-p` or `--port`. */
-  as: string;
+  option: string;
   /** The value. */
   text: string;
 }
@@ -24,7 +24,7 @@ export interface Values<T extends OptionTable> {
   one<V>(name: ValuedName<T>, check: (value: Given) => V): V | undefined;
 }
 
-/** Gives the result of `parseArgs`, which has no types, the types of an option table: a list for each option, and flags. */
+/** Adds the types of an option table to the result of `parseArgs`, which has none. */
 export function valuesOf<T extends OptionTable>(
   _table: T,
   parsed: Record<string, unknown>,
@@ -34,7 +34,7 @@ export function valuesOf<T extends OptionTable>(
     const key = String(name);
     const values = parsed[key];
     if (!Array.isArray(values)) return [];
-    return values.map((text, i) => ({ as: typed[key]?.[i] ?? `--${key}`, text: `${text}` }));
+    return values.map((text, i) => ({ option: typed[key]?.[i] ?? `--${key}`, text: `${text}` }));
   };
   return {
     given,
@@ -43,16 +43,19 @@ export function valuesOf<T extends OptionTable>(
   };
 }
 
-/** An error about a value: `invalid value "x" for -p: expected ...`. */
-export function invalid({ as, text }: Given, expected: string): UsageError {
-  return new UsageError(`invalid value ${quote(text)} for ${as}: expected ${expected}`);
+/** Returns the error for an invalid value: `invalid value "x" for -p: expected ...`. */
+export function invalidValue({ option, text }: Given, expected: string): UsageError {
+  return new UsageError(`invalid value ${quote(text)} for ${option}: expected ${expected}`);
 }
 
-/** The ports of a list, from `min` on. Each port but 0 can be given once, so they are added to those seen before. */
+/**
+ * Parses a port list whose lowest valid port is `min`. Adds the ports to `seen`, and rejects any port but 0 that is
+ * already in it.
+ */
 export function uniquePorts(given: Given, list: string, min: 0 | 1, seen: Set<number>): number[] {
   const ports = parsePorts(list);
   if (!ports || (min > 0 && ports.includes(0))) {
-    throw invalid(given, `ports from ${min} to 65535, such as 22,80,8000-8100`);
+    throw invalidValue(given, `ports from ${min} to 65535, such as 22,80,8000-8100`);
   }
   for (const port of ports) {
     if (port !== 0 && seen.has(port)) {
@@ -63,18 +66,18 @@ export function uniquePorts(given: Given, list: string, min: 0 | 1, seen: Set<nu
   return ports;
 }
 
-/** A check for whole numbers. Uses a pattern because Number() also accepts 0x50, 1e3 and " 80". */
+/** Returns a check for whole numbers. It uses a pattern because Number() also accepts 0x50, 1e3 and " 80". */
 export function integer(min: number, max: number): (given: Given) => number {
   return (given) => {
     const value = /^\d+$/.test(given.text) ? Number(given.text) : NaN;
     if (value >= min && value <= max) return value;
-    throw invalid(given, `a whole number from ${min} to ${max}`);
+    throw invalidValue(given, `a whole number from ${min} to ${max}`);
   };
 }
 
-/** A check for seconds, with or without a fraction. Returns milliseconds. */
+/** Checks a number of seconds, with or without a fraction. Returns milliseconds. */
 export function milliseconds(given: Given): number {
   const seconds = /^(\d+\.?\d*|\.\d+)$/.test(given.text) ? Number(given.text) : NaN;
   if (seconds >= 0.001 && seconds <= 86_400) return seconds * 1000;
-  throw invalid(given, "seconds from 0.001 to 86400");
+  throw invalidValue(given, "seconds from 0.001 to 86400");
 }

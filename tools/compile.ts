@@ -1,6 +1,6 @@
 /**
- * Compiles greeter: `deno task compile` for this machine, to `dist/greeter`; `deno task compile:all` for every target of
- * `deno compile`, to `dist/greeter-<version>-<target>`, with checksums in `dist/SHA256SUMS`. A target that cannot be
+ * Compiles greeter: `deno task compile` for this machine, to `dist/greeter`; `deno task compile:all` for every target
+ * of `deno compile`, to `dist/greeter-<version>-<target>`, with checksums in `dist/SHA256SUMS`. A target that cannot be
  * compiled is reported, and the exit status is then 1.
  *
  * If `DENORT_BIN` names a runtime for this machine, it is used for this machine's target only.
@@ -20,18 +20,18 @@ const TARGETS = [
 
 const BUNDLE = "dist/greeter.js";
 
-// Set to 8 MB because V8 otherwise enlarges its young generation, from 75 to 117 MB of resident memory.
+// Without this limit, V8 enlarges its young generation, and resident memory is 117 MB instead of 75.
 const V8_FLAGS = "--v8-flags=--max-semi-space-size=8";
 
 const { DENORT_BIN, ...environment }: Record<string, string> = { NO_COLOR: "1", ...Deno.env.toObject() };
 
-/** Runs deno. Returns what it printed to standard error if it failed, or undefined. */
+/** Runs deno. If it fails, returns what it printed to standard error. */
 async function deno(args: string[], env: Record<string, string> = environment): Promise<string | undefined> {
   const { success, stderr } = await new Deno.Command(Deno.execPath(), { args, env, clearEnv: true }).output();
   return success ? undefined : new TextDecoder().decode(stderr);
 }
 
-/** Compiles for one target. Returns whether that worked. */
+/** Compiles greeter for a target. Returns whether that succeeded. */
 async function compile(target: string, output: string): Promise<boolean> {
   // Deno would use the runtime in DENORT_BIN for any target.
   const env = DENORT_BIN && target === Deno.build.target ? { ...environment, DENORT_BIN } : environment;

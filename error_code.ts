@@ -1,0 +1,10 @@
+/**
+ * The system's names for errors.
+ *
+ * @module
+ */
+
+/** Returns the system's name for an error, such as `EMFILE`, or `undefined`. Deno has no error classes for many of them. */
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
