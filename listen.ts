@@ -56,8 +56,10 @@ export function listen(options: ServeOptions): Deno.TcpListener[] {
     if (listeners.length > RESERVED_DESCRIPTORS) reserveDescriptors(() => reserved++);
   } catch (error) {
     for (const listener of listeners) listener.close();
-    const possible = isOutOfDescriptors(error) ? listeners.length + reserved - RESERVED_DESCRIPTORS : undefined;
-    throw new ListenError(hostname, current, error, possible);
+    const descriptors = listeners.length + reserved;
+    // Up to RESERVED_DESCRIPTORS ports are opened without the reserve.
+    const possible = Math.max(descriptors - RESERVED_DESCRIPTORS, Math.min(descriptors, RESERVED_DESCRIPTORS));
+    throw new ListenError(hostname, current, error, isOutOfDescriptors(error) ? possible : undefined);
   }
   for (const port of skipped) onPortInUse?.(port);
   return listeners;

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createConnection } from "node:net";
 import {
   type CloseReason,
+  type Connection,
   DEFAULTS,
   ListenError,
   MAX_GREETING_BYTES,
@@ -349,6 +350,22 @@ Deno.test("shutdown() closes silent connections after 1 s, or after the timeout 
   }
 });
 
+Deno.test("shutdown() ends as soon as the last connection is closed", async () => {
+  const waits: number[] = [];
+  for (let i = 0; i < 9; i++) {
+    let accepted = 0;
+    const { server } = start({ timeout: 10, onConnection: () => accepted++ });
+    using _holder = await connect(server);
+    await until(() => accepted === 1);
+    const started = performance.now();
+    await server.shutdown();
+    waits.push(performance.now() - started);
+  }
+  // The median, because this process may be delayed once.
+  waits.sort((a, b) => a - b);
+  assert((waits[4] ?? Infinity) < 60, `${waits}`);
+});
+
 Deno.test("shutdown() may be called more than once", async () => {
   const { server } = start();
   await Promise.all([server.shutdown(), server.shutdown(), server.finished]);
@@ -494,17 +511,44 @@ Deno.test("serve() skips ports that are in use if onPortInUse is given, unless a
   assertEquals([skipped, server.addrs.length], [[port], 1]);
   await server.shutdown();
   assertThrows(() => start({ port: [port, port], onPortInUse: (port) => skipped.push(port) }), ListenError);
+  const denied = () => {
+    throw new Deno.errors.PermissionDenied();
+  };
+  assertThrows(() => start({ listen: denied, onPortInUse: (port) => skipped.push(port) }), ListenError);
   assertEquals(skipped, [port]);
 });
 
-Deno.test("serve() greets 2,000 clients of 500 ports that connect at once", async () => {
-  const { server, reasons } = start({ port: Array(500).fill(0), maxConnections: 100 });
-  const greetings = await Promise.all(
-    server.addrs.flatMap(({ port }) => Array.from({ length: 4 }, () => greetingFrom(port))),
-  );
-  assertEquals(greetings, Array(2000).fill(DEFAULTS.greeting));
-  await server.shutdown();
-  assertEquals(new Set(reasons.values()).has("timeout"), false);
+Deno.test("serve() passes the backlog to the kernel, 4,096 by default", async () => {
+  const backlogs: unknown[] = [];
+  const listen = (options: Deno.TcpListenOptions) => {
+    backlogs.push(options.tcpBacklog);
+    return Deno.listen(options);
+  };
+  await start({ listen }).server.shutdown();
+  await start({ listen, backlog: 7 }).server.shutdown();
+  assertEquals(backlogs, [4096, 7]);
+});
+
+Deno.test("serve() greets 2,000 clients of 500 ports that connect at once, and never exceeds its limit", async () => {
+  // With a limit below 16, the limit decides who has to wait. With a higher one, it is the gate.
+  for (const maxConnections of [10, 100]) {
+    let open: Connection[] = [];
+    let most = 0;
+    const { server, reasons } = start({
+      port: Array(500).fill(0),
+      maxConnections,
+      onConnection(connection) {
+        open = open.filter(({ closeReason }) => !closeReason);
+        most = Math.max(most, open.push(connection));
+      },
+    });
+    const greetings = await Promise.all(
+      server.addrs.flatMap(({ port }) => Array.from({ length: 2 }, () => greetingFrom(port))),
+    );
+    assertEquals(greetings, Array(1000).fill(DEFAULTS.greeting));
+    await server.shutdown();
+    assertEquals([new Set(reasons.values()).has("timeout"), most <= maxConnections], [false, true]);
+  }
 });
 
 Deno.test("serve() reports which port a connection was reset on before accept", async () => {
@@ -531,6 +575,26 @@ Deno.test("serve() counts a whole greeting even if the timeout has closed the co
   await until(() => closed === 2000);
   await server.shutdown();
   assertEquals(greeted, whole);
+});
+
+Deno.test("serve() greets exactly `count` clients although the timeout closes many connections", async () => {
+  let greeted = 0;
+  const { server } = start({
+    timeout: 0.001,
+    count: 200,
+    onClose: (connection) => greeted += Number(connection.greeted),
+  });
+  let whole = 0;
+  let isFinished = false;
+  server.finished.then(() => isFinished = true);
+  await Promise.all(Array.from({ length: 50 }, async () => {
+    for (let i = 0; i < 1000 && !isFinished; i++) {
+      const length = await connect(server).then(receive).then(({ length }) => length, () => 0);
+      if (length === 41) whole++;
+    }
+  }));
+  await server.shutdown();
+  assertEquals([greeted, whole], [200, 200]);
 });
 
 Deno.test("serve() counts what each client sends, and keeps its first 256 bytes", async () => {

@@ -41,6 +41,14 @@ Deno.test(
     const silent = await Promise.all(Array.from({ length: 300 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
     for (const conn of silent) assertEquals((await readBytes(conn, 41)).length, 41);
 
+    // Each new client costs one of the others its connection, and not more.
+    for (let i = 0; i < 40; i++) {
+      const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+      silent.push(conn);
+      assertEquals((await readBytes(conn, 41)).length, 41);
+      assert(await descriptors(greeter) > 50, "evicts too many connections");
+    }
+
     const started = performance.now();
     assertEquals(await greetingFrom(port), DEFAULTS.greeting);
     assert(performance.now() - started < 1000, "greeted too late");

@@ -25,9 +25,7 @@ const LISTEN_ADVICE: readonly {
   {
     test: isOutOfDescriptors,
     advice: ({ possible = 0 }) =>
-      `too many ports: only ${
-        Math.max(possible, 0)
-      } are possible with this limit of open files; raise it with ulimit -n`,
+      `too many ports: only ${possible} are possible with this limit of open files; raise it with ulimit -n`,
   },
   {
     test: (cause) => cause instanceof Deno.errors.PermissionDenied,
