@@ -58,6 +58,8 @@ Deno.test("parse() accepts the smallest and the largest numbers", async () => {
   const largest = await parseServe(["-p65535", "-n1000000000", "-b65535", "-m1000000"]);
   const { port, count, backlog, maxConnections } = largest.options;
   assertEquals([port, count, backlog, maxConnections], [[65_535], 1_000_000_000, 65_535, 1_000_000]);
+  // CR LF makes it 16,384 bytes.
+  assertEquals((await parseServe(["-g", "x".repeat(16_382)])).greeting?.text.length, 16_382);
 });
 
 Deno.test("parse() leaves options that are not given undefined", async () => {
@@ -224,7 +226,7 @@ Deno.test("greeter --help and --version print to standard output and exit 0", as
 });
 
 Deno.test("greeter exits 2 with one line on standard error if the command line is invalid", async () => {
-  assertEquals(await run([...GREETER, "--bogus"]), {
+  assertEquals(await run([...GREETER, "--bogus"], { env: { NO_COLOR: "" } }), {
     code: 2,
     signal: null,
     stdout: "",
@@ -233,7 +235,8 @@ Deno.test("greeter exits 2 with one line on standard error if the command line i
 });
 
 Deno.test("greeter listens, logs, greets and stops (needs SIGTERM)", needsSignals, async () => {
-  await using greeter = spawn([...GREETER, ...LOCAL]);
+  // Without NO_COLOR, so that this also shows that there is no color in a pipe.
+  await using greeter = spawn([...GREETER, ...LOCAL], { env: { NO_COLOR: "" } });
   const port = await portOf(greeter);
   const clients: number[] = [];
   for (let i = 0; i < 3; i++) {
@@ -776,6 +779,9 @@ Deno.test("greeter --timestamps begins each line with the local date and time", 
     const [, time = ""] = line.match(/^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) (Listening|Stopped)/) ?? [];
     assert(Math.abs(Date.now() - Date.parse(`${time}+05:30`)) < 10_000, line);
   }
+  // JSON has timestamps of its own.
+  const json = await run([...GREETER, ...LOCAL, "--timestamps", "--json", "--within", "0.1"]);
+  for (const line of json.stdout.trimEnd().split("\n")) assert("timestamp" in JSON.parse(line));
 });
 
 Deno.test(
@@ -790,7 +796,7 @@ Deno.test(
     const reports = () => rows(greeter).filter(({ event_type }) => event_type === "resets_before_accept");
     const started = performance.now();
     let sent = 0;
-    // A scan that does not end before it is reported.
+    // A scan that does not end before it is reported, twice.
     await until(async () => {
       greeter.child.kill("SIGSTOP");
       await Promise.all(Array.from({ length: 5 }, () => reset(scanned)));
@@ -798,7 +804,7 @@ Deno.test(
       greeter.child.kill("SIGCONT");
       assertEquals(await greetingFrom(greeted), DEFAULTS.greeting);
       await delay(50);
-      return reports().length > 0 && performance.now() - started > 500;
+      return reports().length > 1;
     });
     assert(reports().length <= (performance.now() - started) / 1000, "reports too often");
     greeter.child.kill("SIGTERM");
@@ -847,17 +853,23 @@ Deno.test(
         const options = ["-H", "127.0.0.1", "-p", list, "--skip-taken", "--quiet", "--within", "0.1"];
         return run(["sh", "-c", `ulimit -n ${limit}; exec "$@"`, "sh", ...GREETER, ...options]);
       };
-      const { code, stderr } = await listenOn(1000);
-      assertEquals(code, 2);
-      const [, possible] = stderr.match(
-        /^greeter: cannot listen: too many ports: only (\d+) are possible with this limit of open files; raise it with ulimit -n\n$/,
-      ) ?? [];
+      const possibleOf = async (ports: number) => {
+        const { code, stderr } = await listenOn(ports);
+        assertEquals(code, 2);
+        const [, possible] = stderr.match(
+          /^greeter: cannot listen: too many ports: only (\d+) are possible with this limit of open files; raise it with ulimit -n\n$/,
+        ) ?? [];
+        return Number(possible);
+      };
+      const possible = await possibleOf(1000);
       // If many are possible, 64 descriptors are kept for connections.
-      assert(Number(possible) > limit / 4 && Number(possible) < (limit > 128 ? limit - 64 : limit), stderr);
-      const most = await listenOn(Number(possible));
+      assert(possible > limit / 4 && possible < (limit > 128 ? limit - 64 : limit), `${possible}`);
+      // A process may have one descriptor more or less than another one.
+      assert(Math.abs(await possibleOf(possible + 3) - possible) <= 2);
+      const most = await listenOn(possible - 2);
       assertEquals([most.code, most.stderr], [0, ""]);
-      const tooMany = await listenOn(Number(possible) + 1);
-      assertEquals([tooMany.code, tooMany.stderr], [2, stderr]);
+      // Without any descriptor left, it is not known whether a local port is left.
+      assertEquals((await listenOn(possible)).stderr.includes("no local port"), false);
     }
   },
 );

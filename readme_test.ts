@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { helpText } from "./cli/options.ts";
+import config from "./deno.json" with { type: "json" };
 import { DEFAULTS } from "./server.ts";
 import { freePort, GREETER, needsPrograms, receive, run, spawn, until } from "./testing.ts";
 
@@ -77,6 +78,22 @@ Deno.test("README: which ports the firewall lets through (needs nc)", needsProgr
   await until(() => greeter.output.stdout.includes("Listening"));
   assertEquals((await run(client)).stdout, DEFAULTS.greeting.repeat(3));
   assertEquals([(await greeter.ended).code, greeter.output.stderr], [0, ""]);
+});
+
+Deno.test("README: deno install makes a command with the permission and the V8 flag of deno task start", async () => {
+  const root = await Deno.makeTempDir();
+  const [, args = ""] = README.match(/^deno (install .*)$/m) ?? [];
+  const install = [Deno.execPath(), ...args.split(" "), "--quiet"];
+  install.splice(2, 0, "--root", root);
+  assertEquals((await run(install, { cwd: import.meta.dirname })).code, 0);
+  const command = `${root}/bin/greeter${Deno.build.os === "windows" ? ".cmd" : ""}`;
+  const script = await Deno.readTextFile(command);
+  for (const flag of config.tasks.start.match(/--\S+/g) ?? []) assertStringIncludes(script, flag);
+  const path = [Deno.execPath().replace(/[^/\\]*$/, ""), Deno.env.get("PATH")].join(
+    Deno.build.os === "windows" ? ";" : ":",
+  );
+  assertEquals((await run([command, "-V"], { env: { PATH: path } })).stdout, `greeter ${config.version}\n`);
+  await Deno.remove(root, { recursive: true });
 });
 
 Deno.test(
