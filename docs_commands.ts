@@ -5,10 +5,9 @@
  * @module
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { createConnection } from "node:net";
 import { type Block, blockWith } from "./docs_blocks.ts";
 import { DEFAULTS } from "./server.ts";
-import { GREETER, greetingFrom, needsPrograms, type Process, run, spawn, until } from "./testing.ts";
+import { connectAndReset, GREETER, greetingFrom, needsPrograms, type Process, run, spawn, until } from "./testing.ts";
 
 // `greeter`, `sudo` and `npx` as programs.
 const programs = await Deno.makeTempDir();
@@ -54,15 +53,6 @@ function assertShown({ text }: Block, output: string) {
 
 function serverCommand({ text }: Block): string {
   return text.split("\n")[0]?.replace(/^\$ /, "") ?? "";
-}
-
-/** Connects, and resets the connection. */
-async function reset(port: number) {
-  const socket = createConnection(port, "127.0.0.1");
-  const closed = new Promise((resolve) => socket.once("close", resolve));
-  await new Promise((resolve) => socket.once("connect", resolve));
-  socket.resetAndDestroy();
-  await closed;
 }
 
 Deno.test("README: quick start", needsPrograms("git"), async () => {
@@ -172,7 +162,7 @@ Deno.test("manual: the log of a scan", async () => {
   await using server = await start(serverCommand(block));
   await greetingFrom(22);
   server.child.kill("SIGSTOP");
-  for (let port = 8000; port <= 8011; port++) await reset(port);
+  for (let port = 8000; port <= 8011; port++) await connectAndReset(port);
   server.child.kill("SIGCONT");
   await until(() => server.output.stdout.includes("reset before they could be accepted"));
   await interrupt(server);

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createConnection } from "node:net";
 import {
   type CloseReason,
+  type Connection,
   DEFAULTS,
   ListenError,
   MAX_GREETING_BYTES,
@@ -92,6 +93,17 @@ Deno.test("serve() throws a ListenError with hostname, port and cause, and opens
   assertEquals([error.hostname, error.port], ["127.0.0.1", port]);
   assert(error.cause instanceof Deno.errors.AddrInUse);
   Deno.listen({ hostname: "127.0.0.1", port: free }).close();
+});
+
+Deno.test("serve() throws a ListenError with the possible number of ports if no descriptor is left", () => {
+  for (const [descriptors, maxPorts] of [[300, 236], [128, 64], [100, 64], [40, 40]] as const) {
+    let opened = 0;
+    const listen = (options: Deno.TcpListenOptions) => {
+      if (++opened > descriptors) throw outOfDescriptors("EMFILE");
+      return Deno.listen(options);
+    };
+    assertEquals(assertThrows(() => start({ port: Array(500).fill(0), listen }), ListenError).maxPorts, maxPorts);
+  }
 });
 
 Deno.test("serve() calls onListen, onConnection and onClose with both addresses", async () => {
@@ -275,7 +287,13 @@ Deno.test("serve() evicts 2,000 of 3,000 clients in the order in which they were
 
 Deno.test("serve() closes a silent connection at its own timeout, and not before", async () => {
   const closed: number[] = [];
-  const { server } = start({ timeout: 500, onClose: ({ remoteAddr }) => closed.push(remoteAddr.port) });
+  const { server } = start({
+    timeout: 500,
+    onClose: ({ remoteAddr, closeReason }) => closeReason === "timeout" && closed.push(remoteAddr.port),
+  });
+  // The timer that was set for this connection is too early for the others.
+  await greetingFrom(server.addr.port);
+  await delay(100);
   const started = performance.now();
   const first = await connect(server);
   await delay(50);
@@ -340,6 +358,22 @@ Deno.test("shutdown() closes silent connections after 1 s, or after the timeout 
     if (timeout > grace) assertEquals([...reasons.values()], ["shutdown", "shutdown", "shutdown"]);
     for (const holder of holders) assertEquals((await receive(holder)).length, GREETING_BYTES);
   }
+});
+
+Deno.test("shutdown() ends as soon as the last connection is closed", async () => {
+  const waits: number[] = [];
+  for (let i = 0; i < 9; i++) {
+    let accepted = 0;
+    const { server } = start({ timeout: 10, onConnection: () => accepted++ });
+    using _holder = await connect(server);
+    await until(() => accepted === 1);
+    const started = performance.now();
+    await server.shutdown();
+    waits.push(performance.now() - started);
+  }
+  // The median, because this process may be delayed once.
+  waits.sort((a, b) => a - b);
+  assert((waits[4] ?? Infinity) < 60, `${waits}`);
 });
 
 Deno.test("shutdown() may be called more than once", async () => {
@@ -487,17 +521,45 @@ Deno.test("serve() skips ports that are in use if `onPortInUse` is given, unless
   assertEquals([skipped, server.addrs.length], [[port], 1]);
   await server.shutdown();
   assertThrows(() => start({ port: [port, port], onPortInUse: (port) => skipped.push(port) }), ListenError);
+  const listen = (options: Deno.TcpListenOptions) => {
+    if (options.port === 1) throw new Deno.errors.PermissionDenied();
+    return Deno.listen(options);
+  };
+  assertThrows(() => start({ port: [1, 0], listen, onPortInUse: (port) => skipped.push(port) }), ListenError);
   assertEquals(skipped, [port]);
 });
 
-Deno.test("serve() greets 2,000 clients that connect to 500 ports at once", async () => {
-  const { server, reasons } = start({ port: Array(500).fill(0), maxConnections: 100 });
-  const greetings = await Promise.all(
-    server.addrs.flatMap(({ port }) => Array.from({ length: 4 }, () => greetingFrom(port))),
-  );
-  assertEquals(greetings, Array(2000).fill(DEFAULTS.greeting));
-  await server.shutdown();
-  assertEquals(new Set(reasons.values()).has("timeout"), false);
+Deno.test("serve() passes the backlog to the kernel, 4,096 by default", async () => {
+  const backlogs: unknown[] = [];
+  const listen = (options: Deno.TcpListenOptions) => {
+    backlogs.push(options.tcpBacklog);
+    return Deno.listen(options);
+  };
+  await start({ listen }).server.shutdown();
+  await start({ listen, backlog: 7 }).server.shutdown();
+  assertEquals(backlogs, [4096, 7]);
+});
+
+Deno.test("serve() greets 1,000 clients that connect to 500 ports at once, and never exceeds its limit", async () => {
+  // With a limit below 16, the limit decides who has to wait. With a higher one, it is the gate.
+  for (const maxConnections of [10, 100]) {
+    let open: Connection[] = [];
+    let most = 0;
+    const { server, reasons } = start({
+      port: Array(500).fill(0),
+      maxConnections,
+      onConnection(connection) {
+        open = open.filter(({ closeReason }) => !closeReason);
+        most = Math.max(most, open.push(connection));
+      },
+    });
+    const greetings = await Promise.all(
+      server.addrs.flatMap(({ port }) => Array.from({ length: 2 }, () => greetingFrom(port))),
+    );
+    assertEquals(greetings, Array(1000).fill(DEFAULTS.greeting));
+    await server.shutdown();
+    assertEquals([new Set(reasons.values()).has("timeout"), most <= maxConnections], [false, true]);
+  }
 });
 
 Deno.test("serve() reports the port of a connection that is reset before it is accepted", async () => {
@@ -524,6 +586,27 @@ Deno.test("serve() counts a greeting that was sent completely even if the timeou
   await until(() => closed === 2000);
   await server.shutdown();
   assertEquals(greeted, whole);
+});
+
+Deno.test("serve() greets exactly `count` clients although the timeout closes many connections", async () => {
+  let greeted = 0;
+  const { server } = start({
+    timeout: 0.001,
+    count: 200,
+    onClose: (connection) => greeted += Number(connection.greeted),
+  });
+  let whole = 0;
+  let isFinished = false;
+  server.finished.then(() => isFinished = true);
+  const deadline = performance.now() + 10_000;
+  await Promise.all(Array.from({ length: 50 }, async () => {
+    for (let i = 0; i < 1000 && !isFinished && performance.now() < deadline; i++) {
+      const length = await connect(server).then(receive).then(({ length }) => length, () => 0);
+      if (length === 41) whole++;
+    }
+  }));
+  await server.shutdown();
+  assertEquals([greeted, whole], [200, 200]);
 });
 
 Deno.test("serve() counts what each client sends, and keeps its first 256 bytes", async () => {

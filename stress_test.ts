@@ -4,6 +4,7 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import { formatPorts, parsePorts } from "./cli/ports.ts";
 import { DEFAULTS } from "./server.ts";
 import {
   delay,
@@ -21,6 +22,7 @@ import {
   type Process,
   readBytes,
   receive,
+  run,
   spawn,
   stop,
   until,
@@ -42,6 +44,14 @@ Deno.test(
     const silent = await Promise.all(Array.from({ length: 300 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
     for (const conn of silent) assertEquals((await readBytes(conn, GREETING_BYTES)).length, GREETING_BYTES);
 
+    // Each new client costs one of the others its connection, and not more.
+    for (let i = 0; i < 40; i++) {
+      const conn = await Deno.connect({ hostname: "127.0.0.1", port });
+      silent.push(conn);
+      assertEquals((await readBytes(conn, GREETING_BYTES)).length, GREETING_BYTES);
+      assert(await descriptors(greeter) > 50, "evicts too many connections");
+    }
+
     const started = performance.now();
     assertEquals(await greetingFrom(port), DEFAULTS.greeting);
     assert(performance.now() - started < 1000, "greeted too late");
@@ -56,6 +66,41 @@ Deno.test(
     for (const conn of silent) conn.close();
   },
 );
+
+Deno.test(
+  "greeter greets 600 clients of 150 ports at once with fewer descriptors (needs sh)",
+  needsPrograms("sh"),
+  async () => {
+    const ports = Array(150).fill(0).join(",");
+    const options = ["-H", "127.0.0.1", "-p", ports, "-t", "60", "--json"];
+    await using greeter = spawn(["sh", "-c", `ulimit -n 256; exec "$@"`, "sh", ...GREETER, ...options]);
+    await until(() => greeter.output.stdout.includes("\n"));
+    const listening = parsePorts(JSON.parse(greeter.output.stdout).ports) ?? [];
+    const greetings = await Promise.all([1, 2, 3, 4].flatMap(() => listening.map((port) => greetingFrom(port))));
+    assertEquals(greetings, Array(600).fill(DEFAULTS.greeting));
+    await stop(greeter);
+  },
+);
+
+Deno.test("greeter notices every port that nmap -sT scans (needs nmap)", needsPrograms("nmap"), async () => {
+  const options = ["-H", "127.0.0.1", "-p", Array(100).fill(0).join(","), "--json"];
+  await using greeter = spawn([...GREETER, ...options]);
+  const rows = () => greeter.output.stdout.split("\n").slice(0, -1).map((line) => JSON.parse(line));
+  await until(() => rows().length === 1);
+  const [{ ports }] = rows();
+  // The list of ports is valid for nmap.
+  const scan = await run(["nmap", "-n", "-Pn", "-sT", "-oG", "-", "-p", ports, "127.0.0.1"], {}, 60_000);
+  assertEquals(scan.stdout.match(/\/open\/tcp/g)?.length, 100, scan.stdout);
+  // Most connections are reset before they can be accepted.
+  await until(() => {
+    const noticed = rows().slice(1).flatMap(({ dest_port, ports }) => parsePorts(`${ports ?? dest_port}`));
+    return new Set(noticed).size === 100;
+  });
+  await stop(greeter);
+  const { ports_greeted, ports_reset, ports_not_greeted } = rows().at(-1);
+  const noticed = [ports_greeted, ports_reset].flatMap((list) => parsePorts(list) ?? []);
+  assertEquals([formatPorts(noticed), ports_not_greeted], [ports, ""]);
+});
 
 Deno.test("greeter frees every descriptor of 1,500 silent clients (needs /proc)", needsProc, async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "-m", "500", "-t", "1"]);
@@ -189,6 +234,44 @@ Deno.test("greeter loses no line of its log when the pipe is non-blocking and fu
     "greeter: cannot write the log: Resource temporarily unavailable (os error 11); trying again\n" +
       "greeter: the log can be written again\n",
   );
+});
+
+Deno.test("greeter marks in its log where rows were dropped, and counts them in the summary", async () => {
+  // More than 8 MiB of rows. As many connections would take too long, so only the report of a server runs.
+  const script = `
+    import { Report } from "${import.meta.resolve("./cli/report.ts")}";
+    const report = new Report({ json: true, quiet: false, timestamps: false });
+    const addr = { transport: "tcp", hostname: "127.0.0.1", port: 80 };
+    const { onRefuse } = report.callbacks();
+    for (let i = 0; i < 100_000; i++) onRefuse?.({ remoteAddr: addr, localAddr: addr });
+    report.error("full");
+    await Deno.stdin.read(new Uint8Array(1));
+    Deno.exit(await report.close(0) ? 0 : 1);
+  `;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["eval", "--no-check", "--ext=ts", script],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  let stderr = "";
+  const errors = (async () => {
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) stderr += text;
+  })();
+  await until(() => stderr !== "");
+  let log = "";
+  let isStopped = false;
+  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+    log += text;
+    if (isStopped || log.length < 8_000_000) continue;
+    isStopped = true;
+    await child.stdin.close();
+  }
+  await errors;
+  assertEquals([(await child.status).code, stderr], [0, "greeter: full\n"]);
+  const rows = log.trimEnd().split("\n");
+  const [gap, stopped] = rows.slice(-2).map((row) => JSON.parse(row));
+  assertEquals([gap.event_type, gap.lines, stopped.dropped], ["log_dropped", 100_002 - rows.length, gap.lines]);
 });
 
 Deno.test("greeter stops within 2 s even if nobody reads its log (needs SIGTERM)", needsSignals, async () => {

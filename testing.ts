@@ -4,6 +4,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
+import { createConnection } from "node:net";
 import { DEFAULTS } from "./server.ts";
 
 /** The size of the default greeting, which is ASCII. */
@@ -63,6 +64,15 @@ export async function until(condition: () => boolean | Promise<boolean>) {
 /** Waits for `ms` milliseconds. */
 export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Connects, and resets the connection. */
+export async function connectAndReset(port: number) {
+  const socket = createConnection(port, "127.0.0.1");
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  await new Promise((resolve) => socket.once("connect", resolve));
+  socket.resetAndDestroy();
+  await closed;
 }
 
 /** Blocks the event loop for `ms` milliseconds. */

@@ -39,6 +39,7 @@ Deno.test("addressMatcher() rejects invalid and ambiguous rules, and suggests va
       ["2001:db8:ffff::/33", "a network without host bits: 2001:db8:8000::/33, or 2001:db8:ffff::"],
       ["::ffff:1.2.3.4/33", "an IPv4 address without ::ffff:, such as 1.2.3.4"],
       ["::ffff:1.2.3.4", "an IPv4 address without ::ffff:, such as 1.2.3.4"],
+      ["::ffff:0:0/96", "an IPv4 address without ::ffff:, such as 0.0.0.0/0"],
       ["::ffff:1.2.3.4/120", "an IPv4 address without ::ffff:, such as 1.2.3.0/24"],
     ] as [string, string][]
   ) {

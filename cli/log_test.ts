@@ -129,6 +129,90 @@ Deno.test("openLog() tries again after other errors, and reports the first one a
   }
 });
 
+Deno.test("openLog() pauses for 10 ms to 1 s between attempts, and for 10 ms again after a success", async () => {
+  const { setTimeout } = globalThis;
+  const pauses: unknown[] = [];
+  const setTimeoutAtOnce = (callback: () => void, ms: number) => {
+    pauses.push(ms);
+    return setTimeout(callback, 0);
+  };
+  Object.assign(globalThis, { setTimeout: setTimeoutAtOnce });
+  try {
+    let writes = 0;
+    const log = openLog({
+      write: () => ++writes === 10 || writes > 12 ? Promise.resolve(4) : Promise.reject(new Deno.errors.WouldBlock()),
+    });
+    log.print("one");
+    log.print("two");
+    await until(() => writes > 12);
+    // The first one gathers lines. In until(), they are of 5 ms.
+    assertEquals(pauses.filter((ms) => ms !== 5).slice(1), [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 10, 20]);
+    await log.close(10_000);
+  } finally {
+    Object.assign(globalThis, { setTimeout });
+  }
+});
+
+Deno.test("openLog() reports the recovery when everything is written", async () => {
+  const events: unknown[] = [];
+  const error = new Deno.errors.WouldBlock();
+  let writes = 0;
+  const log = openLog({
+    // The first write of the first chunk fails, and one of the second chunk.
+    write: (data) => [0, 20].includes(writes++) ? Promise.reject(error) : Promise.resolve(data.length),
+  }, { onError: (error) => events.push(error), onRecovery: () => events.push("recovery") });
+  for (let i = 0; i < 3; i++) log.print("x".repeat(CHUNK_BYTES - 1));
+  assertEquals(await log.close(10_000), { complete: true, missing: 0 });
+  assertEquals(events, [error, "recovery"]);
+});
+
+Deno.test("openLog() does not mark more than one gap in 64 KiB", async () => {
+  let contents = "";
+  const isBusy = () => contents.length < 3 * CHUNK_BYTES;
+  const line = "x".repeat(99);
+  const log = openLog({
+    async write(data) {
+      if (isBusy()) await delay(0);
+      contents += new TextDecoder().decode(data);
+      // More lines than have been written.
+      for (let i = 0; i < 80 && isBusy(); i++) log.print(line);
+      return data.length;
+    },
+  }, { formatGap });
+  while (log.dropped === 0) log.print(line);
+  await until(() => !isBusy());
+  assertEquals(await log.close(10_000), { complete: true, missing: 0 });
+  const gaps = contents.split("\n").filter((line) => line.endsWith(" dropped")).length;
+  assert(gaps > 0 && gaps <= 4, `${gaps} gaps`);
+});
+
+Deno.test("close() of a log counts every line that was printed as missing when the log has ended", async () => {
+  const { promise: blocked, reject: fail } = Promise.withResolvers<number>();
+  const log = openLog({ write: () => blocked }, { formatGap });
+  const printed = Math.ceil(1.1 * MAX_BUFFERED_BYTES / 100);
+  for (let i = 0; i < printed; i++) log.print("x".repeat(99));
+  await delay(20);
+  assert(log.dropped > 0);
+  fail(new Deno.errors.BrokenPipe());
+  await delay(0);
+  log.print("one more");
+  assertEquals(await log.close(10_000, "last"), { complete: false, missing: printed + 1 });
+});
+
+Deno.test("close() of a log does not count lines as missing that a blocked write may still complete", async () => {
+  const write = () => new Promise<number>(() => {});
+  const log = openLog({ write });
+  for (let i = 0; i < 100; i++) log.print("x".repeat(99));
+  await delay(20);
+  // 4,000 bytes are being written, but not all of them will be.
+  assertEquals(await log.close(10, "last"), { complete: false, missing: 100 - 39 });
+
+  // The last line is not written together with the lines before it.
+  const short = openLog({ write });
+  short.print("one");
+  assertEquals(await short.close(10, "last"), { complete: false, missing: 1 });
+});
+
 Deno.test("close() of a log ends the retries", async () => {
   let writes = 0;
   const log = openLog({ write: () => (writes++, Promise.reject(new Deno.errors.WouldBlock())) });

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { CloseReason, Connection } from "../server.ts";
 import { Totals } from "./totals.ts";
 
@@ -17,6 +17,7 @@ function connection(port: number, greeted: boolean, closeReason: CloseReason): C
 }
 
 Deno.test("Totals groups ports by what happened on them", () => {
+  const started = performance.now();
   const totals = new Totals();
   totals.addClosed(connection(22, true, "closed"));
   totals.addClosed(connection(22, true, "timeout"));
@@ -25,7 +26,8 @@ Deno.test("Totals groups ports by what happened on them", () => {
   totals.addReset(22);
   totals.addClosed(connection(25, false, "timeout"));
   totals.addRefused();
-  const { duration: _, ...summary } = totals.summary([22, 23, 24, 25, 26], 3);
+  const { duration, ...summary } = totals.summary([22, 23, 24, 25, 26], 3);
+  assert(duration >= 0 && duration <= performance.now() - started, `${duration} ms`);
   assertEquals(summary, {
     greetings: 2,
     refused: 1,
