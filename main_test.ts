@@ -822,11 +822,16 @@ Deno.test(
     greeter.child.kill("SIGTERM");
     await greeter.ended;
     assertEquals(new Set(reports().map(({ ports }) => ports)), new Set([`${scanned}`]));
-    assertEquals(reports().reduce((sum, { count }) => sum + Number(count), 0), sent);
+    // On a busy machine, a few may be accepted before they are reset.
+    const accepted =
+      rows(greeter).filter(({ event_type, dest_port }) => event_type === "connection" && dest_port === scanned).length;
+    const reported = reports().reduce((sum, { count }) => sum + Number(count), 0);
+    assertEquals(reported + accepted, sent);
+    assert(reported > sent / 2, `${reported} of ${sent}`);
     const { resets_before_accept, ports_greeted, ports_not_greeted, ports_reset } = rows(greeter).at(-1) ?? {};
     assertEquals(
       [resets_before_accept, ports_greeted, ports_not_greeted, ports_reset],
-      [sent, `${greeted}`, `${untouched}`, `${scanned}`],
+      [reported, `${greeted}`, `${untouched}`, `${scanned}`],
     );
   },
 );

@@ -90,10 +90,20 @@ export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   return value;
 }
 
-/** Returns a port that was free a moment ago. */
+/**
+ * Returns a free port from 24000 to 32767. Test files run at the same time, so a port from the local port range (Linux:
+ * from 32768 on) could be assigned to another test before it is used.
+ */
 export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
+  for (;;) {
+    const port = 24_000 + Math.floor(Math.random() * 8768);
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch {
+      // The port is in use.
+    }
+  }
 }
 
 /** Reads everything that a server sends, and closes the connection. Rejects if the connection is reset. */
