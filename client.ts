@@ -107,7 +107,12 @@ async function* probeAll(
   signal?.addEventListener("abort", end);
   try {
     if (signal?.aborted) end();
-    for (let result = await pool.next(); result; result = await pool.next()) yield result;
+    for (;;) {
+      const result = pool.take();
+      if (result) yield result;
+      else if (pool.isDone) return;
+      else await pool.changed();
+    }
   } finally {
     await pool.end();
     signal?.removeEventListener("abort", end);

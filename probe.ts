@@ -8,7 +8,7 @@ import { codeOf } from "./error_code.ts";
 import type { LoopClock } from "./loop_clock.ts";
 import { MAX_GREETING_BYTES } from "./serve_options.ts";
 
-/** Options of {@linkcode probe}. */
+/** What a probe probes, and how. */
 export interface ProbeOptions {
   /** The address to connect to. */
   hostname: string;
@@ -20,8 +20,6 @@ export interface ProbeOptions {
   timeout: number;
   /** The clock for the timeout and the pauses of the probe. */
   clock: LoopClock;
-  /** Aborting it ends the probe. At the timeout, the probe itself aborts it. */
-  controller: AbortController;
 }
 
 /**
@@ -37,115 +35,157 @@ const PENDING_IO_GRACE_MS = 50;
  */
 const QUIET_MS = 100;
 
-/** How long the server may take to close the connection after its greeting is complete, in milliseconds. */
+/**
+ * When the greeting is complete before the server has closed the connection: how long to wait until half-closing, and how
+ * long to wait altogether, in milliseconds. Most servers close at once, and half-closing costs 15 µs.
+ */
+const HALF_CLOSE_MS = 10;
 const LINGER_MS = 100;
 
-/** The initial size of the read buffer, in bytes. Most greetings are shorter. */
+/** The initial size of a read buffer, in bytes. Most greetings are shorter. */
 const INITIAL_BUFFER_BYTES = 512;
+
+/**
+ * Read buffers, and controllers that have not aborted, for reuse. With new ones for each probe, a scan of 10,000 open ports
+ * took 15 % longer.
+ */
+const bufferPool: Uint8Array<ArrayBuffer>[] = [];
+const controllerPool: AbortController[] = [];
 
 /** Data that is not kept is read into this buffer, which all probes share. */
 const discardBuffer = new Uint8Array(64 * 1024);
 
 const LINE_FEED = 10;
 
-/**
- * Probes a port. The timeout covers connecting and reading.
- *
- * @throws The error of `Deno.connect`, if it says nothing about the port. See {@linkcode isOutOfResources}.
- */
-export async function probe(options: ProbeOptions): Promise<ProbeResult> {
-  const { hostname, port, timeout, clock, controller } = options;
-  const started = performance.now();
-  const remoteAddr: Deno.NetAddr = { transport: "tcp", hostname, port };
-  const cancel = clock.schedule(timeout + PENDING_IO_GRACE_MS, () => controller.abort());
-  try {
-    const conn = await open(hostname, port, controller.signal);
-    const { localAddr } = conn;
-    const { state, greeting, decided } = await readGreeting(conn, options);
-    return { state, remoteAddr, localAddr, greeting, duration: decided - started, error: undefined };
-  } catch (thrown) {
-    const state = controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
-    const error = state === "unreachable" ? systemMessageOf(thrown) : undefined;
-    const duration = performance.now() - started;
-    return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error };
-  } finally {
-    cancel();
-  }
-}
+/** The life of one probe, from connecting to the close. */
+export class Probe {
+  readonly #options: ProbeOptions;
+  readonly #controller = controllerPool.pop() ?? new AbortController();
+  /** The connection, as long as it is open. */
+  #conn: Deno.TcpConn | undefined;
 
-/**
- * Connects to a port. Linux can connect a socket to itself if nothing listens on a port of this machine that is in the
- * local port range: of 28,232 closed ports, one or two looked open. Another socket has another local port, so try again.
- */
-async function open(hostname: string, port: number, signal: AbortSignal): Promise<Deno.TcpConn> {
-  // If the signal is aborted when the connection is made, but has not been delivered yet, Deno.connect calls this method
-  // and, if it throws, loses the descriptor. It must not throw: the caller closes the connection.
-  signal.throwIfAborted = () => {};
-  for (;;) {
-    const conn = await Deno.connect({ hostname, port, signal });
-    const { localAddr, remoteAddr } = conn;
-    if (localAddr.port !== port || localAddr.hostname !== remoteAddr.hostname || signal.aborted) return conn;
-    conn.close();
+  /** Use {@linkcode run} to start the probe. */
+  constructor(options: ProbeOptions) {
+    this.#options = options;
   }
-}
 
-/** Reads until the greeting is complete or the signal is aborted, and closes the connection. */
-async function readGreeting(conn: Deno.TcpConn, { expected, clock, controller: { signal } }: ProbeOptions) {
-  let buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
-  let length = 0;
-  let isFound = false;
-  let isOpen = true;
-  let stateWithoutData: ProbeState = "silent";
-  const close = () => {
-    if (isOpen) conn.close();
-    isOpen = false;
-  };
-  signal.addEventListener("abort", close);
-  if (signal.aborted) close();
-  let cancelQuiet = () => {};
-  let ended = false;
-  try {
-    while (length < MAX_GREETING_BYTES && !isFound) {
-      if (length === buffer.length) buffer = enlarge(buffer);
-      const count = await conn.read(buffer.subarray(length));
-      cancelQuiet();
-      ended = count === null;
-      if (count === null) break;
-      // The expected bytes may begin in what was read earlier.
-      const from = Math.max(0, length + 1 - (expected?.length ?? 0));
-      length += count;
-      isFound = expected !== undefined && includes(buffer.subarray(from, length), expected);
-      if (buffer.subarray(0, length).includes(LINE_FEED)) cancelQuiet = clock.schedule(QUIET_MS, close);
+  /** Ends the probe with what is known. */
+  abort() {
+    this.#controller.abort();
+    this.#close();
+  }
+
+  /**
+   * Connects, reads the greeting, and closes the connection. The timeout covers connecting and reading.
+   *
+   * @throws The error of `Deno.connect`, if it says nothing about the port. See {@linkcode isOutOfResources}.
+   */
+  async run(): Promise<ProbeResult> {
+    const { hostname, port, timeout, clock } = this.#options;
+    const started = performance.now();
+    const remoteAddr: Deno.NetAddr = { transport: "tcp", hostname, port };
+    const cancel = clock.schedule(timeout + PENDING_IO_GRACE_MS, () => this.abort());
+    try {
+      const conn = await this.#connect();
+      const { localAddr } = conn;
+      const { state, greeting } = await this.#readGreeting(conn);
+      const duration = performance.now() - started;
+      if (this.#conn) await this.#linger(conn);
+      return { state, remoteAddr, localAddr, greeting, duration, error: undefined };
+    } catch (thrown) {
+      const state = this.#controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
+      const error = state === "unreachable" ? systemMessageOf(thrown) : undefined;
+      const duration = performance.now() - started;
+      return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error };
+    } finally {
+      cancel();
+      this.#close();
+      if (!this.#controller.signal.aborted) controllerPool.push(this.#controller);
     }
-    if (ended) stateWithoutData = "closed";
-  } catch {
-    // Either `close` has been called, which makes the pending read fail, or the server has reset the connection.
-    if (isOpen) stateWithoutData = "reset";
-    ended = true;
   }
-  cancelQuiet();
-  const decided = performance.now();
-  if (!ended) await linger(conn, clock, close);
-  close();
-  signal.removeEventListener("abort", close);
-  const stateWithData: ProbeState = expected === undefined || isFound ? "greeted" : "mismatch";
-  return { state: length > 0 ? stateWithData : stateWithoutData, greeting: buffer.slice(0, length), decided };
+
+  /**
+   * Linux can connect a socket to itself if nothing listens on a port of this machine that is in the local port range: of
+   * 28,232 closed ports, one or two looked open. Another socket has another local port, so try again.
+   */
+  async #connect(): Promise<Deno.TcpConn> {
+    const { hostname, port } = this.#options;
+    const { signal } = this.#controller;
+    // If the signal is aborted when the connection is made, but has not been delivered yet, Deno.connect calls this
+    // method and, if it throws, loses the descriptor. So it must not throw, and the connection is closed below.
+    signal.throwIfAborted = doNothing;
+    for (;;) {
+      const conn = this.#conn = await Deno.connect({ hostname, port, signal });
+      const { localAddr, remoteAddr } = conn;
+      const isSelf = localAddr.port === port && localAddr.hostname === remoteAddr.hostname;
+      if (isSelf || signal.aborted) this.#close();
+      if (!isSelf || signal.aborted) return conn;
+    }
+  }
+
+  /** Reads until the greeting is complete or the connection is closed. */
+  async #readGreeting(conn: Deno.TcpConn): Promise<{ state: ProbeState; greeting: Uint8Array }> {
+    const { expected, clock } = this.#options;
+    let buffer = bufferPool.pop() ?? new Uint8Array(INITIAL_BUFFER_BYTES);
+    let length = 0;
+    let isFound = false;
+    let stateWithoutData: ProbeState = "silent";
+    let cancelQuiet = () => {};
+    try {
+      while (this.#conn && length < MAX_GREETING_BYTES && !isFound) {
+        if (length === buffer.length) buffer = enlarge(buffer);
+        const count = await conn.read(buffer.subarray(length));
+        cancelQuiet();
+        if (count === null) {
+          stateWithoutData = "closed";
+          this.#close();
+          break;
+        }
+        // The expected bytes may begin in what was read earlier.
+        const from = Math.max(0, length + 1 - (expected?.length ?? 0));
+        length += count;
+        isFound = expected !== undefined && includes(buffer.subarray(from, length), expected);
+        const hasLine = buffer.subarray(0, length).includes(LINE_FEED);
+        if (hasLine && !isFound) cancelQuiet = clock.schedule(QUIET_MS, () => this.#close());
+      }
+    } catch {
+      // Either this program has closed the connection, which makes the pending read fail, or the server has reset it.
+      if (this.#conn) stateWithoutData = "reset";
+      this.#close();
+    }
+    cancelQuiet();
+    const greeting = buffer.slice(0, length);
+    if (buffer.length === INITIAL_BUFFER_BYTES) bufferPool.push(buffer);
+    if (length === 0) return { state: stateWithoutData, greeting };
+    return { state: expected === undefined || isFound ? "greeted" : "mismatch", greeting };
+  }
+
+  /**
+   * Discards what the server sends until it closes the connection, and half-closes if it does not do so by itself. Closing
+   * a socket with unread input would reset the connection, which the server would report.
+   */
+  async #linger(conn: Deno.TcpConn) {
+    const { clock } = this.#options;
+    const cancelHalfClose = clock.schedule(HALF_CLOSE_MS, () => {
+      conn.closeWrite().catch(() => {}); // the server has reset the connection, which ends the read below
+    });
+    const cancelLinger = clock.schedule(LINGER_MS, () => this.#close());
+    try {
+      while (await conn.read(discardBuffer) !== null);
+    } catch {
+      // The server has reset the connection, or has not closed it in time. The greeting is complete in both cases.
+    }
+    cancelHalfClose();
+    cancelLinger();
+  }
+
+  #close() {
+    this.#conn?.close();
+    this.#conn = undefined;
+  }
 }
 
-/**
- * Half-closes, and discards what the server sends until it closes the connection too. Closing a socket with unread
- * input would reset the connection, which the server would report.
- */
-async function linger(conn: Deno.TcpConn, clock: LoopClock, close: () => void) {
-  const cancel = clock.schedule(LINGER_MS, close);
-  try {
-    await conn.closeWrite();
-    while (await conn.read(discardBuffer) !== null);
-  } catch {
-    // The server has reset the connection, or has not closed it in time. The greeting is complete in both cases.
-  }
-  cancel();
-}
+function doNothing() {}
 
 function enlarge(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const larger = new Uint8Array(Math.min(4 * buffer.length, MAX_GREETING_BYTES));
@@ -153,11 +193,12 @@ function enlarge(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   return larger;
 }
 
-// The label latin1 stands for windows-1252, which also maps each byte to one character. A comparison needs no more.
-const decoder = new TextDecoder("latin1");
-
 function includes(bytes: Uint8Array, part: Uint8Array): boolean {
-  return decoder.decode(bytes).includes(decoder.decode(part));
+  const [first = 0] = part;
+  for (let i = bytes.indexOf(first); i >= 0; i = bytes.indexOf(first, i + 1)) {
+    if (part.every((byte, j) => bytes[i + j] === byte)) return true;
+  }
+  return false;
 }
 
 /** Returns the state of a port from the error of `Deno.connect`. Rethrows an error that says nothing about the port. */

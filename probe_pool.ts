@@ -5,13 +5,13 @@
  */
 import { CONNECT_DEFAULTS, ConnectError, type ConnectOptions, type ProbeResult } from "./connect_options.ts";
 import { LoopClock } from "./loop_clock.ts";
-import { isOutOfResources, isZoneFailure, probe } from "./probe.ts";
+import { isOutOfResources, isZoneFailure, Probe } from "./probe.ts";
 
 /**
  * How many probes may make progress at once. More of them would starve each other, and a probe that starves looks like a
  * timeout: with 4,096 probes at once and a timeout of 0.5 s, 4,973 of 14,000 open ports were reported as timed out.
  */
-const MAX_ACTIVE = 32;
+const MAX_ACTIVE = 64;
 
 /**
  * After this time, a probe waits for a silent host, and does not count as active any longer, in milliseconds. The clock
@@ -30,7 +30,7 @@ export class ProbePool {
   readonly #expectedFor: (port: number) => Uint8Array | undefined;
   /** The ports that are left, the next one last. */
   readonly #waiting: number[];
-  readonly #running = new Set<AbortController>();
+  readonly #running = new Set<Probe>();
   readonly #results: ProbeResult[] = [];
   readonly #clock = new LoopClock();
   /** How many probes may run: fewer than asked for if descriptors or local ports have run out. */
@@ -42,7 +42,7 @@ export class ProbePool {
   /** An error that is not the result of a port. It ends the pool. */
   #failure: { error: unknown } | undefined;
   #isEnding = false;
-  /** Callers that wait for a probe to end. */
+  /** Callers of `changed`. */
   #waiters: (() => void)[] = [];
 
   /** Starts the first probes. */
@@ -60,29 +60,33 @@ export class ProbePool {
   }
 
   /**
-   * The next result, or `undefined` if there is none.
+   * Removes and returns the next result, or returns `undefined` if there is none yet.
    *
    * @throws {ConnectError} If no port can be probed. An exception of `expect` is passed on.
    */
-  async next(): Promise<ProbeResult | undefined> {
-    for (;;) {
-      if (this.#failure) throw this.#failure.error;
-      const result = this.#results.shift();
-      if (result) {
-        this.#start();
-        return result;
-      }
-      if (this.#running.size === 0 || this.#isEnding) return undefined;
-      await this.#changed();
-    }
+  take(): ProbeResult | undefined {
+    if (this.#failure) throw this.#failure.error;
+    const result = this.#results.shift();
+    if (result) this.#start();
+    return result;
+  }
+
+  /** Whether there will be no further result. */
+  get isDone(): boolean {
+    return !this.#failure && this.#results.length === 0 && (this.#running.size === 0 || this.#isEnding);
+  }
+
+  /** Resolves when there may be a result, or the pool may be done. */
+  changed(): Promise<void> {
+    return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
   /** Aborts all probes, and waits until their connections are closed. Results that are known can still be read. */
   async end() {
     this.#isEnding = true;
-    for (const controller of this.#running) controller.abort();
+    for (const probe of this.#running) probe.abort();
     this.#wake();
-    while (this.#running.size > 0) await this.#changed();
+    while (this.#running.size > 0) await this.changed();
   }
 
   /** Starts as many probes as possible. */
@@ -107,8 +111,14 @@ export class ProbePool {
   }
 
   async #run(port: number, expected: Uint8Array | undefined) {
-    const controller = new AbortController();
-    this.#running.add(controller);
+    const probe = new Probe({
+      hostname: this.#hostname,
+      port,
+      expected,
+      timeout: this.#timeout,
+      clock: this.#clock,
+    });
+    this.#running.add(probe);
     this.#active++;
     let isActive = true;
     const deactivate = () => {
@@ -118,14 +128,7 @@ export class ProbePool {
     };
     const cancel = this.#clock.schedule(ACTIVE_MS, deactivate);
     try {
-      const result = await probe({
-        hostname: this.#hostname,
-        port,
-        expected,
-        timeout: this.#timeout,
-        clock: this.#clock,
-        controller,
-      });
+      const result = await probe.run();
       this.#lastResult = performance.now();
       this.#limit = Math.min(this.#limit + 1, this.#concurrency);
       if (!this.#isEnding) this.#results.push(result);
@@ -133,7 +136,7 @@ export class ProbePool {
       await this.#handleError(error, port);
     }
     cancel();
-    this.#running.delete(controller);
+    this.#running.delete(probe);
     deactivate();
     this.#wake();
   }
@@ -151,10 +154,6 @@ export class ProbePool {
     this.#waiting.push(port);
     this.#limit = Math.max(1, this.#running.size - 1);
     if (isAlone) await new Promise<void>((resolve) => this.#clock.schedule(RESOURCE_PAUSE_MS, resolve));
-  }
-
-  #changed(): Promise<void> {
-    return new Promise((resolve) => this.#waiters.push(resolve));
   }
 
   #wake() {

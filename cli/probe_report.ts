@@ -71,7 +71,8 @@ export class ProbeReport implements AsyncDisposable {
 
   /** Adds a final result. Waits for a reader that is too slow for the rows: 65,535 of them can have 2.5 GB. */
   async add(result: ProbeResult) {
-    this.#results.push({ ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) });
+    const isLong = result.greeting.length > SHOWN_BYTES + 1;
+    this.#results.push(isLong ? { ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) } : result);
     if (!this.#options.json) return;
     this.#output?.print(formatResultRow(result));
     await this.#output?.drained(MAX_BUFFERED_BYTES);
