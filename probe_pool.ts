@@ -8,18 +8,19 @@ import { LoopClock } from "./loop_clock.ts";
 import { isOutOfResources, isZoneFailure, Probe } from "./probe.ts";
 
 /**
- * How many probes may make progress at once. More of them would starve each other, and a probe that starves looks like a
- * timeout: with 4,096 probes at once and a timeout of 0.5 s, 4,973 of 14,000 open ports were reported as timed out.
+ * How many probes may be active at once. Thousands would starve each other, and a probe that starves looks like a timeout:
+ * with 4,096 probes at once and a timeout of 0.5 s, 4,973 of 14,000 open ports were reported as timed out. With 32, a scan
+ * of open ports took 15 % longer than with 64, and with 128 no less.
  */
-const MAX_ACTIVE = 64;
+const MAX_ACTIVE_PROBES = 64;
 
 /**
- * After this time, a probe waits for a silent host, and does not count as active any longer, in milliseconds. The clock
- * stands still while this program is busy, so fewer probes are started then.
+ * How long a probe counts as active, in milliseconds. After that, it is probably waiting for a host that is silent. The
+ * clock stands still while this program is busy, so fewer probes are started then.
  */
 const ACTIVE_MS = 10;
 
-/** How long to wait before trying again if not even one probe has a descriptor and a local port, in milliseconds. */
+/** How long to wait if there is no descriptor or no local port for even a single probe, in milliseconds. */
 const RESOURCE_PAUSE_MS = 100;
 
 /** Probes each of several ports once, many at a time. */
@@ -35,7 +36,7 @@ export class ProbePool {
   readonly #clock = new LoopClock();
   /** How many probes may run: fewer than asked for if descriptors or local ports have run out. */
   #limit: number;
-  /** How many probes make progress. */
+  /** How many probes are active: they have been running for less than ACTIVE_MS. */
   #active = 0;
   /** When the last probe ended with a result, or when the first one was started. */
   #lastResult = performance.now();
@@ -92,7 +93,7 @@ export class ProbePool {
   /** Starts as many probes as possible. */
   #start() {
     while (
-      !this.#isEnding && !this.#failure && this.#running.size < this.#limit && this.#active < MAX_ACTIVE &&
+      !this.#isEnding && !this.#failure && this.#running.size < this.#limit && this.#active < MAX_ACTIVE_PROBES &&
       this.#results.length < this.#concurrency // results that have not been read take memory, up to 16 KiB each
     ) {
       const port = this.#waiting.pop();
@@ -161,7 +162,7 @@ export class ProbePool {
   }
 }
 
-/** Encodes a constant text only once. */
+/** Returns a function that encodes the expected text of a port. A constant text is encoded only once, here. */
 function toExpectedFunction(expect: ConnectOptions["expect"]): (port: number) => Uint8Array | undefined {
   const encode = (text: string | Uint8Array) => typeof text === "string" ? new TextEncoder().encode(text) : text;
   if (typeof expect === "function") return (port) => encode(expect(port));

@@ -5,7 +5,7 @@
  */
 import { codeOf } from "../error_code.ts";
 
-/** Options of {@linkcode openLog}. */
+/** Options of {@linkcode Log}. */
 export interface LogOptions {
   /** The line that marks where lines were dropped. Default: no line. */
   formatGap?: (lines: number) => string;
@@ -19,21 +19,6 @@ export interface LogOptions {
   isFinal?: (error: unknown) => boolean;
   /** Called when an error has ended the log. */
   onEnd?: (error: unknown) => void;
-}
-
-/** A log that has been opened with {@linkcode openLog}. */
-export interface Log {
-  /** Adds a line, and returns at once. Does nothing without a line. */
-  print(line: string | undefined): void;
-  /** How many lines have been dropped so far, because the buffer was full. */
-  readonly dropped: number;
-  /** Resolves when at most `bytes` bytes of lines wait to be written, or the log has ended. */
-  drained(bytes: number): Promise<void>;
-  /**
-   * Adds a last line, if there is one, and waits at most `ms` milliseconds until everything is written. `ms` may be
-   * `Infinity`.
-   */
-  close(ms: number, last?: string): Promise<Closed>;
 }
 
 /** The state of a log that has been closed. */
@@ -71,173 +56,190 @@ const RETRY_MIN_MS = 10;
 const RETRY_MAX_MS = 1000;
 
 /**
- * Opens a log that is written in the background, in order, and never blocks. `console.log` would block the whole server
- * while the pipe is full.
+ * A log that is written in the background, in order, and never blocks. `console.log` would block the whole server while
+ * the pipe is full.
  *
  * A closed pipe or a bad descriptor ends the log. After any other error, for example if the disk is full or another
  * process has made the pipe non-blocking, the log tries again.
  *
- * @param stream Where to write, for example `Deno.stdout`. Lines must be ASCII.
- *
  * @example All lines are written when the log is closed
  * ```ts
- * import { openLog } from "./log.ts";
+ * import { Log } from "./log.ts";
  * import { assertEquals } from "@std/assert";
  *
- * const log = openLog(Deno.stdout);
+ * const log = new Log(Deno.stdout);
  * log.print("one");
  * log.print("two");
  * assertEquals(await log.close(500, "three"), { complete: true, missing: 0 });
  * ```
  */
-export function openLog(
-  stream: { write(data: Uint8Array): Promise<number> },
-  { formatGap, onError, onRecovery, onEnd, maxBufferedBytes = MAX_BUFFERED_BYTES, isFinal = isPermanent }: LogOptions =
-    {},
-): Log {
+export class Log {
+  readonly #stream: Stream;
+  readonly #options: LogOptions;
+  readonly #maxBufferedBytes: number;
+  readonly #isFinal: (error: unknown) => boolean;
   /** Complete chunks, and the lines after them. Lines are ASCII, so their length is their size in bytes. */
-  const chunks: string[] = [];
-  let buffered = "";
-  /** The size of `chunks` and `buffered`, in bytes. */
-  let size = 0;
+  readonly #chunks: string[] = [];
+  #buffered = "";
+  /** The size of `#chunks` and `#buffered`, in bytes. */
+  #size = 0;
   /** The rest of the chunk that is being written, and how many bytes of it the current write has. */
-  let unwritten: Uint8Array = new Uint8Array();
-  let inProgress = 0;
+  #unwritten: Uint8Array = new Uint8Array();
+  #inProgress = 0;
   /** Lines that were dropped, in total and since the last gap was marked, and lines printed after the log ended. */
-  let dropped = 0;
-  let gap = 0;
-  let lost = 0;
-  let state: "open" | "closing" | "ended" = "open";
-  let writing: Promise<void> | undefined;
-  let gathering = false;
+  #dropped = 0;
+  #gap = 0;
+  #lost = 0;
+  #state: "open" | "closing" | "ended" = "open";
+  #writing: Promise<void> | undefined;
+  #isGathering = false;
   /** Whether there has been an error since everything was last written. A full non-blocking pipe fails repeatedly. */
-  let failing = false;
+  #isFailing = false;
   /** Ends the current wait, for more lines or before a retry. */
-  let wake = () => {};
-  let wakeDrained = () => {};
+  #wake: () => void = () => {};
+  #wakeDrained: () => void = () => {};
 
-  function print(line: string | undefined) {
+  /** `stream` is where to write, for example `Deno.stdout`. Lines must be ASCII. */
+  constructor(stream: Stream, options: LogOptions = {}) {
+    this.#stream = stream;
+    this.#options = options;
+    this.#maxBufferedBytes = options.maxBufferedBytes ?? MAX_BUFFERED_BYTES;
+    this.#isFinal = options.isFinal ?? isPermanent;
+  }
+
+  /** How many lines have been dropped so far, because the buffer was full. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Adds a line, and returns at once. Does nothing without a line. */
+  print(line: string | undefined) {
     if (line === undefined) return;
-    if (state !== "open") {
-      lost++;
+    if (this.#state !== "open") {
+      this.#lost++;
       return;
     }
     // After a gap, wait until a whole chunk is free. Otherwise there would be many small gaps, each marked by a line.
-    const needed = gap > 0 ? CHUNK_BYTES : line.length + 1;
-    if (size + unwritten.length + needed > maxBufferedBytes) {
-      dropped++;
-      gap++;
+    const needed = this.#gap > 0 ? CHUNK_BYTES : line.length + 1;
+    if (this.#size + this.#unwritten.length + needed > this.#maxBufferedBytes) {
+      this.#dropped++;
+      this.#gap++;
       return;
     }
-    append(line);
-    writing ??= writeAll();
+    this.#append(line);
+    this.#writing ??= this.#writeAll();
   }
 
-  function append(line: string) {
-    const text = (gap > 0 && formatGap ? formatGap(gap) + "\n" : "") + line + "\n";
-    gap = 0;
-    buffered += text;
-    size += text.length;
-    if (buffered.length >= CHUNK_BYTES) endChunk();
+  #append(line: string) {
+    const { formatGap } = this.#options;
+    const text = (this.#gap > 0 && formatGap ? formatGap(this.#gap) + "\n" : "") + line + "\n";
+    this.#gap = 0;
+    this.#buffered += text;
+    this.#size += text.length;
+    if (this.#buffered.length >= CHUNK_BYTES) this.#endChunk();
   }
 
-  function endChunk() {
-    chunks.push(buffered);
-    buffered = "";
-    if (gathering) wake();
+  #endChunk() {
+    this.#chunks.push(this.#buffered);
+    this.#buffered = "";
+    if (this.#isGathering) this.#wake();
   }
 
-  async function writeAll() {
-    while (state !== "ended" && size > 0) {
-      if (chunks.length === 0 && state === "open") {
-        gathering = true;
-        await wait(FLUSH_INTERVAL_MS);
-        gathering = false;
+  async #writeAll() {
+    while (this.#state !== "ended" && this.#size > 0) {
+      if (this.#chunks.length === 0 && this.#state === "open") {
+        this.#isGathering = true;
+        await this.#wait(FLUSH_INTERVAL_MS);
+        this.#isGathering = false;
       }
-      if (chunks.length === 0) endChunk();
-      const text = chunks.shift() ?? "";
-      size -= text.length;
-      unwritten = new TextEncoder().encode(text);
-      await writeChunk();
-      wakeDrained();
-      if (failing && size + unwritten.length === 0) {
-        failing = false;
-        onRecovery?.();
+      if (this.#chunks.length === 0) this.#endChunk();
+      const text = this.#chunks.shift() ?? "";
+      this.#size -= text.length;
+      this.#unwritten = new TextEncoder().encode(text);
+      await this.#writeChunk();
+      this.#wakeDrained();
+      if (this.#isFailing && this.#size + this.#unwritten.length === 0) {
+        this.#isFailing = false;
+        this.#options.onRecovery?.();
       }
     }
-    writing = undefined;
+    this.#writing = undefined;
   }
 
   /** Writes the rest of the chunk. Tries again after an error. */
-  async function writeChunk() {
+  async #writeChunk() {
+    const { onError, onEnd } = this.#options;
     let pause = 0;
-    while (state !== "ended" && unwritten.length > 0) {
+    while (this.#state !== "ended" && this.#unwritten.length > 0) {
       // Write whole lines, if they are short enough.
-      const end = unwritten.lastIndexOf(LINE_FEED, WRITE_BYTES - 1) + 1;
-      inProgress = end > 0 ? end : Math.min(unwritten.length, WRITE_BYTES);
+      const end = this.#unwritten.lastIndexOf(LINE_FEED, WRITE_BYTES - 1) + 1;
+      this.#inProgress = end > 0 ? end : Math.min(this.#unwritten.length, WRITE_BYTES);
       try {
-        unwritten = unwritten.subarray(await stream.write(unwritten.subarray(0, inProgress)));
-        inProgress = 0;
+        const written = await this.#stream.write(this.#unwritten.subarray(0, this.#inProgress));
+        this.#unwritten = this.#unwritten.subarray(written);
+        this.#inProgress = 0;
         pause = 0;
       } catch (error) {
-        inProgress = 0;
-        if (isFinal(error)) {
-          state = "ended";
+        this.#inProgress = 0;
+        if (this.#isFinal(error)) {
+          this.#state = "ended";
           onEnd?.(error);
           return;
         }
-        if (!failing) onError?.(error);
-        failing = true;
+        if (!this.#isFailing) onError?.(error);
+        this.#isFailing = true;
         pause = Math.min(Math.max(RETRY_MIN_MS, 2 * pause), RETRY_MAX_MS);
-        await wait(pause);
+        await this.#wait(pause);
       }
     }
   }
 
-  async function wait(ms: number) {
+  async #wait(ms: number) {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, ms);
-    wake = resolve;
+    this.#wake = resolve;
     await promise;
     clearTimeout(timer);
   }
 
-  async function drained(bytes: number) {
-    while (state === "open" && size + unwritten.length > bytes) {
-      await new Promise<void>((resolve) => wakeDrained = resolve);
+  /** Resolves when at most `bytes` bytes of lines wait to be written, or the log has ended. */
+  async drained(bytes: number) {
+    while (this.#state === "open" && this.#size + this.#unwritten.length > bytes) {
+      await new Promise<void>((resolve) => this.#wakeDrained = resolve);
     }
   }
 
-  async function close(ms: number, last?: string): Promise<Closed> {
-    const isOpen = state === "open";
+  /**
+   * Adds a last line, if there is one, and waits at most `ms` milliseconds until everything is written. `ms` may be
+   * `Infinity`.
+   */
+  async close(ms: number, last?: string): Promise<Closed> {
+    const isOpen = this.#state === "open";
     if (isOpen) {
       // The last line starts a new chunk, so that the count of missing lines does not depend on the lines before it.
-      if (buffered !== "") endChunk();
-      if (last !== undefined) append(last);
-      state = "closing";
-      wake();
+      if (this.#buffered !== "") this.#endChunk();
+      if (last !== undefined) this.#append(last);
+      this.#state = "closing";
+      this.#wake();
       const { promise: late, resolve } = Promise.withResolvers<void>();
       const timer = ms === Infinity ? undefined : setTimeout(resolve, ms);
-      await Promise.race([writing ?? writeAll(), late]);
+      await Promise.race([this.#writing ?? this.#writeAll(), late]);
       clearTimeout(timer);
     }
-    state = "ended";
-    wake();
+    this.#state = "ended";
+    this.#wake();
     // The reader may still receive a part of a blocked write, but not its last line.
-    const rest = new TextDecoder().decode(unwritten.subarray(inProgress > 0 ? inProgress - 1 : 0));
-    const lines = [rest, ...chunks, buffered].join("").split("\n").length - 1;
+    const rest = new TextDecoder().decode(this.#unwritten.subarray(this.#inProgress > 0 ? this.#inProgress - 1 : 0));
+    const lines = [rest, ...this.#chunks, this.#buffered].join("").split("\n").length - 1;
     const hasLast = isOpen && last !== undefined && lines > 0;
-    return { complete: isOpen && lines === 0, missing: lost + gap + lines - Number(hasLast) };
+    return { complete: isOpen && lines === 0, missing: this.#lost + this.#gap + lines - Number(hasLast) };
   }
+}
 
-  return {
-    print,
-    drained,
-    close,
-    get dropped() {
-      return dropped;
-    },
-  };
+/** What a log is written to. */
+export interface Stream {
+  /** Writes bytes, and resolves to how many were written. */
+  write(data: Uint8Array): Promise<number>;
 }
 
 const LINE_FEED = 10;

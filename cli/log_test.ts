@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { CHUNK_BYTES, MAX_BUFFERED_BYTES, openLog } from "./log.ts";
+import { CHUNK_BYTES, Log, MAX_BUFFERED_BYTES } from "./log.ts";
 import { delay, until } from "../testing.ts";
 
 /** Creates a stream that accepts no data until it is read. */
@@ -18,10 +18,10 @@ function unreadPipe() {
   };
 }
 
-Deno.test("openLog() writes all lines in order, and close() writes the last one", async () => {
+Deno.test("Log writes all lines in order, and the last one when it is closed", async () => {
   const pipe = unreadPipe();
   pipe.startReading();
-  const log = openLog(pipe);
+  const log = new Log(pipe);
   const lines = Array.from({ length: 1000 }, (_, i) => `line ${i}`);
   for (const line of lines) log.print(line);
   log.print(undefined);
@@ -31,9 +31,9 @@ Deno.test("openLog() writes all lines in order, and close() writes the last one"
 
 const formatGap = (lines: number) => `${lines} dropped`;
 
-Deno.test("openLog() keeps 8 MiB that nobody reads, and marks the gap before the next line", async () => {
+Deno.test("Log keeps 8 MiB that nobody reads, and marks the gap before the next line", async () => {
   const pipe = unreadPipe();
-  const log = openLog(pipe, { formatGap });
+  const log = new Log(pipe, { formatGap });
   const line = "x".repeat(99);
   for (let i = 0; i < 50_000; i++) log.print(line);
   await delay(50); // so that a write has begun, whose bytes count too
@@ -47,9 +47,9 @@ Deno.test("openLog() keeps 8 MiB that nobody reads, and marks the gap before the
   assertEquals(pipe.contents(), `${line}\n`.repeat(kept) + `${100_000 - kept} dropped\nnext\nlast\n`);
 });
 
-Deno.test("openLog() writes at once when 64 KiB are waiting, and after 10 ms otherwise", async () => {
+Deno.test("Log writes at once when 64 KiB are waiting, and after 10 ms otherwise", async () => {
   const sizes: number[] = [];
-  const log = openLog({ write: (data) => Promise.resolve((sizes.push(data.length), data.length)) });
+  const log = new Log({ write: (data) => Promise.resolve((sizes.push(data.length), data.length)) });
   const started = performance.now();
   log.print("a");
   log.print("b");
@@ -64,9 +64,9 @@ Deno.test("openLog() writes at once when 64 KiB are waiting, and after 10 ms oth
   await log.close(10_000);
 });
 
-Deno.test("close() of a log waits no longer than `ms`, and returns at least how many lines are missing", async () => {
+Deno.test("Log.close() waits no longer than `ms`, and returns at least how many lines are missing", async () => {
   const pipe = unreadPipe();
-  const log = openLog(pipe);
+  const log = new Log(pipe);
   for (let i = 0; i < 5; i++) log.print("x".repeat(CHUNK_BYTES));
   await delay(20);
   const started = performance.now();
@@ -76,9 +76,9 @@ Deno.test("close() of a log waits no longer than `ms`, and returns at least how 
   pipe.startReading();
 });
 
-Deno.test("close() of a log waits for a slow reader", async () => {
+Deno.test("Log.close() waits for a slow reader", async () => {
   const pipe = unreadPipe();
-  const log = openLog(pipe);
+  const log = new Log(pipe);
   log.print("one");
   await delay(20);
   const closed = log.close(10_000, "last");
@@ -87,12 +87,12 @@ Deno.test("close() of a log waits for a slow reader", async () => {
   assertEquals([await closed, pipe.contents()], [{ complete: true, missing: 0 }, "one\nlast\n"]);
 });
 
-Deno.test("openLog() ends the log at a closed pipe or a bad descriptor, without calling onError", async () => {
+Deno.test("Log ends at a closed pipe or a bad descriptor, without calling onError", async () => {
   const badDescriptor = Object.assign(new Error("Bad file descriptor (os error 9)"), { code: "EBADF" });
   for (const error of [new Deno.errors.BrokenPipe(), new Deno.errors.BadResource(), badDescriptor]) {
     const errors: unknown[] = [];
     let writes = 0;
-    const log = openLog({ write: () => (writes++, Promise.reject(error)) }, { onError: (error) => errors.push(error) });
+    const log = new Log({ write: () => (writes++, Promise.reject(error)) }, { onError: (error) => errors.push(error) });
     log.print("one");
     log.print("two");
     await until(() => writes === 1);
@@ -103,13 +103,13 @@ Deno.test("openLog() ends the log at a closed pipe or a bad descriptor, without 
   }
 });
 
-Deno.test("openLog() tries again after other errors, and reports the first one and the recovery", async () => {
+Deno.test("Log tries again after other errors, and reports the first one and the recovery", async () => {
   const noSpace = Object.assign(new Error("No space left on device (os error 28)"), { code: "ENOSPC" });
   for (const error of [new Deno.errors.WouldBlock(), noSpace]) {
     const events: unknown[] = [];
     const times: number[] = [];
     let contents = "";
-    const log = openLog({
+    const log = new Log({
       write(data) {
         times.push(performance.now());
         if (times.length <= 5) return Promise.reject(error);
@@ -129,7 +129,7 @@ Deno.test("openLog() tries again after other errors, and reports the first one a
   }
 });
 
-Deno.test("openLog() pauses for 10 ms to 1 s between attempts, and for 10 ms again after a success", async () => {
+Deno.test("Log pauses for 10 ms to 1 s between attempts, and for 10 ms again after a success", async () => {
   const { setTimeout } = globalThis;
   const pauses: unknown[] = [];
   const setTimeoutAtOnce = (callback: () => void, ms: number) => {
@@ -139,7 +139,7 @@ Deno.test("openLog() pauses for 10 ms to 1 s between attempts, and for 10 ms aga
   Object.assign(globalThis, { setTimeout: setTimeoutAtOnce });
   try {
     let writes = 0;
-    const log = openLog({
+    const log = new Log({
       write: () => ++writes === 10 || writes > 12 ? Promise.resolve(4) : Promise.reject(new Deno.errors.WouldBlock()),
     });
     log.print("one");
@@ -153,11 +153,11 @@ Deno.test("openLog() pauses for 10 ms to 1 s between attempts, and for 10 ms aga
   }
 });
 
-Deno.test("openLog() reports the recovery when everything is written", async () => {
+Deno.test("Log reports the recovery when everything is written", async () => {
   const events: unknown[] = [];
   const error = new Deno.errors.WouldBlock();
   let writes = 0;
-  const log = openLog({
+  const log = new Log({
     // The first write of the first chunk fails, and one of the second chunk.
     write: (data) => [0, 20].includes(writes++) ? Promise.reject(error) : Promise.resolve(data.length),
   }, { onError: (error) => events.push(error), onRecovery: () => events.push("recovery") });
@@ -166,11 +166,11 @@ Deno.test("openLog() reports the recovery when everything is written", async () 
   assertEquals(events, [error, "recovery"]);
 });
 
-Deno.test("openLog() does not mark more than one gap in 64 KiB", async () => {
+Deno.test("Log does not mark more than one gap in 64 KiB", async () => {
   let contents = "";
   const isBusy = () => contents.length < 3 * CHUNK_BYTES;
   const line = "x".repeat(99);
-  const log = openLog({
+  const log = new Log({
     async write(data) {
       if (isBusy()) await delay(0);
       contents += new TextDecoder().decode(data);
@@ -186,9 +186,9 @@ Deno.test("openLog() does not mark more than one gap in 64 KiB", async () => {
   assert(gaps > 0 && gaps <= 4, `${gaps} gaps`);
 });
 
-Deno.test("close() of a log counts every line that was printed as missing when the log has ended", async () => {
+Deno.test("Log.close() counts every line that was printed as missing when the log has ended", async () => {
   const { promise: blocked, reject: fail } = Promise.withResolvers<number>();
-  const log = openLog({ write: () => blocked }, { formatGap });
+  const log = new Log({ write: () => blocked }, { formatGap });
   const printed = Math.ceil(1.1 * MAX_BUFFERED_BYTES / 100);
   for (let i = 0; i < printed; i++) log.print("x".repeat(99));
   await delay(20);
@@ -199,23 +199,23 @@ Deno.test("close() of a log counts every line that was printed as missing when t
   assertEquals(await log.close(10_000, "last"), { complete: false, missing: printed + 1 });
 });
 
-Deno.test("close() of a log does not count lines as missing that a blocked write may still complete", async () => {
+Deno.test("Log.close() does not count lines as missing that a blocked write may still complete", async () => {
   const write = () => new Promise<number>(() => {});
-  const log = openLog({ write });
+  const log = new Log({ write });
   for (let i = 0; i < 100; i++) log.print("x".repeat(99));
   await delay(20);
   // 4,000 bytes are being written, but not all of them will be.
   assertEquals(await log.close(10, "last"), { complete: false, missing: 100 - 39 });
 
   // The last line is not written together with the lines before it.
-  const short = openLog({ write });
+  const short = new Log({ write });
   short.print("one");
   assertEquals(await short.close(10, "last"), { complete: false, missing: 1 });
 });
 
-Deno.test("close() of a log ends the retries", async () => {
+Deno.test("Log.close() ends the retries", async () => {
   let writes = 0;
-  const log = openLog({ write: () => (writes++, Promise.reject(new Deno.errors.WouldBlock())) });
+  const log = new Log({ write: () => (writes++, Promise.reject(new Deno.errors.WouldBlock())) });
   log.print("one");
   await until(() => writes > 0);
   assertEquals(await log.close(50, "last"), { complete: false, missing: 1 });
@@ -224,7 +224,7 @@ Deno.test("close() of a log ends the retries", async () => {
   assertEquals(writes, before);
 });
 
-Deno.test("openLog() resolves drained() when the reader has caught up, or when the log has ended", async () => {
+Deno.test("Log.drained() resolves when the reader has caught up, or when the log has ended", async () => {
   let read = () => {};
   const written = Promise.withResolvers<void>();
   const stream = {
@@ -233,7 +233,7 @@ Deno.test("openLog() resolves drained() when the reader has caught up, or when t
       return new Promise<number>((resolve) => read = () => resolve(data.length));
     },
   };
-  const log = openLog(stream);
+  const log = new Log(stream);
   log.print("x".repeat(100));
   await log.drained(1000);
   let isDrained = false;
@@ -244,7 +244,7 @@ Deno.test("openLog() resolves drained() when the reader has caught up, or when t
   await drained;
   await log.close(500);
 
-  const broken = openLog({ write: () => Promise.reject(new Deno.errors.BrokenPipe()) });
+  const broken = new Log({ write: () => Promise.reject(new Deno.errors.BrokenPipe()) });
   broken.print("x");
   await broken.drained(0);
 });

@@ -5,7 +5,7 @@
  */
 import type { ProbeResult } from "../client.ts";
 import { outputError } from "./errors.ts";
-import { type Log, MAX_BUFFERED_BYTES, openLog } from "./log.ts";
+import { Log, MAX_BUFFERED_BYTES } from "./log.ts";
 import {
   formatResultRow,
   formatResults,
@@ -52,7 +52,7 @@ export class ProbeReport implements AsyncDisposable {
     const isVisible = Deno.stderr.isTerminal() && !(options.json && Deno.stdout.isTerminal());
     if (options.quiet) return;
     if (isVisible) this.#progress.start();
-    this.#output = openLog(Deno.stdout, {
+    this.#output = new Log(Deno.stdout, {
       maxBufferedBytes: Infinity, // results are not dropped: `add` waits
       isFinal: (error) => !(error instanceof Deno.errors.WouldBlock),
       onEnd: (error) => {

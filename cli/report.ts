@@ -6,7 +6,7 @@
 import { dim, green, red, yellow } from "@std/fmt/colors";
 import type { ServeOptions } from "../server.ts";
 import { type Format, jsonFormat, messageOf, textFormat } from "./format.ts";
-import { type Log, openLog } from "./log.ts";
+import { Log } from "./log.ts";
 import { formatPorts } from "./ports.ts";
 import { paint } from "./terminal.ts";
 import { localTimestamp } from "./timestamps.ts";
@@ -37,7 +37,7 @@ export function errorLine(message: string): string {
 export class Report {
   readonly #format: Format;
   readonly #log: Log | undefined;
-  readonly #errors: Log = openLog(Deno.stderr);
+  readonly #errors: Log = new Log(Deno.stderr);
   readonly #totals = new Totals();
   readonly #isColored: boolean;
   readonly #hasTimestamps: boolean;
@@ -52,7 +52,7 @@ export class Report {
     this.#isColored = !json && Deno.stdout.isTerminal();
     this.#hasTimestamps = timestamps && !json;
     if (quiet) return;
-    this.#log = openLog(Deno.stdout, {
+    this.#log = new Log(Deno.stdout, {
       formatGap: this.#format.gap,
       onError: (error) => this.error(`cannot write the log: ${messageOf(error)}; trying again`),
       onRecovery: () => this.error("the log can be written again"),
