@@ -315,6 +315,27 @@ Deno.test("greeter connect finds thousands of open ports with 4,096 probes at on
   assertEquals(new Set(outcomes), new Set(["closed"]));
 });
 
+const emptyNetwork = inNamespace("");
+
+Deno.test("greeter connect checks all 65,535 ports (needs Linux and unshare -n)", {
+  ignore: emptyNetwork.ignore,
+}, async () => {
+  // In a network of its own, only this server listens: on as many ports as the limit of descriptors allows.
+  const { stdout: limit } = await run(["sh", "-c", "ulimit -Hn"]);
+  const last = Math.min(14_000, (Number(limit) || 20_000) - 1000);
+  const script = `
+    "$@" -H 127.0.0.1 -p 1-${last} -q &
+    "$@" connect 127.0.0.1 -p 1 -w 30 -q
+    "$@" connect 127.0.0.1 -p-
+    kill $!`;
+  const { stdout } = await run([...emptyNetwork.command, "sh", "-c", script, "sh", ...GREETER], {}, 60_000);
+  assertEquals(stdout.split("\n").slice(0, 2).map((line) => line.replace(/ {2,}/g, " ")), [
+    `1-${last} greeted ${LINE}`,
+    `${last + 1}-65535 refused`,
+  ]);
+  assertMatch(stdout, new RegExp(`\n${last} of 65535 ports greeted `));
+});
+
 Deno.test("greeter connect shows its progress on a terminal, and erases it (needs script)", {
   ignore: Deno.build.os !== "linux" || needsPrograms("script").ignore,
 }, async () => {
