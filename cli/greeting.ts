@@ -48,7 +48,8 @@ export function encodeGreeting({ text, byPort, http }: Greeting, { remoteAddr, l
     PLACEHOLDERS,
     (_, name) => name === "port" ? `${localAddr.port}` : hostAndPort(remoteAddr),
   );
-  const body = new TextEncoder().encode(`${expanded}\r\n`);
+  const encoder = new TextEncoder();
+  const body = encoder.encode(`${expanded}\r\n`);
   if (!http) return body;
   const head = [
     "HTTP/1.1 200 OK",
@@ -57,7 +58,7 @@ export function encodeGreeting({ text, byPort, http }: Greeting, { remoteAddr, l
     "Connection: close",
     "\r\n",
   ].join("\r\n");
-  return Uint8Array.from([...new TextEncoder().encode(head), ...body]);
+  return encoder.encode(`${head}${expanded}\r\n`);
 }
 
 /** A connection whose addresses are as long as possible. */

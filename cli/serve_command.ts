@@ -95,8 +95,8 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
     );
   }
   const { given, flag, one } = valuesOf(SERVE_OPTIONS, parsed, rewritten);
-  const { ports, byPort } = portLists(given("port"));
   const http = flag("http");
+  const { ports, byPort } = portLists(given("port"), http);
   const text = one("greeting", (value) => checkLength(value, value.text, http));
   const isStdin = flag("stdin");
   if (isStdin && text !== undefined) {
@@ -106,7 +106,6 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
   if (isStdin && byPort.size > 0) {
     throw new UsageError("--stdin and a greeting in --port cannot be combined: use only one of them");
   }
-  for (const [port, value] of byPort) checkLength({ option: "--port", text: `${port}=${value}` }, value, http);
   return {
     kind: "serve",
     options: {
@@ -129,12 +128,14 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
 }
 
 /** Parses port lists. Returns the ports of all lists in order, and the greetings of ports that have their own. */
-function portLists(lists: Given[]): { ports: number[]; byPort: Map<number, string> } {
+function portLists(lists: Given[], http: boolean): { ports: number[]; byPort: Map<number, string> } {
   const ports: number[] = [];
   const byPort = new Map<number, string>();
   const seen = new Set<number>();
   for (const given of lists) {
     const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
+    // Once for each list, which may have 65,535 ports.
+    if (text !== undefined) checkLength(given, text, http);
     for (const port of uniquePorts(given, list, 0, seen)) {
       if (port === 0 && text !== undefined) {
         throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
