@@ -180,6 +180,8 @@ export interface Process extends AsyncDisposable {
   output: { stdout: string; stderr: string };
   /** The status of the process. Resolves when it has ended and its output is complete. */
   ended: Promise<Deno.CommandStatus>;
+  /** Kills the process. Has no effect if it has already ended. */
+  kill(): void;
 }
 
 /** Starts a process. Its standard input is empty unless `options` say otherwise. */
@@ -193,17 +195,21 @@ export function spawn(command: readonly string[], options: Deno.CommandOptions =
   const collect = async (stream: "stdout" | "stderr") => {
     for await (const text of child[stream].pipeThrough(new TextDecoderStream())) output[stream] += text;
   };
-  let running = true;
-  const ended = Promise.all([child.status, collect("stdout"), collect("stderr")]).then(([status]) => {
-    running = false;
-    return status;
-  });
+  const ended = Promise.all([child.status, collect("stdout"), collect("stderr")]).then(([status]) => status);
+  const kill = () => {
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // The process has ended, although its status may not have been delivered yet.
+    }
+  };
   return {
     child,
     output,
     ended,
+    kill,
     async [Symbol.asyncDispose]() {
-      if (running) child.kill("SIGKILL");
+      kill();
       await ended;
     },
   };
@@ -216,7 +222,7 @@ export async function run(
   ms: number = DEADLINE_MS,
 ): Promise<{ code: number; signal: Deno.Signal | null; stdout: string; stderr: string }> {
   await using process = spawn(command, options);
-  const timer = setTimeout(() => process.child.kill("SIGKILL"), ms);
+  const timer = setTimeout(process.kill, ms);
   const { code, signal } = await process.ended;
   clearTimeout(timer);
   assert(signal !== "SIGKILL", `${command.join(" ")} did not end: ${process.output.stdout}${process.output.stderr}`);
