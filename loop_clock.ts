@@ -37,6 +37,7 @@ export class LoopClock {
   }
 
   #start() {
+    clearTimeout(this.#timer); // a callback may already have started it, after the last other one was called or canceled
     this.#lastTick = performance.now();
     this.#timer = setTimeout(this.#tick, TICK_MS);
   }
