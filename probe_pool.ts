@@ -20,7 +20,7 @@ const MAX_ACTIVE_PROBES = 64;
  */
 const ACTIVE_MS = 10;
 
-/** How long to wait if there is no descriptor or no local port for even a single probe, in milliseconds. */
+/** How long to pause if there is no descriptor or no local port for even a single probe, in milliseconds. */
 const RESOURCE_PAUSE_MS = 100;
 
 /** Probes each of several ports once, many at a time. */
@@ -38,8 +38,10 @@ export class ProbePool {
   #limit: number;
   /** How many probes are active: they have been running for less than ACTIVE_MS. */
   #active = 0;
-  /** When the last probe ended with a result, or when the first one was started. */
-  #lastResult = performance.now();
+  /** Ends the current pause, if no resources are left for even a single probe. */
+  #cancelPause: (() => void) | undefined;
+  /** How many such pauses there have been since the last result. */
+  #pauses = 0;
   /** An error that is not the result of a port. It ends the pool. */
   #failure: { error: unknown } | undefined;
   #isEnding = false;
@@ -74,7 +76,8 @@ export class ProbePool {
 
   /** Whether there will be no further result. */
   get isDone(): boolean {
-    return !this.#failure && this.#results.length === 0 && (this.#running.size === 0 || this.#isEnding);
+    const isIdle = this.#running.size === 0 && (this.#waiting.length === 0 || this.#isEnding);
+    return isIdle && !this.#failure && this.#results.length === 0;
   }
 
   /** Resolves when there may be a result, or the pool may be done. */
@@ -85,6 +88,7 @@ export class ProbePool {
   /** Aborts all probes, and waits until their connections are closed. Results that are known can still be read. */
   async end() {
     this.#isEnding = true;
+    this.#cancelPause?.();
     for (const probe of this.#running) probe.abort();
     this.#wake();
     while (this.#running.size > 0) await this.changed();
@@ -93,7 +97,8 @@ export class ProbePool {
   /** Starts as many probes as possible. */
   #start() {
     while (
-      !this.#isEnding && !this.#failure && this.#running.size < this.#limit && this.#active < MAX_ACTIVE_PROBES &&
+      !this.#isEnding && !this.#failure && !this.#cancelPause && this.#running.size < this.#limit &&
+      this.#active < MAX_ACTIVE_PROBES &&
       this.#results.length < this.#concurrency // results that have not been read take memory, up to 16 KiB each
     ) {
       const port = this.#waiting.pop();
@@ -130,31 +135,45 @@ export class ProbePool {
     const cancel = this.#clock.schedule(ACTIVE_MS, deactivate);
     try {
       const result = await probe.run();
-      this.#lastResult = performance.now();
-      this.#limit = Math.min(this.#limit + 1, this.#concurrency);
-      if (!this.#isEnding) this.#results.push(result);
+      this.#running.delete(probe);
+      if (result) this.#addResult(result);
     } catch (error) {
-      await this.#handleError(error, port);
+      this.#running.delete(probe);
+      this.#handleError(error, port);
     }
     cancel();
-    this.#running.delete(probe);
     deactivate();
     this.#wake();
   }
 
+  #addResult(result: ProbeResult) {
+    this.#results.push(result);
+    this.#limit = Math.min(this.#limit + 1, this.#concurrency);
+    this.#pauses = 0;
+  }
+
   /** Handles an error that says nothing about the port: tries again if resources have run out, or else fails. */
-  async #handleError(error: unknown, port: number) {
-    const isAlone = this.#running.size === 1;
+  #handleError(error: unknown, port: number) {
+    if (this.#isEnding) return;
+    const isAlone = this.#running.size === 0;
     // If no other probe has a descriptor, the interface does not exist.
     const isTemporary = isOutOfResources(error) || (isZoneFailure(error, this.#hostname) && !isAlone);
-    if (!isTemporary || (isAlone && performance.now() - this.#lastResult > this.#timeout)) {
+    if (!isTemporary || this.#pauses * RESOURCE_PAUSE_MS >= this.#timeout) {
       this.#fail(new ConnectError(this.#hostname, error));
       return;
     }
-    // Another probe has to end first.
     this.#waiting.push(port);
-    this.#limit = Math.max(1, this.#running.size - 1);
-    if (isAlone) await new Promise<void>((resolve) => this.#clock.schedule(RESOURCE_PAUSE_MS, resolve));
+    // Another probe has to end first.
+    this.#limit = Math.max(1, this.#running.size);
+    if (isAlone) this.#pause();
+  }
+
+  #pause() {
+    this.#pauses++;
+    this.#cancelPause = this.#clock.schedule(RESOURCE_PAUSE_MS, () => {
+      this.#cancelPause = undefined;
+      this.#start();
+    });
   }
 
   #wake() {
