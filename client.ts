@@ -75,7 +75,8 @@ export function connect(options: ConnectOptions): AsyncGenerator<ProbeResult, vo
 
 async function* probeRounds(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
   const { within = 0, signal, onResult } = options;
-  const hostname = await resolve(options.hostname, options.ipv6);
+  const hostname = await resolve(options.hostname, options.ipv6, signal);
+  if (hostname === undefined) return;
   const latestStart = performance.now() + within;
   let ports = [...new Set([options.port ?? CONNECT_DEFAULTS.port].flat())];
   /** The latest result of each port that will be probed again. */

@@ -1,8 +1,7 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { createServer, type Socket } from "node:net";
 import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState, resolve } from "./client.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
-import { block, delay, freePort, hasIPv6, until, within } from "./testing.ts";
+import { block, delay, freePort, hasIPv6, startServer, until, within } from "./testing.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -19,25 +18,6 @@ async function probeOne(port: number, options: Partial<ConnectOptions> = {}): Pr
 
 async function stateOf(port: number, options: Partial<ConnectOptions> = {}): Promise<ProbeState> {
   return (await probeOne(port, options)).state;
-}
-
-/** Starts a server that calls a function for each connection. Its sockets are destroyed at the end of its scope. */
-async function start(onConnection: (socket: Socket) => void): Promise<AsyncDisposable & { port: number }> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on("error", () => {}); // the client may close before everything is sent
-    onConnection(socket);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  return {
-    port: typeof address === "object" && address !== null ? address.port : 0,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
 }
 
 Deno.test("connect() reports the greeting, both addresses and the duration for a port that greets", async () => {
@@ -72,7 +52,7 @@ Deno.test("connect() compares the greeting with the expected text or bytes, whic
 });
 
 Deno.test("connect() finds expected bytes that arrive in pieces", async () => {
-  await using server = await start(async (socket) => {
+  await using server = await startServer(async (socket) => {
     for (const byte of bytes("220 lab ready\r\n")) {
       socket.write(new Uint8Array([byte]));
       await delay(2);
@@ -82,10 +62,10 @@ Deno.test("connect() finds expected bytes that arrive in pieces", async () => {
 });
 
 Deno.test("connect() distinguishes servers that are silent, close, reset, or refuse", async () => {
-  await using silent = await start(() => {});
-  await using closing = await start((socket) => socket.end());
-  await using resetting = await start((socket) => socket.resetAndDestroy());
-  await using resettingLater = await start((socket) => setTimeout(() => socket.resetAndDestroy(), 20));
+  await using silent = await startServer(() => {});
+  await using closing = await startServer((socket) => socket.end());
+  await using resetting = await startServer((socket) => socket.resetAndDestroy());
+  await using resettingLater = await startServer((socket) => setTimeout(() => socket.resetAndDestroy(), 20));
   assertEquals(await stateOf(silent.port, { timeout: 200 }), "silent");
   assertEquals(await stateOf(closing.port), "closed");
   assertEquals(await stateOf(resetting.port), "reset");
@@ -116,7 +96,7 @@ Deno.test("connect() does not count the time in which its own event loop is bloc
 });
 
 Deno.test("connect() does not wait for the timeout if a server greets but does not close", async () => {
-  await using server = await start((socket) => socket.write("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary"));
+  await using server = await startServer((socket) => socket.write("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary"));
   const { state, greeting } = await within(2000, probeOne(server.port, { timeout: 10_000 }));
   assertEquals([state, greeting], ["greeted", bytes("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary")]);
   assertEquals(await within(2000, stateOf(server.port, { timeout: 10_000, expect: "OpenSSH" })), "greeted");
@@ -124,7 +104,7 @@ Deno.test("connect() does not wait for the timeout if a server greets but does n
 });
 
 Deno.test("connect() waits for the rest of a greeting that pauses before its first line end", async () => {
-  await using server = await start(async (socket) => {
+  await using server = await startServer(async (socket) => {
     socket.write("220 ");
     await delay(400);
     socket.write("ready\r\n");
@@ -133,7 +113,7 @@ Deno.test("connect() waits for the rest of a greeting that pauses before its fir
 });
 
 Deno.test("connect() reads at most 16 KiB from a server that never stops sending", async () => {
-  await using server = await start((socket) => {
+  await using server = await startServer((socket) => {
     const send = () => {
       while (!socket.destroyed && socket.write(new Uint8Array(65_536).fill(120)));
     };
@@ -146,7 +126,7 @@ Deno.test("connect() reads at most 16 KiB from a server that never stops sending
 });
 
 Deno.test("connect() ends at its timeout even if the server keeps sending single bytes", async () => {
-  await using server = await start((socket) => {
+  await using server = await startServer((socket) => {
     const timer = setInterval(() => socket.write("x"), 20);
     socket.on("close", () => clearInterval(timer));
   });
@@ -174,7 +154,7 @@ Deno.test("connect() closes connections so that a greeter server reports `closed
 
 Deno.test("connect() probes at most `concurrency` ports at once", async () => {
   let connections = 0;
-  const servers = await Promise.all(Array.from({ length: 12 }, () => start(() => connections++)));
+  const servers = await Promise.all(Array.from({ length: 12 }, () => startServer(() => connections++)));
   let atFirstResult = 0;
   const port = servers.map(({ port }) => port);
   const onResult = () => atFirstResult ||= connections;
@@ -186,7 +166,7 @@ Deno.test("connect() probes at most `concurrency` ports at once", async () => {
 
 Deno.test("connect() closes every connection when the consumer stops", async () => {
   let open = 0;
-  await using silent = await start((socket) => {
+  await using silent = await startServer((socket) => {
     open++;
     socket.resume();
     socket.on("close", () => open--);
@@ -239,7 +219,7 @@ Deno.test("connect() does not run ahead of a consumer that does not ask for resu
 });
 
 Deno.test("connect() ends with the known results when its signal is aborted", async () => {
-  await using silent = await start(() => {});
+  await using silent = await startServer(() => {});
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const stop = new AbortController();
   const port = [silent.port, server.addr.port];

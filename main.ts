@@ -72,7 +72,7 @@ function printText(text: string) {
 async function runServe({ options, greeting, within, skipTaken, ...reportOptions }: ServeCommand): Promise<number> {
   const bytes = greeting ? toServeGreeting(greeting) : await readGreeting();
   const stop = new AbortController();
-  stopOnSignals(stop, serveSignals());
+  stopOnSignals(stop, stopSignals());
   const report = new Report(reportOptions);
   const skipped: number[] = [];
   const server = serve({
@@ -118,20 +118,20 @@ async function readGreeting(): Promise<Uint8Array> {
 }
 
 async function runConnect({ options, ...reportOptions }: ConnectCommand): Promise<number> {
-  // Signals are not handled yet: one that arrives during the lookup ends the process, which has no results to print.
-  const address = await resolve(options.hostname, options.ipv6);
   const stop = new AbortController();
-  stopOnSignals(stop, STOP_SIGNALS);
+  const { signal } = stop;
+  stopOnSignals(stop, stopSignals()); // before the lookup: as process 1, Deno 2.9 crashes on a signal without a listener
+  const address = await resolve(options.hostname, options.ipv6, signal);
+  if (address === undefined) return signal.reason;
   const target = { host: options.hostname, address, ports: options.port };
-  await using report = new ProbeReport(target, reportOptions, () => stop.abort());
+  await using report = new ProbeReport(target, reportOptions, stop);
   const onResult = report.addAttempt.bind(report);
-  for await (const result of connect({ ...options, hostname: address, signal: stop.signal, onResult })) {
+  for await (const result of connect({ ...options, hostname: address, signal, onResult })) {
     await report.add(result);
   }
-  const isGreeted = await report.close(stop.signal.aborted);
-  const { reason } = stop.signal;
-  // Otherwise the reader of standard output has gone.
-  if (typeof reason === "number") return reason;
+  const isGreeted = await report.close();
+  // Without a status, the reader of standard output has gone.
+  if (typeof signal.reason === "number") return signal.reason;
   return isGreeted ? 0 : 1;
 }
 
@@ -168,11 +168,11 @@ function stopOnSignals(stop: AbortController, signals: readonly Deno.Signal[]) {
 }
 
 /**
- * Stops the server on SIGHUP if greeter runs in a terminal: SIGHUP then means that the terminal has been closed.
- * Otherwise ignores SIGHUP, so that `nohup` works: the first listener for any signal makes Deno handle SIGHUP, which
- * nohup had set to be ignored.
+ * The signals that stop greeter. SIGHUP is one if greeter runs in a terminal: it then means that the terminal has been
+ * closed. Otherwise ignores SIGHUP, so that `nohup` works: the first listener for any signal makes Deno handle SIGHUP,
+ * which nohup had set to be ignored.
  */
-function serveSignals(): readonly Deno.Signal[] {
+function stopSignals(): readonly Deno.Signal[] {
   if (Deno.build.os === "windows") return STOP_SIGNALS;
   // Asked at the start, because a terminal that has been closed is not a terminal any longer.
   if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) return [...STOP_SIGNALS, "SIGHUP"];

@@ -13,7 +13,8 @@ const ADDRESS = /^\d+\.\d+\.\d+\.\d+$|:/;
 
 /**
  * Resolves a name to an IPv4 address, or to an IPv6 address if it has no IPv4 address or if `ipv6` is set. Returns an
- * address unchanged.
+ * address unchanged. Returns `undefined` if the signal is aborted first. A lookup cannot be canceled, so it then keeps the
+ * process alive until the system's resolver gives up, unless the process ends with `Deno.exit()`.
  *
  * @throws {ConnectError} If the name has no address, or if `ipv6` is set and there is no IPv6 address.
  *
@@ -25,21 +26,35 @@ const ADDRESS = /^\d+\.\d+\.\d+\.\d+$|:/;
  * assertEquals(await resolve("127.0.0.1"), "127.0.0.1");
  * ```
  */
-export async function resolve(hostname: string, ipv6 = false): Promise<string> {
+export async function resolve(hostname: string, ipv6 = false, signal?: AbortSignal): Promise<string | undefined> {
   if (ADDRESS.test(hostname)) {
     if (ipv6 && !hostname.includes(":")) throw new ConnectError(hostname, NO_IPV6);
     return hostname;
   }
   // Imported here because loading it takes 14 ms, and because Deno 2.6 prints a warning when it is loaded.
   const { lookup } = await import("node:dns/promises");
-  let addresses: { address: string; family: number }[];
+  let addresses: { address: string; family: number }[] | undefined;
   try {
     // Not left to Deno.connect(), which would resolve the name for each probe, and whose error has no code.
-    addresses = await lookup(hostname, { all: true });
+    addresses = await unlessAborted(lookup(hostname, { all: true }), signal);
   } catch (error) {
     throw new ConnectError(hostname, error);
   }
+  if (!addresses) return undefined;
   const found = addresses.find(({ family }) => family === (ipv6 ? 6 : 4)) ?? (ipv6 ? undefined : addresses[0]);
   if (!found) throw new ConnectError(hostname, NO_IPV6);
   return found.address;
+}
+
+/** Returns the value of a promise, or `undefined` as soon as the signal is aborted. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T | undefined> {
+  const { promise: aborted, resolve } = Promise.withResolvers<undefined>();
+  const end = () => resolve(undefined);
+  signal?.addEventListener("abort", end);
+  if (signal?.aborted) end();
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal?.removeEventListener("abort", end);
+  }
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { createConnection } from "node:net";
+import { createConnection, createServer, type Socket } from "node:net";
 import { DEFAULTS } from "./server.ts";
 
 /** The size of the default greeting, which is ASCII. */
@@ -278,4 +278,35 @@ export async function load(port: number, clients: number): Promise<number> {
   }
   await Promise.all(Array.from({ length: 64 }, client));
   return greeted;
+}
+
+/** A server for tests of the client. Its sockets are destroyed at the end of its scope. */
+export interface TestServer extends AsyncDisposable {
+  /** The port on 127.0.0.1. */
+  port: number;
+}
+
+/**
+ * Starts a server that calls a function for each connection. A socket answers a half-close by closing, unless
+ * `allowHalfOpen` is set.
+ */
+export async function startServer(
+  onConnection: (socket: Socket) => void,
+  options: { allowHalfOpen?: boolean } = {},
+): Promise<TestServer> {
+  const sockets = new Set<Socket>();
+  const server = createServer(options, (socket) => {
+    sockets.add(socket);
+    socket.on("error", () => {}); // the client may close before everything is sent
+    onConnection(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : 0,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
 }

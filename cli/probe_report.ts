@@ -5,7 +5,7 @@
  */
 import type { ProbeResult } from "../client.ts";
 import { outputError } from "./errors.ts";
-import { Log, MAX_BUFFERED_BYTES } from "./log.ts";
+import { type Closed, Log, MAX_BUFFERED_BYTES } from "./log.ts";
 import {
   formatResultRow,
   formatResults,
@@ -15,6 +15,9 @@ import {
   SHOWN_BYTES,
 } from "./probe_format.ts";
 import { Progress } from "./progress.ts";
+
+/** How long to wait for a reader that has stopped, in milliseconds, once a signal has been received. */
+const READER_TIMEOUT_MS = 500;
 
 /** What is printed, and how. */
 export interface ProbeReportOptions {
@@ -30,34 +33,37 @@ export interface ProbeReportOptions {
 export class ProbeReport implements AsyncDisposable {
   readonly #options: ProbeReportOptions;
   readonly #target: Pick<ProbeSummary, "host" | "address" | "ports">;
+  readonly #stop: AbortController;
   readonly #started: number = performance.now();
   readonly #results: ProbeResult[] = [];
+  readonly #isTerminal: boolean = Deno.stdout.isTerminal();
   readonly #output: Log | undefined;
   readonly #progress: Progress;
   #writeError: unknown;
 
   /**
-   * Opens the output, and prints the address of the host if it was given as a name. Calls `onEnd` if standard output can
-   * no longer be written.
+   * Opens the output, and prints the address of the host if it was given as a name. Aborts `stop` if standard output can
+   * no longer be written. If it is aborted by a signal, with a reason, the report waits only
+   * {@linkcode READER_TIMEOUT_MS} for readers.
    */
   constructor(
     target: Pick<ProbeSummary, "host" | "address" | "ports">,
     options: ProbeReportOptions,
-    onEnd: () => void,
+    stop: AbortController,
   ) {
     this.#target = target;
     this.#options = options;
+    this.#stop = stop;
     this.#progress = new Progress(target.ports.length);
-    // JSON rows on the same terminal would mix with the progress line.
-    const isVisible = Deno.stderr.isTerminal() && !(options.json && Deno.stdout.isTerminal());
     if (options.quiet) return;
-    if (isVisible) this.#progress.start();
+    // JSON rows on the same terminal would mix with the progress line.
+    if (Deno.stderr.isTerminal() && !(options.json && this.#isTerminal)) this.#progress.start();
     this.#output = new Log(Deno.stdout, {
       maxBufferedBytes: Infinity, // results are not dropped: `add` waits
       isFinal: (error) => !(error instanceof Deno.errors.WouldBlock),
       onEnd: (error) => {
         this.#writeError = error;
-        onEnd();
+        stop.abort();
       },
     });
     const { host, address } = target;
@@ -73,9 +79,9 @@ export class ProbeReport implements AsyncDisposable {
   async add(result: ProbeResult) {
     const isLong = result.greeting.length > SHOWN_BYTES + 1;
     this.#results.push(isLong ? { ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) } : result);
-    if (!this.#options.json) return;
-    this.#output?.print(formatResultRow(result));
-    await this.#output?.drained(MAX_BUFFERED_BYTES);
+    if (!this.#options.json || !this.#output) return;
+    this.#output.print(formatResultRow(result));
+    await this.#wait(this.#output.drained(MAX_BUFFERED_BYTES), 0);
   }
 
   /**
@@ -83,25 +89,40 @@ export class ProbeReport implements AsyncDisposable {
    *
    * @throws {StreamError} If standard output cannot be written.
    */
-  async close(interrupted: boolean): Promise<boolean> {
-    await this.#progress.stop();
+  async close(): Promise<boolean> {
+    await this.#wait(this.#progress.stop());
     const { expected, json } = this.#options;
+    const { signal } = this.#stop;
     const results = this.#results;
     const duration = performance.now() - this.#started;
-    const summary: ProbeSummary = { ...this.#target, results, expected, duration, interrupted };
+    const summary: ProbeSummary = { ...this.#target, results, expected, duration, interrupted: signal.aborted };
     if (!json) {
-      for (const line of formatResults(results, expected, Deno.stdout.isTerminal())) this.#output?.print(line);
+      for (const line of formatResults(results, expected, this.#isTerminal)) this.#output?.print(line);
     }
-    await this.#output?.close(Infinity, json ? formatSummaryRow(summary) : formatTotals(summary));
-    // A reader such as `head` may close the pipe early. That is not an error.
-    if (this.#writeError !== undefined && !(this.#writeError instanceof Deno.errors.BrokenPipe)) {
-      throw outputError(this.#writeError);
-    }
+    await this.#wait(this.#output?.close(Infinity, json ? formatSummaryRow(summary) : formatTotals(summary)));
+    // A reader such as `head` may close the pipe early, and SIGHUP means that the terminal is gone. Neither is an error.
+    const isReaderGone = this.#writeError instanceof Deno.errors.BrokenPipe ||
+      (this.#isTerminal && signal.reason === 129);
+    if (this.#writeError !== undefined && !isReaderGone) throw outputError(this.#writeError);
     return results.length === this.#target.ports.length && results.every(({ state }) => state === "greeted");
   }
 
-  /** Erases the progress line. */
+  /** Erases the progress line, and writes the rows that are known if an error has ended the run. */
   async [Symbol.asyncDispose]() {
-    await this.#progress.stop();
+    await this.#wait(this.#progress.stop());
+    await this.#wait(this.#output?.close(Infinity));
+  }
+
+  /** Waits for a promise, which depends on a reader: at most `ms` milliseconds if a signal has been received. */
+  async #wait(promise: Promise<Closed | void> | undefined, ms = READER_TIMEOUT_MS) {
+    const { signal } = this.#stop;
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const start = () => timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", start);
+    if (signal.aborted) start();
+    await Promise.race([promise, late]);
+    signal.removeEventListener("abort", start);
+    clearTimeout(timer);
   }
 }
