@@ -284,6 +284,8 @@ export async function load(port: number, clients: number): Promise<number> {
 export interface TestServer extends AsyncDisposable {
   /** The port on 127.0.0.1. */
   port: number;
+  /** Returns how many connections there have been. */
+  connections: () => number;
 }
 
 /**
@@ -304,6 +306,7 @@ export async function startServer(
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : 0,
+    connections: () => sockets.size,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
