@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { getColorEnabled, setColorEnabled } from "@std/fmt/colors";
 import type { ProbeResult } from "../client.ts";
 import { formatResultRow, formatResults, formatSummaryRow, formatTotals, type ProbeSummary } from "./probe_format.ts";
 
@@ -52,6 +53,41 @@ Deno.test("formatResults() shows at most 256 bytes of a greeting, as printable A
   assertEquals(formatResults([result(80, "greeted", forged)]), [
     String.raw`80  greeted  "\x1b[2J\r\n22  greeted  \"real\""`,
   ]);
+});
+
+Deno.test("formatResults() shows `...` after a long greeting only if there is more, also for a mismatch", () => {
+  const long = "x".repeat(300);
+  assertEquals(formatResults([result(80, "mismatch", long)], "y"), [`80  mismatch  "${"x".repeat(256)}"...`]);
+  // Ports whose greetings differ only after 256 bytes share a line.
+  const results = [result(80, "greeted", `${long}a`), result(81, "greeted", `${long}b`)];
+  assertEquals(formatResults(results), [`80-81  greeted  "${"x".repeat(256)}"...`]);
+});
+
+Deno.test("formatResults() colors each state, and dims what follows, without changing the columns", {
+  ignore: Deno.noColor, // @std/fmt then has no colors
+}, () => {
+  const results = [
+    ...(["greeted", "mismatch", "silent", "closed", "reset", "refused", "timeout"] as const)
+      .map((state, i) => result(80 + i, state, i < 2 ? "x" : "")),
+    result(87, "unreachable", "", "No route to host"),
+  ];
+  const isEnabled = getColorEnabled();
+  setColorEnabled(true);
+  try {
+    assertEquals(formatResults(results, undefined, true).map((line) => line.replaceAll("\u001b", "ESC")), [
+      `80  ESC[32mgreetedESC[39m      ESC[2m"x"ESC[22m`,
+      `81  ESC[33mmismatchESC[39m     ESC[2m"x"ESC[22m`,
+      "82  ESC[33msilentESC[39m",
+      "83  ESC[33mclosedESC[39m",
+      "84  ESC[33mresetESC[39m",
+      "85  ESC[31mrefusedESC[39m",
+      "86  ESC[31mtimeoutESC[39m",
+      "87  ESC[31munreachableESC[39m  ESC[2mNo route to hostESC[22m",
+    ]);
+    assertEquals(formatResults([result(80, "refused")]), ["80  refused"]);
+  } finally {
+    setColorEnabled(isEnabled);
+  }
 });
 
 const summary: ProbeSummary = {

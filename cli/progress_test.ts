@@ -24,3 +24,10 @@ Deno.test("Progress counts the ports that were checked, then lists those that it
   add(81, "timeout");
   assertEquals(progress.text(), "waiting for 2 ports: 81,90");
 });
+
+Deno.test("Progress shows no line unless it is started, and keeps no timer", async () => {
+  const progress = new Progress(1);
+  progress.start();
+  await progress.stop(); // otherwise the test would fail because of the timer
+  await progress.stop(); // has no effect
+});
