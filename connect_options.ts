@@ -99,7 +99,11 @@ export interface ConnectOptions {
   concurrency?: number;
   /** Whether a name is resolved to an IPv6 address only. Default: IPv4 if it has an IPv4 address, otherwise IPv6. */
   ipv6?: boolean;
-  /** Aborting it ends the iteration. Known results are still delivered; unfinished ports have no result. */
+  /**
+   * Aborting it ends the iteration, also during the lookup of the name. Known results are still delivered; unfinished
+   * ports have no result. A pending lookup cannot be canceled: it keeps the process alive until the system's resolver
+   * gives up, unless the process calls `Deno.exit()`.
+   */
   signal?: AbortSignal;
   /** Called for each result, including those of ports that will be probed again. */
   onResult?: (result: ProbeResult) => void;

@@ -13,8 +13,7 @@ const ADDRESS = /^\d+\.\d+\.\d+\.\d+$|:/;
 
 /**
  * Resolves a name to an IPv4 address, or to an IPv6 address if it has no IPv4 address or if `ipv6` is set. Returns an
- * address unchanged. Returns `undefined` if the signal is aborted first. A lookup cannot be canceled, so it then keeps the
- * process alive until the system's resolver gives up, unless the process ends with `Deno.exit()`.
+ * address unchanged. Returns `undefined` if the signal is aborted first.
  *
  * @throws {ConnectError} If the name has no address, or if `ipv6` is set and there is no IPv6 address.
  *
