@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, ConnectError } from "./client.ts";
 import { serve } from "./server.ts";
-import { delay, hasIPv6, needsPrograms, run, startServer, until, within } from "./testing.ts";
+import { delay, hasIPv6, isLinux, needsPrograms, run, startServer, until, within } from "./testing.ts";
 
 /** Descriptors are a resource of the process, so these tests run a script in a process that may have 64. */
 async function runScript(ports: readonly number[], script: string): Promise<unknown> {
@@ -70,6 +70,26 @@ Deno.test("connect() does not take a slow consumer for a lack of descriptors (ne
   assertEquals(states, ["greeted", "greeted", "greeted"]);
 });
 
+Deno.test("connect() counts each lack of descriptors from its own beginning (needs sh)", {
+  ignore: needsPrograms("sh").ignore,
+}, async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: Array(10).fill(0) });
+  // For every second port, there is no descriptor for 250 ms.
+  const states = await runScript(
+    server.addrs.map(({ port }) => port),
+    `
+    const states = [];
+    for await (const { state } of connect({ ...options, concurrency: 1, timeout: 1000 })) {
+      states.push(state);
+      await delay(50); // the next result is known then, and its descriptor is free
+      setTimeout(takeDescriptors(), 250);
+    }
+    console.log(JSON.stringify(states));
+  `,
+  );
+  assertEquals(states, Array(10).fill("greeted"));
+});
+
 Deno.test("connect() throws if there is no descriptor for as long as the timeout (needs sh)", {
   ignore: needsPrograms("sh").ignore,
 }, async () => {
@@ -92,25 +112,43 @@ Deno.test("connect() throws if there is no descriptor for as long as the timeout
   assert(elapsed >= 500 && elapsed < 10_000, `${elapsed} ms`);
 });
 
-Deno.test("connect() ends at once if its signal is aborted while there is no descriptor (needs sh)", {
-  ignore: needsPrograms("sh").ignore,
-}, async () => {
-  await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
-  const [results, elapsed] = await runScript(
-    server.addrs.map(({ port }) => port),
-    `
+Deno.test(
+  "connect() ends at once, and keeps no timer, if its signal is aborted while there is no descriptor (needs sh)",
+  {
+    ignore: needsPrograms("sh").ignore,
+  },
+  async () => {
+    await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
+    const [results, timers, elapsed] = await runScript(
+      server.addrs.map(({ port }) => port),
+      `
     const release = takeDescriptors();
     const stop = new AbortController();
     setTimeout(() => stop.abort(), 200);
+    const timers = new Set();
+    const { setTimeout: original, clearTimeout: originalClear } = globalThis;
+    globalThis.setTimeout = (callback, ms) => {
+      const timer = original(() => {
+        timers.delete(timer);
+        callback();
+      }, ms);
+      timers.add(timer);
+      return timer;
+    };
+    globalThis.clearTimeout = (timer) => {
+      timers.delete(timer);
+      originalClear(timer);
+    };
     const started = performance.now();
     const results = await Array.fromAsync(connect({ ...options, timeout: 60_000, signal: stop.signal }));
-    console.log(JSON.stringify([results, performance.now() - started]));
+    console.log(JSON.stringify([results, timers.size, performance.now() - started]));
     release();
   `,
-  ) as [unknown[], number];
-  assertEquals(results, []);
-  assert(elapsed < 5000, `${elapsed} ms`);
-});
+    ) as [unknown[], number, number];
+    assertEquals([results, timers], [[], 0]);
+    assert(elapsed < 5000, `${elapsed} ms`);
+  },
+);
 
 Deno.test("connect() runs more probes again when descriptors are free again (needs sh)", {
   ignore: needsPrograms("sh").ignore,
@@ -220,4 +258,30 @@ Deno.test("connect() starts no probe after its consumer has stopped", async () =
   for await (const _ of connect({ hostname: "127.0.0.1", port, concurrency: 2 })) break;
   await delay(100);
   assert(connections <= 5, `${connections}`);
+});
+
+Deno.test("connect() has ended every attempt to connect when its iteration ends (needs Linux)", {
+  ignore: !isLinux,
+}, async () => {
+  // The kernel drops a SYN when the accept queue is full.
+  using full = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
+  const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: full.addr.port })));
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const { connect: original } = Deno;
+  let pending = 0;
+  try {
+    Deno.connect = ((options: Deno.ConnectOptions) => {
+      pending++;
+      return original(options).finally(() => pending--);
+    }) as typeof original;
+    const port = [full.addr.port, server.addr.port];
+    for await (const _ of connect({ hostname: "127.0.0.1", port, timeout: 60_000 })) {
+      assertEquals(pending, 1);
+      break;
+    }
+    assertEquals(pending, 0);
+  } finally {
+    Deno.connect = original;
+  }
+  for (const conn of conns) conn.close();
 });
