@@ -154,7 +154,6 @@ export class ProbePool {
 
   /** Handles an error that says nothing about the port: tries again if resources have run out, or else fails. */
   #handleError(error: unknown, port: number) {
-    if (this.#isEnding) return;
     const isAlone = this.#running.size === 0;
     // If no other probe has a descriptor, the interface does not exist.
     const isTemporary = isOutOfResources(error) || (isZoneFailure(error, this.#hostname) && !isAlone);

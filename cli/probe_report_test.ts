@@ -277,6 +277,29 @@ Deno.test("greeter connect erases its progress line before an error (needs scrip
   await Deno.remove(directory, { recursive: true });
 });
 
+Deno.test("greeter connect ends soon after a signal if the terminal of its progress line is stopped (needs python3)", {
+  ignore: !isLinux || needsPrograms("python3").ignore,
+}, async () => {
+  const script = `
+import os, pty, subprocess, sys, termios, time
+terminal, stderr = pty.openpty()
+client = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+shown = b""
+while b"checked" not in shown: shown += os.read(terminal, 4096)
+termios.tcflow(stderr, termios.TCOOFF)
+time.sleep(0.5) # the next line is being written
+client.terminate()
+try: client.wait(timeout=5)
+finally: client.kill()
+print(client.returncode, client.stdout.read().decode())`;
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  await using silent = await startServer(() => {});
+  const command = [...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "60"];
+  const { stdout, stderr } = await run(["python3", "-c", script, ...command]);
+  assertEquals(stderr, "");
+  assertMatch(stdout, /^143 [^]*\n1 of 2 ports greeted .*; interrupted/);
+});
+
 Deno.test("greeter connect goes on after a momentary lack of descriptors (needs prlimit)", {
   ...needsPrograms("prlimit"),
 }, async () => {
