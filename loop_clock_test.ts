@@ -73,3 +73,27 @@ Deno.test("LoopClock keeps a single timer, however often a callback schedules an
   // Each callback starts a timer, and so does each tick. When timers multiplied, there were more in each tick.
   assert(timers < 150, `${timers} timers`);
 });
+
+Deno.test("LoopClock rounds up to a tick, and calls back as often as the same callback was scheduled", async () => {
+  await Promise.all(Array.from({ length: 10 }, async (_, i) => {
+    const clock = new LoopClock();
+    const ms = 31 + i % 5;
+    const started = performance.now();
+    await new Promise<void>((resolve) => clock.schedule(ms, resolve));
+    assert(performance.now() - started >= ms, `${performance.now() - started} ms instead of ${ms}`);
+  }));
+  const clock = new LoopClock();
+  let calls = 0;
+  const count = () => calls++;
+  clock.schedule(10, count);
+  clock.schedule(10, count);
+  clock.schedule(10, count)();
+  clock.schedule(0, count);
+  await new Promise<void>((resolve) => clock.schedule(20, resolve));
+  assertEquals(calls, 3);
+});
+
+Deno.test("LoopClock clears its timer when the last callback is canceled", () => {
+  const clock = new LoopClock();
+  clock.schedule(10, () => {})(); // otherwise the test would fail because of the timer
+});

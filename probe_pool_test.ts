@@ -177,12 +177,21 @@ Deno.test("connect() runs more probes again when descriptors are free again (nee
   for (const server of servers) await server[Symbol.asyncDispose]();
 });
 
-Deno.test("connect() reports an unknown zone at once, however many ports there are (needs IPv6)", {
-  ignore: !hasIPv6(),
+Deno.test("connect() reports an unknown zone at once, however many ports there are (needs IPv6 and sh)", {
+  ignore: !hasIPv6() || needsPrograms("sh").ignore,
 }, async () => {
-  const port = Array.from({ length: 100 }, (_, i) => i + 1);
-  const probing = Array.fromAsync(connect({ hostname: "fe80::1%nope", port, timeout: 60_000 }));
-  await within(5000, assertRejects(() => probing, ConnectError));
+  // In a process of its own, because Deno 2.9.1 leaks a resource when it cannot look up an address.
+  const [name, elapsed] = await runScript(
+    Array.from({ length: 100 }, (_, i) => i + 1),
+    `
+    const started = performance.now();
+    const { name } = await Array.fromAsync(connect({ ...options, hostname: "fe80::1%nope", timeout: 20_000 }))
+      .catch((error) => error);
+    console.log(JSON.stringify([name, performance.now() - started]));
+  `,
+  ) as [string, number];
+  assertEquals(name, "ConnectError");
+  assert(elapsed < 4000, `${elapsed} ms`);
 });
 
 Deno.test(
