@@ -43,6 +43,12 @@ export interface Connection extends ConnInfo {
   readonly closeReason: CloseReason | undefined;
 }
 
+/**
+ * How far a connection has come: it waits to be admitted (`waiting`), is being greeted (`greeting`), has made no progress
+ * with that for a while (`stalled`), or has been greeted and half-closed (`greeted`).
+ */
+export type Stage = "waiting" | "greeting" | "stalled" | "greeted";
+
 /** A connection in the server's list: its state can be changed, and it has its socket and its neighbors in the list. */
 export interface OpenConnection extends Connection {
   /** The socket. */
@@ -57,8 +63,12 @@ export interface OpenConnection extends Connection {
   received: Uint8Array;
   /** See {@linkcode Connection.closeReason}. */
   closeReason: CloseReason | undefined;
-  /** The generation of the gate that counts this connection, or `LEFT_GATE` when it has left the gate. */
-  gateGeneration: number;
+  /** How far it has come. */
+  stage: Stage;
+  /** When a part of the greeting was last sent, on the clock of `performance.now()`. Infinity if nothing was, or all. */
+  progressAt: number;
+  /** Ends its wait for a slot or for its admission. */
+  wake: (() => void) | undefined;
   /** The connection that was accepted before this one. */
   older: OpenConnection | undefined;
   /** The connection that was accepted after this one. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-
+import type { OpenConnection } from "./connection.ts";
 import { codeOf } from "./error_code.ts";
 import { DEFAULTS, type ServeOptions } from "./serve_options.ts";
 
@@ -13,16 +13,19 @@ export class ListenError extends Error {
   override readonly name = "ListenError";
   /** The requested host name or address. */
   readonly hostname: string;
-  /** The requested port. */
+  /** The requested port that cannot be opened. */
   readonly port: number;
+  /** The requested ports that were found to be in use, all of them if `onPortInUse` is given. */
+  readonly portsInUse: readonly number[];
   /** How many ports can be opened, if there are too few descriptors for all of them; otherwise undefined. */
   readonly maxPorts: number | undefined;
 
   /** The message includes the message of the cause. */
-  constructor(hostname: string, port: number, cause: unknown, maxPorts?: number) {
+  constructor(hostname: string, port: number, cause: unknown, portsInUse: readonly number[] = [], maxPorts?: number) {
     super(`cannot listen on ${hostname} port ${port}: ${cause instanceof Error ? cause.message : cause}`, { cause });
     this.hostname = hostname;
     this.port = port;
+    this.portsInUse = portsInUse;
     this.maxPorts = maxPorts;
   }
 }
@@ -30,49 +33,61 @@ export class ListenError extends Error {
 /** How many descriptors are kept for connections. Only checked for more ports than that: fewer leave enough. */
 export const RESERVED_DESCRIPTORS = 64;
 
+/** What {@linkcode listen} returns. */
+export interface Listening {
+  /** The listeners, in the order of the `port` option. */
+  listeners: Deno.TcpListener[];
+  /** The ports that were skipped because they are in use. */
+  skipped: number[];
+}
+
 /**
- * Listens on all ports, or on none.
+ * Listens on all ports, or on none. Port 0 comes last, because the system could choose one of the other ports for it.
  *
  * @throws {ListenError} If one of the ports cannot be listened on, or if too few descriptors are left for connections.
  */
-export function listen(options: ServeOptions): Deno.TcpListener[] {
+export function listen(options: ServeOptions): Listening {
   const { hostname = DEFAULTS.hostname, port = DEFAULTS.port, backlog = DEFAULTS.backlog, onPortInUse } = options;
   const open = options.listen ?? Deno.listen;
   const ports = [port].flat();
-  const listeners: Deno.TcpListener[] = [];
-  const skipped: number[] = [];
+  const inOrder = [...ports.keys()].sort((a, b) => Number(ports[a] === 0) - Number(ports[b] === 0));
+  /** The listeners by the index of their port. */
+  const opened = new Map<number, Deno.TcpListener>();
+  const inUse: number[] = [];
   /** How many descriptors are left when the ports are open, as far as is known. */
   let spare = 0;
   let current = 0;
   try {
-    for (current of ports) {
+    for (const i of inOrder) {
+      current = ports[i] ?? 0;
       try {
-        listeners.push(open({ hostname, port: current, tcpBacklog: backlog }));
+        opened.set(i, open({ hostname, port: current, tcpBacklog: backlog }));
       } catch (error) {
-        const areAllInUse = listeners.length === 0 && skipped.length === ports.length - 1;
-        if (!onPortInUse || !(error instanceof Deno.errors.AddrInUse) || areAllInUse) throw error;
-        skipped.push(current);
+        // For port 0, the error means that no ephemeral port is left.
+        if (!(error instanceof Deno.errors.AddrInUse) || current === 0) throw error;
+        inUse.push(current);
+        if (!onPortInUse || inUse.length === ports.length) throw error;
       }
     }
-    if (listeners.length > RESERVED_DESCRIPTORS) checkDescriptors(() => spare++);
+    if (opened.size > RESERVED_DESCRIPTORS) checkDescriptors(hostname, () => spare++);
   } catch (error) {
-    for (const listener of listeners) listener.close();
+    for (const listener of opened.values()) listener.close();
     // Descriptors are reserved only if there are more ports than that.
     const maxPorts = isOutOfDescriptors(error)
-      ? Math.max(listeners.length + spare - RESERVED_DESCRIPTORS, Math.min(listeners.length, RESERVED_DESCRIPTORS))
+      ? Math.max(opened.size + spare - RESERVED_DESCRIPTORS, Math.min(opened.size, RESERVED_DESCRIPTORS))
       : undefined;
-    throw new ListenError(hostname, current, error, maxPorts);
+    throw new ListenError(hostname, current, error, inUse, maxPorts);
   }
-  for (const port of skipped) onPortInUse?.(port);
-  return listeners;
+  return { listeners: [...ports.keys()].flatMap((i) => opened.get(i) ?? []), skipped: inUse };
 }
 
 /** Checks that enough descriptors are left. The only way to find out is to open them. */
-function checkDescriptors(onOpen: () => void) {
+function checkDescriptors(hostname: string, onOpen: () => void) {
   const spares: Deno.TcpListener[] = [];
   try {
     while (spares.length < RESERVED_DESCRIPTORS) {
-      spares.push(Deno.listen({ hostname: "127.0.0.1", port: 0 }));
+      // The server has listened on this host, so the address exists. A host may have no 127.0.0.1.
+      spares.push(Deno.listen({ hostname, port: 0 }));
       onOpen();
     }
   } catch (error) {
@@ -112,10 +127,11 @@ export class Port {
     this.#wake();
   }
 
-  /** Waits while all slots are taken, until the port is closed. Returns whether a slot is free. */
-  async waitForSlot(): Promise<boolean> {
-    while (this.isFull && !this.closed) await new Promise<void>((resolve) => this.#wake = resolve);
-    return !this.isFull;
+  /** Waits until a slot is free, or until the port or the connection is closed. */
+  async waitForSlot(connection: OpenConnection) {
+    while (this.isFull && !this.closed && !connection.closeReason) {
+      await new Promise<void>((resolve) => this.#wake = connection.wake = resolve);
+    }
   }
 
   /** Closes the listener. */
@@ -128,12 +144,14 @@ export class Port {
 
 /**
  * Whether an error in accepting was caused by a client. Accepting also requests the client's address, which fails if
- * the client has reset the connection, as `nmap -sT` does.
+ * the client has reset the connection, as `nmap -sT` does: with ENOTCONN on Linux, and with EINVAL on macOS.
  */
-export function isClientReset(error: unknown): boolean {
+export function isClientReset(error: unknown, os: typeof Deno.build.os = Deno.build.os): boolean {
   return error instanceof Deno.errors.NotConnected ||
     error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.ConnectionAborted;
+    error instanceof Deno.errors.ConnectionAborted ||
+    // The class of EINVAL depends on the version of Deno: TypeError or InvalidInput, with or without a code.
+    (os === "darwin" && error instanceof Error && error.message.includes("os error 22"));
 }
 
 /** Whether no descriptor is left: EMFILE in this process, ENFILE in the system. */

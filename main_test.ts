@@ -782,6 +782,10 @@ Deno.test("greeter --skip-taken listens on the free ports and names the others",
   const none = await run([...command, `${taken}`]);
   assertEquals([none.code, none.stdout], [2, ""]);
   assertEquals(none.stderr, `greeter: cannot listen: port ${taken} is in use; choose another with --port\n`);
+  using alsoOccupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const both = [taken, alsoOccupied.addr.port].sort((a, b) => a - b);
+  const { stderr: message } = await run([...command, both.join(",")]);
+  assertMatch(message, /^greeter: cannot listen: ports \d+[,-]\d+ are in use; choose others with --port\n$/);
 });
 
 Deno.test("greeter --timestamps begins each line of the log with the local date and time", async () => {
@@ -849,6 +853,33 @@ Deno.test("greeter warns once if no local port is left (needs Linux, ip, and uns
   ]);
   const allButOne = await run([...command, "40000-40008"]);
   assertEquals([allButOne.code, allButOne.stderr], [0, ""]);
+});
+
+Deno.test("greeter opens explicit ports before port 0 (needs Linux, ip, and unshare -n)", {
+  ignore: fewPorts.ignore,
+}, async () => {
+  const command = [...fewPorts.command, ...GREETER, "-H", "127.0.0.1", "--within", "0.1", "-p"];
+  // Only port 40009 is left for port 0.
+  const mixed = await run([...command, "0", "-p", "40000-40008"]);
+  assertEquals([mixed.code, mixed.stderr], [0, ""]);
+  assertMatch(mixed.stdout, /^Listening on 127\.0\.0\.1:40000-40009 \(10 ports\)\n/);
+  const tooMany = await run([...command, "0,0", "-p", "40000-40008", "--skip-taken"]);
+  assertEquals([tooMany.code, tooMany.stderr], [
+    2,
+    "greeter: cannot listen: no ephemeral port is left; choose ports other than 0 with --port\n",
+  ]);
+});
+
+const onlyIPv6 = inNamespace("ip -4 address flush dev lo");
+
+Deno.test("greeter listens on 100 ports of a host without IPv4 (needs Linux, ip, unshare -n and IPv6)", {
+  ignore: onlyIPv6.ignore || !hasIPv6(),
+}, async () => {
+  const list = Array(100).fill(0).join(",");
+  const options = ["-H", "::1", "-p", list, "--within", "0.1"];
+  const { code, stdout, stderr } = await run([...onlyIPv6.command, ...GREETER, ...options]);
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /^Listening on \[::1\]:.* \(100 ports\)\n/);
 });
 
 Deno.test("greeter --http shows a page in a browser (needs chromium)", needsPrograms("chromium"), async () => {

@@ -40,8 +40,9 @@ export interface ServeOptions {
    */
   greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
   /**
-   * How many connections may be open. When the limit is reached, the oldest connection that has received its greeting
-   * is closed to make room. Default: 1000.
+   * How many connections may be open, apart from one per port that waits to be greeted. At the limit, the oldest
+   * connection that has received its greeting is closed to make room, or else the oldest one whose client has not read for
+   * 20 ms, if the send buffer is smaller than the greeting. Default: 1000.
    */
   maxConnections?: number;
   /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */
@@ -55,7 +56,7 @@ export interface ServeOptions {
    * all ports are closed. Default: no limit.
    */
   count?: number;
-  /** How long a connection may stay open, in milliseconds, whatever the client does. Default: 5000. */
+  /** How long a connection may stay open after it is accepted, in milliseconds, whatever the client does. Default: 5000. */
   timeout?: number;
   /** Aborting it calls `Server.shutdown`. Unlike with the `signal` of `Deno.serve`, this shutdown is graceful. */
   signal?: AbortSignal;

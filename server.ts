@@ -39,6 +39,12 @@ const PENDING_OPERATIONS_WAIT_MS = 100;
 /** How long to wait for an evicted connection to free its descriptor before accepting again, in milliseconds. */
 const EVICTION_WAIT_MS = 5;
 
+/**
+ * The longest pause, in milliseconds, before a lack of descriptors is reported although connections are ending: those
+ * free their descriptors when their last operation has ended, a moment after they have left the list.
+ */
+const MAX_UNREPORTED_PAUSE_MS = 100;
+
 /** A running server, modeled on `Deno.HttpServer`. */
 export interface Server extends AsyncDisposable {
   /** The first address that the server listens on. If the port was 0, this has the port that the system chose. */
@@ -96,13 +102,15 @@ export function serve(options: ServeOptions = {}): Server {
   checkRanges(options);
   const { timeout = DEFAULTS.timeout, maxConnections = DEFAULTS.maxConnections, count = Infinity, signal } = options;
   const greetingFor = toGreetingFunction(options.greeting ?? DEFAULTS.greeting);
-  const ports = listen(options).map((listener) => new Port(listener, count));
-  const addrs = ports.map(({ listener }) => listener.addr);
+  const { listeners, skipped } = listen(options);
+  const ports = listeners.map((listener) => new Port(listener, count));
+  const addrs = listeners.map(({ addr }) => addr);
   const [addr] = addrs;
   if (!addr) throw new RangeError("port: expected at least one port");
+  for (const port of skipped) invoke(options.onPortInUse, port);
   for (const each of addrs) invoke(options.onListen, each);
   const connections = new ConnectionList(timeout, maxConnections);
-  /** How many calls of `handle` have not returned. The last operation on a connection may end after it is closed. */
+  /** How many calls of `greet` have not returned. The last operation on a connection may end after it is closed. */
   let runningHandlers = 0;
   let openPorts = ports.length;
   /** Whether accepting has failed, on any port, since the last connection was accepted. Many ports fail together. */
@@ -127,45 +135,56 @@ export function serve(options: ServeOptions = {}): Server {
             invoke(options.onRefuse, info);
             continue;
           }
-          const isCounted = !options.ignore || !invoke(options.ignore, info.remoteAddr);
-          if (isCounted && port.isFull && !await port.waitForSlot()) {
-            conn.close();
+          const greeting = invoke(greetingFor, info);
+          if (!greeting) {
+            conn.close(); // the greeting function has failed, which `invoke` has reported
             continue;
           }
-          const turn = connections.passGate(() => handle(conn, info, isCounted ? port : undefined));
+          const counter = options.ignore && invoke(options.ignore, info.remoteAddr) ? undefined : port;
+          const connection = connections.add(conn, info);
+          if (counter) invoke(options.onConnection, connection);
+          // While this connection waits for a slot and for the gate, the next ones wait in the kernel's accept queue.
+          if (counter?.isFull) await counter.waitForSlot(connection);
+          if (counter?.isFull) connections.close(connection, "shutdown"); // the port has been closed, too
+          const turn = connection.closeReason ? undefined : connections.admit(connection);
           if (turn) await turn;
+          if (!connection.closeReason) greet(connection, greeting, counter);
+          else if (counter) invoke(options.onClose, connection);
         }
       } catch (error) {
-        if (isClientReset(error)) {
-          invoke(options.onResetBeforeAccept, port.listener.addr);
-          continue;
-        }
-        if (isOutOfDescriptors(error) && connections.size > 0) {
-          connections.evictOldest();
-          // The descriptor is freed when the pending read has ended. An earlier retry would evict another connection.
-          await connections.changed(EVICTION_WAIT_MS);
-          continue;
-        }
-        if (!isFailing) invoke(options.onAcceptError, error);
-        isFailing = true;
-        // Without a pause, a persistent error would make this a busy loop.
-        backoff = nextBackoff(backoff);
-        await connections.changed(backoff);
+        if (isClientReset(error)) invoke(options.onResetBeforeAccept, port.listener.addr);
+        else backoff = await pauseAfter(error, backoff);
       }
     }
   }
 
+  /**
+   * Handles an error in accepting that no client has caused: evicts a connection if no descriptor is left, or else reports
+   * the error, and waits. Returns how long it has waited at most, in milliseconds.
+   */
+  async function pauseAfter(error: unknown, backoff: number): Promise<number> {
+    const isEvicted = isOutOfDescriptors(error) && connections.evictOldest();
+    // Without a pause, a persistent error would make this a busy loop.
+    const pause = isEvicted ? EVICTION_WAIT_MS : nextBackoff(backoff);
+    const isEnding = isOutOfDescriptors(error) && runningHandlers > 0 && pause <= MAX_UNREPORTED_PAUSE_MS;
+    if (!isEvicted && !isEnding) {
+      if (!isFailing) invoke(options.onAcceptError, error);
+      isFailing = true;
+    }
+    await connections.changed(pause);
+    return pause;
+  }
+
   /** Greets, drains and closes one connection. Without a port, the connection is neither counted nor reported. */
-  async function handle(conn: Deno.TcpConn, info: ConnInfo, port: Port | undefined) {
-    const greeting = invoke(greetingFor, info);
-    if (!greeting) return conn.close();
+  async function greet(connection: OpenConnection, greeting: Uint8Array, port: Port | undefined) {
+    const { conn } = connection;
     runningHandlers++;
     port?.takeSlot();
-    const connection = connections.add(conn, info);
-    if (port) invoke(options.onConnection, connection);
     const buffer = bufferPool.pop() ?? new Uint8Array(KEPT_BYTES);
     try {
       while (connection.bytesSent < greeting.length) {
+        // The send buffer of a new connection is empty, so only a full one ends a write early.
+        if (connection.bytesSent > 0) connections.markProgress(connection);
         connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
       }
       connection.greeted = true;

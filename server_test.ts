@@ -76,13 +76,24 @@ Deno.test("serve() throws a RangeError that names the option", async () => {
     ...[0, 1.5, NaN, -1].map((count) => ({ count })),
     ...[0, Infinity, NaN, 2 ** 31].map((timeout) => ({ timeout })),
     ...[65_536, -1, [], [0, 80.5]].map((port) => ({ port })),
-    { backlog: 0 },
+    ...[0, 65_536].map((backlog) => ({ backlog })),
   ];
   for (const options of invalid) {
     const [name = ""] = Object.keys(options);
     assertThrows(() => start(options), RangeError, `${name}: `);
   }
-  await start({ timeout: 2 ** 31 - 1 }).server.shutdown();
+  assertThrows(
+    () => start({ count: 0 }),
+    RangeError,
+    "count: expected a whole number from 1 to 9007199254740991, not 0",
+  );
+  assertThrows(
+    () => start({ timeout: 0 }),
+    RangeError,
+    "timeout: expected more than 0 and at most 2147483647 milliseconds, not 0",
+  );
+  assertThrows(() => start({ port: [] }), RangeError, "port: expected at least one port");
+  await start({ timeout: 2 ** 31 - 1, backlog: 65_535 }).server.shutdown();
 });
 
 Deno.test("serve() throws a ListenError with hostname, port and cause, and opens no port", () => {
@@ -93,6 +104,21 @@ Deno.test("serve() throws a ListenError with hostname, port and cause, and opens
   assertEquals([error.hostname, error.port], ["127.0.0.1", port]);
   assert(error.cause instanceof Deno.errors.AddrInUse);
   Deno.listen({ hostname: "127.0.0.1", port: free }).close();
+});
+
+Deno.test("serve() opens port 0 last, because the system could choose one of the other ports for it", async () => {
+  const requested: number[] = [];
+  const listen = (options: Deno.TcpListenOptions) => {
+    requested.push(options.port ?? -1);
+    return Deno.listen(options);
+  };
+  const [first, second] = [freePort(), freePort()];
+  const { server } = start({ port: [0, first, 0, second], listen });
+  assertEquals(requested, [first, second, 0, 0]);
+  // The addresses are in the order of the option.
+  const [any, ...addrs] = server.addrs.map(({ port }) => port);
+  assertEquals([addrs[0], addrs[2], server.addr.port], [first, second, any]);
+  await server.shutdown();
 });
 
 Deno.test("serve() throws a ListenError with the possible number of ports if no descriptor is left", () => {
@@ -211,17 +237,43 @@ Deno.test("serve() reports an accept error that many ports have only once", asyn
 });
 
 Deno.test("serve() pauses between accept errors, and shutdown() ends the pause", async () => {
-  let attempts = 0;
-  function* endlessErrors() {
-    for (;;) yield new Error(`attempt ${++attempts}`);
+  for (const error of [new Error("any other error"), outOfDescriptors("EMFILE")]) {
+    let attempts = 0;
+    const errors: unknown[] = [];
+    const endlessErrors = function* () {
+      for (;; attempts++) yield error;
+    };
+    const { server } = start({
+      listen: listenWithErrors(endlessErrors()),
+      onAcceptError: (error) => errors.push(error),
+    });
+    const started = performance.now();
+    // The ninth attempt is made after 1,275 ms: the pauses double from 5 ms on. The next one would last 1 s.
+    await until(() => attempts === 8);
+    assert(performance.now() - started > 255, "the pauses are too short");
+    await within(200, server.shutdown());
+    assertEquals([attempts, errors], [8, [error]]);
   }
-  const { server } = start({ listen: listenWithErrors(endlessErrors()) });
-  const started = performance.now();
-  // The ninth attempt is made after 1,275 ms: the pauses double from 5 ms on. The next one would last 1 s.
-  await until(() => attempts === 9);
-  assert(performance.now() - started > 255, "the pauses are too short");
-  await within(200, server.shutdown());
-  assertEquals(attempts, 9);
+});
+
+Deno.test("serve() pauses only briefly after a single accept error, even if there were many before the last success", async () => {
+  const failed: number[] = [];
+  const steps = [...Array(8).fill(new Error("before")), "accept", new Error("after")];
+  await using server = start({
+    listen: listenWithErrors(steps.values()),
+    onAcceptError: () => failed.push(performance.now()),
+  }).server;
+  for (let i = 0; i < 2; i++) assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+  // The next pause of the eight errors would be 1 s.
+  assert(performance.now() - (failed[1] ?? 0) < 200);
+});
+
+Deno.test("serve() counts a client that is sent an empty greeting", async () => {
+  let accepted = 0;
+  const { server, reasons } = start({ greeting: "", count: 1, onConnection: () => accepted++ });
+  assertEquals(await greetingFrom(server.addr.port), "");
+  await server.finished;
+  assertEquals([accepted, [...reasons.values()]], [1, ["closed"]]);
 });
 
 Deno.test("serve() evicts the oldest greeted connection when no descriptor is left", async () => {
@@ -520,13 +572,41 @@ Deno.test("serve() skips ports that are in use if `onPortInUse` is given, unless
   const { server } = start({ port: [port, 0], onPortInUse: (port) => skipped.push(port) });
   assertEquals([skipped, server.addrs.length], [[port], 1]);
   await server.shutdown();
-  assertThrows(() => start({ port: [port, port], onPortInUse: (port) => skipped.push(port) }), ListenError);
+  using alsoOccupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const taken = [port, alsoOccupied.addr.port];
+  const onPortInUse = (port: number) => skipped.push(port);
+  assertEquals(assertThrows(() => start({ port: taken, onPortInUse }), ListenError).portsInUse, taken);
+  assertEquals(assertThrows(() => start({ port: taken }), ListenError).portsInUse, [port]);
   const listen = (options: Deno.TcpListenOptions) => {
     if (options.port === 1) throw new Deno.errors.PermissionDenied();
     return Deno.listen(options);
   };
   assertThrows(() => start({ port: [1, 0], listen, onPortInUse: (port) => skipped.push(port) }), ListenError);
   assertEquals(skipped, [port]);
+});
+
+Deno.test("serve() reports an exception of `onPortInUse`, and listens on the other ports", async () => {
+  const reported: unknown[] = [];
+  const report = (event: ErrorEvent) => {
+    event.preventDefault();
+    reported.push(event.error);
+  };
+  using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const thrown = new Error("from the callback");
+  addEventListener("error", report);
+  try {
+    const { server } = start({
+      port: [occupied.addr.port, 0],
+      onPortInUse() {
+        throw thrown;
+      },
+    });
+    assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+    await server.shutdown();
+    assertEquals(reported, [thrown]);
+  } finally {
+    removeEventListener("error", report);
+  }
 });
 
 Deno.test("serve() passes the backlog to the kernel, 4,096 by default", async () => {
@@ -549,8 +629,10 @@ Deno.test("serve() greets 1,000 clients that connect to 500 ports at once, and n
       port: Array(500).fill(0),
       maxConnections,
       onConnection(connection) {
+        // A connection that waits to be admitted does not count, and has not been sent anything.
         open = open.filter(({ closeReason }) => !closeReason);
-        most = Math.max(most, open.push(connection));
+        most = Math.max(most, open.filter(({ bytesSent }) => bytesSent > 0).length);
+        open.push(connection);
       },
     });
     const greetings = await Promise.all(
@@ -642,15 +724,21 @@ Deno.test(
   async () => {
     const addresses: string[] = [];
     const refused: string[] = [];
+    const asked: string[] = [];
+    const allowed = new Set(["127.0.0.1"]);
     const { server } = start({
       hostname: "::",
-      allow: ({ hostname }) => hostname === "127.0.0.1",
+      allow: ({ hostname }) => allowed.has(hostname),
+      ignore: ({ hostname }) => asked.push(hostname) === 0,
       onConnection: ({ remoteAddr, localAddr }) => addresses.push(remoteAddr.hostname, localAddr.hostname),
       onRefuse: ({ remoteAddr }) => refused.push(remoteAddr.hostname),
     });
     assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
     assertEquals(await greetingFrom(server.addr.port, "::1"), "");
-    assertEquals([addresses, refused], [["127.0.0.1", "127.0.0.1"], ["::1"]]);
+    allowed.clear();
+    assertEquals(await greetingFrom(server.addr.port), "");
+    assertEquals([addresses, refused], [["127.0.0.1", "127.0.0.1"], ["::1", "127.0.0.1"]]);
+    assertEquals(asked, ["127.0.0.1"]);
     await server.shutdown();
   },
 );
@@ -661,7 +749,7 @@ const slowNetwork = inNamespace(
 );
 
 Deno.test(
-  "serve() is fair to newcomers while 100 clients do not read (needs Linux, ip, and unshare -n)",
+  "serve() is fair to newcomers while other clients do not read (needs Linux, ip, and unshare -n)",
   { ignore: slowNetwork.ignore },
   async () => {
     const command = [...slowNetwork.command, Deno.execPath(), "test", "--no-check", "--allow-all", "slow_network.ts"];

@@ -8,6 +8,7 @@ import { codeOf } from "../error_code.ts";
 import { isOutOfDescriptors, type ListenError } from "../server.ts";
 import { quote } from "./args.ts";
 import { messageOf } from "./format.ts";
+import { formatPorts } from "./ports.ts";
 
 /** Thrown if standard input cannot be read, or standard output cannot be written. */
 export class StreamError extends Error {
@@ -40,8 +41,15 @@ const missingZoneAdvice = ({ hostname }: { hostname: string }) =>
 /** Advice for the causes of a `ListenError`. The first entry whose test passes applies. */
 const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
   {
+    test: (cause, { port }) => cause instanceof Deno.errors.AddrInUse && port === 0,
+    advice: () => "no ephemeral port is left; choose ports other than 0 with --port",
+  },
+  {
     test: (cause) => cause instanceof Deno.errors.AddrInUse,
-    advice: ({ port }) => `port ${port} is in use; choose another with --port`,
+    advice: ({ portsInUse }) =>
+      portsInUse.length === 1
+        ? `port ${formatPorts(portsInUse)} is in use; choose another with --port`
+        : `ports ${formatPorts(portsInUse)} are in use; choose others with --port`,
   },
   {
     test: isOutOfDescriptors,
