@@ -34,7 +34,7 @@ export class ConnectionList {
   readonly #counts: Record<Stage, number> = { waiting: 0, greeting: 0, stalled: 0, greeted: 0 };
   /** Whether the gate is kept open because all connections in it have stalled, and none has been greeted since. */
   #isGateStalled = false;
-  /** Connections that wait to be admitted, in order. Those that have been closed are removed when they are first. */
+  /** Connections that wait to be admitted, in order. It is empty whenever another connection can be admitted. */
   #queue: OpenConnection[] = [];
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
   #stallTimer: ReturnType<typeof setTimeout> | undefined;
@@ -97,7 +97,7 @@ export class ConnectionList {
    * else a promise that resolves when it has been admitted or closed.
    */
   admit(connection: OpenConnection): Promise<void> | undefined {
-    if (this.#queue.length === 0 && this.#canAdmit) {
+    if (this.#canAdmit) {
       this.#enterGate(connection);
       return undefined;
     }
@@ -118,9 +118,9 @@ export class ConnectionList {
   }
 
   #admitWaiting() {
-    for (let next = this.#queue[0]; next && (next.closeReason || this.#canAdmit); next = this.#queue[0]) {
+    for (let next = this.#queue[0]; next && this.#canAdmit; next = this.#queue[0]) {
       this.#queue.shift();
-      if (next.closeReason) continue;
+      if (next.closeReason) continue; // closed while it waited
       this.#enterGate(next);
       next.wake?.();
     }

@@ -173,6 +173,17 @@ Deno.test("ConnectionList closes a connection at its deadline although it has no
   end();
 });
 
+Deno.test("ConnectionList ends the wait of a connection that is closed, and admits the next one instead", async () => {
+  const { list, add, turns, end } = await start(1, 3);
+  const added = add(3);
+  at(added, 1, (second) => list.close(second, "shutdown"));
+  await turns[0];
+  at(added, 0, (first) => list.close(first, "closed"));
+  await turns[1];
+  assertEquals(added.map(({ stage }) => stage), ["greeting", "waiting", "greeting"]);
+  end();
+});
+
 Deno.test("ConnectionList keeps its order when connections in the middle are closed", async () => {
   const { list, add, end } = await start(1000, 8);
   const added = add(8);
