@@ -167,7 +167,7 @@ export function serve(options: ServeOptions = {}): Server {
     // Without a pause, a persistent error would make this a busy loop.
     const pause = isEvicted ? EVICTION_WAIT_MS : nextBackoff(backoff);
     const isEnding = isOutOfDescriptors(error) && runningHandlers > 0 && pause <= MAX_UNREPORTED_PAUSE_MS;
-    if (!isEvicted && !isEnding) {
+    if (!isEnding) {
       if (!isFailing) invoke(options.onAcceptError, error);
       isFailing = true;
     }

@@ -256,16 +256,12 @@ Deno.test("serve() pauses between accept errors, and shutdown() ends the pause",
   }
 });
 
-Deno.test("serve() pauses only briefly after a single accept error, even if there were many before the last success", async () => {
-  const failed: number[] = [];
-  const steps = [...Array(8).fill(new Error("before")), "accept", new Error("after")];
-  await using server = start({
-    listen: listenWithErrors(steps.values()),
-    onAcceptError: () => failed.push(performance.now()),
-  }).server;
-  for (let i = 0; i < 2; i++) assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
-  // The next pause of the eight errors would be 1 s.
-  assert(performance.now() - (failed[1] ?? 0) < 200);
+Deno.test("serve() pauses only briefly after an accept error, even if there were many before the last success", async () => {
+  const steps = [...Array(8).fill(new Error("before")), "accept", ...Array(5).fill(new Error("after"))];
+  await using server = start({ listen: listenWithErrors(steps.values()) }).server;
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+  // The pauses are 155 ms in all. Without the success, each would be 1 s. Up to three end early, with the first client.
+  assertEquals(await within(800, greetingFrom(server.addr.port)), DEFAULTS.greeting);
 });
 
 Deno.test("serve() counts a client that is sent an empty greeting", async () => {
