@@ -212,7 +212,7 @@ export function serve(options: ServeOptions = {}): Server {
     port.close();
     connections.notify();
     if (--openPorts > 0) return;
-    graceTimer = setTimeout(() => connections.closeAll("shutdown"), Math.min(SHUTDOWN_GRACE_MS, timeout));
+    graceTimer = setTimeout(() => connections.closeAll("shutdown"), SHUTDOWN_GRACE_MS);
   }
 
   function shutdown(): Promise<void> {
