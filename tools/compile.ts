@@ -36,7 +36,18 @@ async function compile(target: string, output: string): Promise<boolean> {
   // Deno would use the runtime in DENORT_BIN for any target.
   const env = DENORT_BIN && target === Deno.build.target ? { ...environment, DENORT_BIN } : environment;
   // Without --no-config, all npm packages of deno.json would be embedded, which the bundle does not need.
-  const args = ["compile", "--no-config", "--allow-net", V8_FLAGS, "--target", target, "--output", output, BUNDLE];
+  const args = [
+    "compile",
+    "--no-config",
+    "--no-code-cache",
+    "--allow-net",
+    V8_FLAGS,
+    "--target",
+    target,
+    "--output",
+    output,
+    BUNDLE,
+  ];
   const error = await deno(args, env);
   if (error === undefined) {
     console.log(`compiled: ${output}`);
