@@ -40,7 +40,10 @@ export async function parse(args: readonly string[]): Promise<Command> {
   const parsed: Record<string, unknown> = parseArgs(rewritten.args, parseOptions(table));
   if (parsed.help) return { kind: "help", text: isConnect ? connectHelp() : serveHelp() };
   if (parsed.version) return { kind: "version" };
-  if (rewritten.unknown) throw rewritten.unknown;
+  if (rewritten.unknown !== undefined) {
+    const help = isConnect ? "greeter connect --help" : "greeter --help";
+    throw new UsageError(`unknown option ${rewritten.unknown}; see ${help}`);
+  }
   return isConnect ? toConnectCommand(parsed, rewritten) : await toServeCommand(parsed, rewritten);
 }
 

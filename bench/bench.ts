@@ -1,20 +1,13 @@
 /**
  * Compares greeter with other servers and scanners in one run: `deno task bench`. It prints tables, and writes
- * `results.json`, `docs/benchmarks.md` and its charts.
- *
- *     --quick              a short run with few servers
- *     --against DIRECTORY  also measure another checkout of greeter, repeatable
- *     --servers NAME,...   measure only these servers
- *     --scans              measure only the port scans
- *     --report             measure nothing; write the page and the charts again from `results.json`
- *
- * With one of the first four options, it writes no files. It requires Linux, because it reads what a server costs from
- * /proc, and a C compiler for its load generator.
+ * `results.json`, `docs/benchmarks.md` and its charts. options.ts has its options. It requires Linux, because it reads
+ * what a server costs from /proc, and a C compiler for its load generator.
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
-import { measure, type Selection } from "./measurements/all.ts";
+// The first import, so that nothing is done if an argument is invalid: programs.ts makes a directory when it is loaded.
+import { isReport, isWholeRun, selection } from "./options.ts";
+import { measure } from "./measurements/all.ts";
 import { descriptorsNeeded, FULL, QUICK } from "./measurements/extent.ts";
 import { descriptorLimit, has, workDirectory } from "./processes/programs.ts";
 import { drawScans, drawSpeed } from "./reports/charts.ts";
@@ -53,25 +46,20 @@ function whyNot(descriptors: number): string | undefined {
 }
 
 async function main() {
-  const options: Selection & { report: boolean } = parseArgs(Deno.args, {
-    boolean: ["quick", "scans", "report"],
-    string: ["against", "servers"],
-    collect: ["against"],
-  });
-  if (options.report) {
+  if (isReport) {
     const results: Results = JSON.parse(await Deno.readTextFile(RESULTS));
     return await writeReport(results);
   }
-  const extent = options.quick ? QUICK : FULL;
+  const extent = selection.quick ? QUICK : FULL;
   const why = whyNot(descriptorsNeeded(extent));
   if (why !== undefined) {
     console.error(`cannot run the benchmark: ${why}`);
     Deno.exitCode = 2;
     return;
   }
-  const results = await measure(options, extent);
+  const results = await measure(selection, extent);
   print(results);
-  if (options.quick || options.scans || options.servers !== undefined || options.against.length > 0) return;
+  if (!isWholeRun) return;
   await Deno.writeTextFile(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
   await writeReport(results);
 }

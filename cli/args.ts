@@ -38,8 +38,8 @@ export interface Rewritten {
   operands: string[];
   /** Each option as it was typed (`-p` or `--port`), by name, in order: for error messages. */
   typed: Record<string, string[]>;
-  /** The error for the first option that is not in the table. `--help` and `--version` take precedence over it. */
-  unknown: UsageError | undefined;
+  /** The first option that is not in the table, for a message. `--help` and `--version` take precedence over it. */
+  unknown: string | undefined;
 }
 
 /**
@@ -76,8 +76,7 @@ export function rewriteArgs(args: readonly string[], table: OptionTable): Rewrit
     }
     for (const { option, name, attached } of arg.startsWith("--") ? [findLong(arg, table)] : findShort(arg, table)) {
       if (name === undefined) {
-        const where = option === arg ? "" : ` in ${quote(arg)}`;
-        result.unknown ??= new UsageError(`unknown option ${quote(option)}${where}; see greeter --help`);
+        result.unknown ??= quote(option) + (option === arg ? "" : ` in ${quote(arg)}`);
         continue;
       }
       const typed = result.typed[name] ??= [];

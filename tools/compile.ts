@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { parseArgs } from "@std/cli/parse-args";
 import config from "../deno.json" with { type: "json" };
+import { toolOptions } from "./arguments.ts";
 
 const TARGETS = [
   "x86_64-unknown-linux-gnu",
@@ -58,7 +58,7 @@ async function compile(target: string, output: string): Promise<boolean> {
   return false;
 }
 
-const { all }: { all?: boolean } = parseArgs(Deno.args, { boolean: ["all"] });
+const all = toolOptions({ all: { help: "compile for every target" } }).flag("all");
 const bundleError = await deno(["bundle", "--quiet", "--minify", "--output", BUNDLE, "main.ts"]);
 if (bundleError !== undefined) {
   console.error(`cannot bundle main.ts: ${bundleError}`);

@@ -8,6 +8,7 @@
  */
 import xterm from "@xterm/headless";
 import { inNamespace, MAIN } from "../testing.ts";
+import { toolOptions } from "./arguments.ts";
 
 const SERVER = "greeter -p 21='220 ProFTPD 1.3.5 Server (lab)' -p 80,443,8000-8003";
 const CLIENT = "greeter connect localhost -p 21,22,80,443,8000-8003";
@@ -98,8 +99,9 @@ function escape(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
+const isInNamespace = toolOptions({ "in-namespace": { help: "used by this program itself" } }).flag("in-namespace");
 const namespace = inNamespace("iptables -A INPUT -p tcp --dport 80 -j DROP");
-if (!Deno.args.includes("--in-namespace")) {
+if (!isInNamespace) {
   if (namespace.ignore) throw new Error("cannot make a network namespace with iptables: run it as root on Linux");
   const [program = "", ...args] = namespace.command;
   const { code } = await new Deno.Command(program, {

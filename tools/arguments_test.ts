@@ -1,0 +1,42 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { UsageError } from "../cli/args.ts";
+import { run } from "../testing.ts";
+import { parseToolArgs } from "./arguments.ts";
+
+const ROOT = `${import.meta.dirname}/..`;
+const TABLE = { quick: { help: "" }, against: { value: "DIRECTORY", repeatable: true, help: "" } };
+
+Deno.test("parseToolArgs() accepts -- before the options, as in deno task bench -- --quick", () => {
+  for (const separator of [[], ["--"]]) {
+    const { flag, given } = parseToolArgs([...separator, "--quick", "--against", "a", "--against=b"], TABLE);
+    assertEquals([flag("quick"), given("against").map(({ text }) => text)], [true, ["a", "b"]]);
+    assertEquals(parseToolArgs(separator, TABLE).flag("quick"), false);
+  }
+});
+
+Deno.test("parseToolArgs() rejects arguments that are not in the table", () => {
+  for (
+    const [args, unknown] of [
+      [["--quik"], "--quik"],
+      [["--", "--quik"], "--quik"],
+      [["--quick", "--bogus=1", "--more"], "--bogus=1"],
+      [["quick"], "quick"],
+      [["--", "--", "--quick"], "--quick"],
+      [["--quick", "--", "--against"], "--against"],
+    ] as const
+  ) assertThrows(() => parseToolArgs(args, TABLE), UsageError, `unknown argument "${unknown}"`);
+  assertThrows(() => parseToolArgs(["--quick=1"], TABLE), UsageError, "--quick does not accept a value");
+});
+
+Deno.test("each tool exits 2 on an unknown argument, before it does anything", async () => {
+  const tools = [["bench/bench.ts", "--config", "bench/deno.json"], ["tools/compile.ts"], ["tools/picture.ts"]];
+  for (const [tool = "", ...options] of tools) {
+    for (const args of [["--bogus"], ["--", "--bogus"]]) {
+      // Without permission to write or to run programs, so that nothing is lost if the tool goes on.
+      const command = [Deno.execPath(), "run", "--no-prompt", "--allow-env", "--allow-read", ...options, tool, ...args];
+      const { code, stdout, stderr } = await run(command, { cwd: ROOT, env: { NO_COLOR: "1" } }, 60_000);
+      const [message] = stderr.split("\n").filter((line) => !line.startsWith("Download"));
+      assertEquals([code, stdout, message], [2, "", 'unknown argument "--bogus"'], tool);
+    }
+  }
+});
