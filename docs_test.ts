@@ -57,6 +57,22 @@ Deno.test("every command in the documentation is run by a test, or cannot be run
   }
 });
 
+Deno.test("README's module example can be checked and run in another project, with default settings", async () => {
+  const directory = await Deno.makeTempDir();
+  const { text } = blockWith("README.md", 'from "./server.ts"');
+  const example = text.replace(/(?<=from ")\.(?=\/)/g, new URL(".", import.meta.url).href.replace(/\/$/, ""));
+  assert(!example.includes('from "./'), example);
+  await Deno.writeTextFile(`${directory}/example.ts`, example);
+  // Without a configuration, there is no import map, and the compiler's options are the default ones.
+  await Deno.writeTextFile(`${directory}/deno.json`, "{}");
+  const options = { cwd: directory, env: { NO_COLOR: "1" } };
+  const checked = await run([Deno.execPath(), "check", "example.ts"], options, 60_000);
+  assertEquals(checked.code, 0, checked.stderr);
+  const { code, stdout, stderr } = await run([Deno.execPath(), "run", "--allow-net", "example.ts"], options);
+  assertEquals([code, stdout, stderr], [0, "greeted\n", ""]);
+  await Deno.remove(directory, { recursive: true });
+});
+
 const namespace = inNamespace(`
   hosts=$(mktemp)
   printf '127.0.0.1 localhost lab.example\\n' > "$hosts"
