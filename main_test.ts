@@ -166,13 +166,13 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["--port", "22=a", "--stdin"], "--port", "--stdin"],
     [["--http", "--stdin"], "--http", "--stdin"],
     [["--port", "0=a"], "--port", `"0=a"`],
-    [["--port", "22,80,22"], "port 22 ", "once"],
-    [["--port", "20-25", "-p", "22"], "port 22 ", "once"],
+    [["-p", "20-25=a", "-p", "80", "-p", "22=b"], "port 22 appears with two greetings; remove one of them"],
+    [["-p", "22=", "-p", "22= "], "port 22 appears with two greetings"],
+    [["--port", "--"], "--port", `"--"`],
     [["--ignore", "127.0.0.1/8"], "--ignore", "127.0.0.0/8"],
     [["--stdin", "--greeting", "hi"], "--stdin", "--greeting"],
     [["--timeout", "1", "-t", "2"], "-t", "once"],
     [["-n", "1", "--count", "2"], "--count", "once"],
-    [["--port", "1", "--port", "1"], "port 1 ", "once"],
     [["--count", "0"], "--count", `"0"`, "1 to 1000000000"],
     [["--port", "-1"], "--port", `"-1"`],
     [["--within=-1"], "--within", `"-1"`, "0.001 to 86400"],
@@ -706,8 +706,39 @@ Deno.test("parse() accepts port lists with and without a greeting", async () => 
   const { options, greeting } = await parseServe(["-p", "80,8000-8002", "-p25=220 mail, a=b", "-p443"]);
   assertEquals(options.port, [80, 8000, 8001, 8002, 25, 443]);
   assertEquals(greeting?.byPort, new Map([[25, "220 mail, a=b"]]));
-  const all = await parseServe(["-p-"]);
-  assertEquals([all.options.port].flat().length, 65_535);
+});
+
+Deno.test("parse() accepts -p - and -p- for all ports", async () => {
+  for (const args of [["-p-"], ["-p", "-"], ["--port", "-"], ["--port=-"], ["-p-", "-p-"]]) {
+    const { options } = await parseServe(args);
+    const ports = [options.port].flat();
+    assertEquals([ports.length, ports[0], ports.at(-1)], [65_535, 1, 65_535]);
+    const client = await parse(["connect", "lab", ...args]);
+    assertEquals(client.kind === "connect" && client.options.port, ports);
+  }
+});
+
+Deno.test("parse() accepts overlapping ports, and keeps their order and each 0", async () => {
+  for (
+    const [args, ports] of [
+      [["-p80,22,20-23,80"], [80, 22, 20, 21, 23]],
+      [["-p80,22", "-p", "20-23", "-p80"], [80, 22, 20, 21, 23]],
+      [["-p0,80,0", "-p0,80"], [0, 80, 0, 0]],
+    ] as const
+  ) assertEquals((await parseServe([...args])).options.port, [...ports]);
+});
+
+Deno.test("parse() prefers the greeting of a port to no greeting, and accepts the same greeting twice", async () => {
+  for (const args of [["-p22=a", "-p20-23"], ["-p20-23", "-p22=a"], ["-p22=a", "-p22=a", "-p20-23"]]) {
+    const { options, greeting } = await parseServe(args);
+    assertEquals(new Set([options.port].flat()), new Set([20, 21, 22, 23]));
+    assertEquals(greeting?.byPort, new Map([[22, "a"]]));
+  }
+});
+
+Deno.test("parse() accepts an empty greeting and a line feed for a port", async () => {
+  const { greeting } = await parseServe(["-p22=", "-p23=a\nb", "-p24,25=\n"]);
+  assertEquals(greeting?.byPort, new Map([[22, ""], [23, "a\nb"], [24, "\n"], [25, "\n"]]));
 });
 
 Deno.test(

@@ -47,7 +47,7 @@ export interface Rewritten {
  * as an option with a value, drops `-p1-`, and parses `-p21=hi` as port `hi`.
  *
  * `-pVALUE`, `-p VALUE`, `--port VALUE` and `--port=VALUE` are the same. Short flags may be grouped, and the last one
- * in a group may have a value. A separate value may not begin with a hyphen.
+ * in a group may have a value. A separate value may not begin with a hyphen, unless it is only a hyphen, as in `-p -`.
  *
  * @throws {UsageError} If an option lacks its value, has one that it does not accept, or is repeated but not
  * repeatable.
@@ -133,7 +133,7 @@ function findShort(arg: string, table: OptionTable): Found[] {
 /** Checks a value that is a separate argument, and returns it. */
 function separateValue(option: string, name: string, metavar: string, value: string | undefined): string {
   if (value === undefined) throw new UsageError(`option ${option} has no value: write ${name}=${metavar}`);
-  if (!value.startsWith("-")) return value;
+  if (!value.startsWith("-") || value === "-") return value;
   throw new UsageError(
     `option ${option} has no value: ${quote(value)} begins with a hyphen; to use it as a value, write ${name}=${
       truncate(value)

@@ -6,8 +6,9 @@
 import { CONNECT_DEFAULTS, type ConnectOptions } from "../client.ts";
 import { MAX_GREETING_BYTES } from "../server.ts";
 import { formatOptions, type OptionTable, quote, type Rewritten, truncate, UsageError } from "./args.ts";
+import { uniquePorts } from "./ports.ts";
 import type { ProbeReportOptions } from "./probe_report.ts";
-import { type Given, integer, invalidValue, milliseconds, uniquePorts, valuesOf } from "./values.ts";
+import { type Given, integer, invalidValue, milliseconds, portList, valuesOf } from "./values.ts";
 
 /** The options of `greeter connect`. */
 export const CONNECT_OPTIONS = {
@@ -66,8 +67,7 @@ export function toConnectCommand(parsed: Record<string, unknown>, rewritten: Rew
   if (extra !== undefined) {
     throw new UsageError(`unexpected argument ${quote(extra)}: only one HOST can be checked; write ports after -p`);
   }
-  const seen = new Set<number>();
-  const ports = given("port").flatMap((value) => uniquePorts(value, value.text, 1, seen));
+  const ports = uniquePorts(given("port").flatMap((value) => portList(value, value.text, 1)));
   const expected = one("expect", checkExpected);
   return {
     kind: "connect",

@@ -16,7 +16,7 @@ const MAX_PORT = 65_535;
  * import { parsePorts } from "./ports.ts";
  * import { assertEquals } from "@std/assert";
  *
- * assertEquals(parsePorts("80,20-22,65534-"), [80, 20, 21, 22, 65534, 65535]);
+ * assertEquals(parsePorts("80,20-22,21,65534-"), [80, 20, 21, 22, 21, 65534, 65535]);
  * assertEquals(parsePorts("http"), undefined);
  * ```
  */
@@ -32,6 +32,27 @@ export function parsePorts(list: string): number[] | undefined {
     for (let port = start; port <= end; port++) ports.push(port);
   }
   return ports;
+}
+
+/**
+ * Removes repeated ports, so that ranges may overlap. Keeps the first of each, and every 0, which stands for any free
+ * port.
+ *
+ * @example
+ * ```ts
+ * import { uniquePorts } from "./ports.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(uniquePorts([80, 22, 80, 0, 0]), [80, 22, 0, 0]);
+ * ```
+ */
+export function uniquePorts(ports: readonly number[]): number[] {
+  const seen = new Set<number>();
+  return ports.filter((port) => {
+    if (seen.has(port)) return false;
+    if (port !== 0) seen.add(port);
+    return true;
+  });
 }
 
 /**

@@ -7,8 +7,9 @@ import { DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../server.ts";
 import { addressMatcher, InvalidRule } from "./addresses.ts";
 import { formatOptions, type OptionTable, quote, type Rewritten, UsageError } from "./args.ts";
 import { type Greeting, maxGreetingBytes } from "./greeting.ts";
+import { uniquePorts } from "./ports.ts";
 import type { ReportOptions } from "./report.ts";
-import { type Given, integer, invalidValue, milliseconds, uniquePorts, valuesOf } from "./values.ts";
+import { type Given, integer, invalidValue, milliseconds, portList, valuesOf } from "./values.ts";
 
 /** The default greeting without CR LF, which is appended to every greeting. */
 const DEFAULT_GREETING_TEXT = DEFAULTS.greeting.trimEnd();
@@ -127,24 +128,31 @@ export async function toServeCommand(parsed: Record<string, unknown>, rewritten:
   };
 }
 
-/** Parses port lists. Returns the ports of all lists in order, and the greetings of ports that have their own. */
+/**
+ * Parses port lists. Returns the ports of all lists in order, each but 0 once, and the greetings of ports that have
+ * their own. A port may be both in a list with a greeting and in one without.
+ */
 function portLists(lists: Given[], http: boolean): { ports: number[]; byPort: Map<number, string> } {
   const ports: number[] = [];
   const byPort = new Map<number, string>();
-  const seen = new Set<number>();
   for (const given of lists) {
     const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
     // Once for each list, which may have 65,535 ports.
     if (text !== undefined) checkLength(given, text, http);
-    for (const port of uniquePorts(given, list, 0, seen)) {
-      if (port === 0 && text !== undefined) {
-        throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
+    for (const port of portList(given, list, 0)) {
+      if (text !== undefined) {
+        if (port === 0) {
+          throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
+        }
+        if ((byPort.get(port) ?? text) !== text) {
+          throw new UsageError(`port ${port} appears with two greetings; remove one of them from --port`);
+        }
+        byPort.set(port, text);
       }
-      if (text !== undefined) byPort.set(port, text);
       ports.push(port);
     }
   }
-  return { ports, byPort };
+  return { ports: uniquePorts(ports), byPort };
 }
 
 function checkLength({ option }: Given, text: string, http: boolean): string {

@@ -48,22 +48,11 @@ export function invalidValue({ option, text }: Given, expected: string): UsageEr
   return new UsageError(`invalid value ${quote(text)} for ${option}: expected ${expected}`);
 }
 
-/**
- * Parses a port list whose lowest valid port is `min`. Adds the ports to `seen`, and rejects any port but 0 that is
- * already in it.
- */
-export function uniquePorts(given: Given, list: string, min: 0 | 1, seen: Set<number>): number[] {
+/** Parses a port list whose lowest valid port is `min`. */
+export function portList(given: Given, list: string, min: 0 | 1): number[] {
   const ports = parsePorts(list);
-  if (!ports || (min > 0 && ports.includes(0))) {
-    throw invalidValue(given, `ports from ${min} to 65535, such as 22,80,8000-8100`);
-  }
-  for (const port of ports) {
-    if (port !== 0 && seen.has(port)) {
-      throw new UsageError(`port ${port} is given twice: specify each port only once`);
-    }
-    seen.add(port);
-  }
-  return ports;
+  if (ports && (min === 0 || !ports.includes(0))) return ports;
+  throw invalidValue(given, `ports from ${min} to 65535, such as 22,80,8000-8100`);
 }
 
 /** Returns a check for whole numbers. It uses a pattern because Number() also accepts 0x50, 1e3 and " 80". */
