@@ -169,14 +169,14 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["-p", "20-25=a", "-p", "80", "-p", "22=b"], "port 22 appears with two greetings; remove one of them"],
     [["-p", "22=", "-p", "22= "], "port 22 appears with two greetings"],
     [["--port", "--"], "--port", `"--"`],
-    [["--ignore", "127.0.0.1/8"], "--ignore", "127.0.0.0/8"],
+    [["--ignore", "::ffff:127.0.0.1/104"], "--ignore", "127.0.0.1/8"],
     [["--stdin", "--greeting", "hi"], "--stdin", "--greeting"],
     [["--timeout", "1", "-t", "2"], "-t", "once"],
     [["-n", "1", "--count", "2"], "--count", "once"],
     [["--count", "0"], "--count", `"0"`, "1 to 1000000000"],
     [["--port", "-1"], "--port", `"-1"`],
     [["--within=-1"], "--within", `"-1"`, "0.001 to 86400"],
-    [["--allow", "192.0.2.7", "-a", "127.0.0.1/8"], "-a", `"127.0.0.1/8"`, "127.0.0.0/8"],
+    [["--allow", "192.0.2.7", "-a", "127.0.0.1/33"], "-a", `"127.0.0.1/33"`, "192.0.2.0/24"],
     [["--json=yes"], `"--json=yes"`],
     [["--quiet", "--quiet"], "--quiet", "once"],
     [["--stdin", "--stdin"], "--stdin", "once"],
@@ -382,6 +382,12 @@ Deno.test("greeter --allow refuses other clients", async () => {
     greeter.output.stdout,
     /\nRefused connection from 127\.0\.0\.1:\d+ on port \d+\nStopped: 0 greetings, 1 refused, /,
   );
+});
+
+Deno.test("greeter --allow accepts a network with host bits", async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL, "--allow", "127.9.9.9/8", "--count", "1"]);
+  assertEquals(await greetingFrom(await portOf(greeter)), DEFAULTS.greeting);
+  assertEquals((await greeter.ended).code, 0);
 });
 
 Deno.test("greeter --json logs one row for each event", async () => {

@@ -17,9 +17,11 @@ export class InvalidRule extends Error {
 }
 
 /**
- * Returns a function that checks whether an address matches a list of addresses and networks.
+ * Returns a function that checks whether an address matches a list of addresses and networks. As in iptables, the host
+ * bits of a network are ignored: `127.0.0.1/8` is `127.0.0.0/8`.
  *
- * @throws {InvalidRule} If a rule is not an address or a network, or if it is ambiguous, such as `192.0.2.7/24`.
+ * @throws {InvalidRule} If a rule is not an address or a network, or if it is an IPv4-mapped address, such as
+ * `::ffff:192.0.2.7`. The server reports IPv4 clients by their IPv4 address, so such a rule would never match.
  *
  * @example
  * ```ts
@@ -40,40 +42,28 @@ export async function addressMatcher(rules: readonly string[]): Promise<(addr: D
 }
 
 function add(list: BlockList, rule: string, isIP: (text: string) => number) {
-  const invalid = (expected: string) => new InvalidRule(rule, expected);
   const [, address = "", prefixText] = rule.match(/^([^/]+)(?:\/(0|[1-9]\d*))?$/) ?? [];
   const version = isIP(address);
   const bits = version === 4 ? 32 : 128;
   const prefix = Number(prefixText ?? bits);
   // A zone, as in fe80::1%eth0, is the name of an interface of this machine. BlockList does not support zones.
   if (version === 0 || prefix > bits || address.includes("%")) {
-    throw invalid("an address, or a network such as 192.0.2.0/24 or 2001:db8::/32");
+    throw new InvalidRule(rule, "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32");
   }
-  const [network, canonical] = [formatNetwork(address, prefix), formatNetwork(address, bits)];
-  const [, high, low] = canonical.match(/^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/) ?? [];
-  if (high !== undefined && low !== undefined) {
-    const [h, l] = [parseInt(high, 16), parseInt(low, 16)];
-    const ipv4 = [h >> 8, h & 255, l >> 8, l & 255].join(".");
-    const meant = prefix >= 96 && prefix < 128 ? `${formatNetwork(ipv4, prefix - 96)}/${prefix - 96}` : ipv4;
-    throw invalid(`an IPv4 address without ::ffff:, such as ${meant}`);
+  const ipv4 = version === 6 ? mappedAddress(address) : undefined;
+  if (ipv4 !== undefined) {
+    const network = prefix >= 96 && prefix < 128 ? `/${prefix - 96}` : "";
+    throw new InvalidRule(rule, `an IPv4 address without ::ffff:, such as ${ipv4}${network}`);
   }
-  if (network !== canonical) throw invalid(`a network without host bits: ${network}/${prefix}, or ${address}`);
   list.addSubnet(address, prefix, version === 4 ? "ipv4" : "ipv6");
 }
 
-/** Returns the first address of a network, in canonical form. */
-function formatNetwork(address: string, prefix: number): string {
-  const mask = (parts: number[], bits: number) =>
-    parts.map((part, i) => {
-      const kept = Math.min(Math.max(prefix - i * bits, 0), bits);
-      return part >> (bits - kept) << (bits - kept);
-    });
-  if (!address.includes(":")) return mask(address.split(".").map(Number), 8).join(".");
+/** Returns the IPv4 address in an IPv4-mapped IPv6 address, or `undefined` for any other IPv6 address. */
+function mappedAddress(ipv6: string): string | undefined {
   // URL shortens IPv6 addresses, and converts an IPv4 part at the end to hexadecimal.
-  const canonical = (text: string) => new URL(`http://[${text}]`).hostname.slice(1, -1);
-  const [head = "", tail] = canonical(address).split("::");
-  const groups = (text: string) => text === "" ? [] : text.split(":").map((group) => parseInt(group, 16));
-  const [before, after] = [groups(head), groups(tail ?? "")];
-  const zeros = Array<number>(8 - before.length - after.length).fill(0);
-  return canonical(mask([...before, ...zeros, ...after], 16).map((group) => group.toString(16)).join(":"));
+  const { hostname } = new URL(`http://[${ipv6}]`);
+  const [, high, low] = hostname.match(/^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/) ?? [];
+  if (high === undefined || low === undefined) return undefined;
+  const [h, l] = [parseInt(high, 16), parseInt(low, 16)];
+  return [h >> 8, h & 255, l >> 8, l & 255].join(".");
 }
