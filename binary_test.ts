@@ -123,3 +123,21 @@ Deno.test(
     await Deno.remove(root, { recursive: true });
   },
 );
+
+Deno.test("the advice for a privileged port is right about setcap (needs Linux, root, setcap, setpriv, and a binary)", {
+  ignore: !BINARY || Deno.uid() !== 0 || needsPrograms("setcap", "setpriv").ignore,
+}, async () => {
+  const directory = await Deno.makeTempDir();
+  await Deno.chmod(directory, 0o755);
+  const greeter = `${directory}/my greeter`;
+  await Deno.copyFile(BINARY ?? "", greeter);
+  const asNobody = inNamespace("").command.concat("setpriv", "--reuid=65534", "--clear-groups", greeter);
+  const options = ["-p", "80", "--within", "0.1"];
+  const failed = await run([...asNobody, ...options]);
+  const [, advice = ""] = failed.stderr.match(/or permit it with sudo (setcap .*)\n$/) ?? [];
+  assertEquals([failed.code, advice], [2, `setcap cap_net_bind_service=+ep '${greeter}'`]);
+  assertEquals((await run(["sh", "-c", advice])).code, 0);
+  const permitted = await run([...asNobody, ...options]);
+  assertEquals([permitted.code, permitted.stderr], [0, ""]);
+  await Deno.remove(directory, { recursive: true });
+});

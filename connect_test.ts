@@ -63,6 +63,8 @@ Deno.test("parse() accepts options of greeter connect before and after HOST", as
     assertEquals([options.hostname, options.port, options.timeout], ["::1", [22, 80, 81], 500]);
     assertEquals([options.ipv6, quiet], [true, true]);
   }
+  const afterHyphens = await parseConnect("-q", "--", "-p");
+  assertEquals([afterHyphens.options.hostname, afterHyphens.options.port], ["-p", [999]]);
   const overlapping = await parseConnect("lab", "-p", "80,22,20-23", "-p22,81");
   assertEquals(overlapping.options.port, [80, 22, 20, 21, 23, 81]);
   const numeric = await parseConnect("1234", "--json", "-w", "10", "--concurrency=9");
@@ -97,7 +99,9 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["lab", "-t", "0"], "-t", "0.001 to 86400"],
     [["lab", "-w", "x"], "-w"],
     [["lab", "--greeting", "hi"], `"--greeting"`],
-    [["lab", "-n", "1"], `"-n"`],
+    [["lab", "-n", "1"], `unknown option "-n"; see greeter connect --help`],
+    [["--first", "lab", "--second"], `unknown option "--first"; `],
+    [["lab", "--", "-p"], `unexpected argument "-p"`],
     [["lab", "--json=yes"], `"--json=yes"`],
     [["-p"], "-p has no value"],
   ];
@@ -291,7 +295,7 @@ Deno.test(
     // Deno itself may have printed a warning first.
     assertMatch(
       client.output.stderr,
-      /(^|\n)greeter: cannot connect: too many open files; raise the limit with ulimit -n\n$/,
+      /(^|\n)greeter: cannot connect: too many open files; raise the limit with ulimit -n 1024\n$/,
     );
   },
 );

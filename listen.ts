@@ -7,6 +7,9 @@ import type { OpenConnection } from "./connection.ts";
 import { codeOf } from "./error_code.ts";
 import { DEFAULTS, type ServeOptions } from "./serve_options.ts";
 
+/** The properties of a {@linkcode ListenError} that describe all ports. */
+export type ListenErrorDetails = Pick<ListenError, "portCount" | "portsInUse" | "maxPorts">;
+
 /** Thrown by `serve` if it cannot listen. Its `cause` is what `Deno.listen` threw. */
 export class ListenError extends Error {
   /** Always `"ListenError"`. */
@@ -15,18 +18,21 @@ export class ListenError extends Error {
   readonly hostname: string;
   /** The requested port that cannot be opened. */
   readonly port: number;
+  /** How many ports were requested. */
+  readonly portCount: number;
   /** The requested ports that were found to be in use, all of them if `onPortInUse` is given. */
   readonly portsInUse: readonly number[];
   /** How many ports can be opened, if there are too few descriptors for all of them; otherwise undefined. */
   readonly maxPorts: number | undefined;
 
   /** The message includes the message of the cause. */
-  constructor(hostname: string, port: number, cause: unknown, portsInUse: readonly number[] = [], maxPorts?: number) {
+  constructor(hostname: string, port: number, cause: unknown, details: ListenErrorDetails) {
     super(`cannot listen on ${hostname} port ${port}: ${cause instanceof Error ? cause.message : cause}`, { cause });
     this.hostname = hostname;
     this.port = port;
-    this.portsInUse = portsInUse;
-    this.maxPorts = maxPorts;
+    this.portCount = details.portCount;
+    this.portsInUse = details.portsInUse;
+    this.maxPorts = details.maxPorts;
   }
 }
 
@@ -76,7 +82,7 @@ export function listen(options: ServeOptions): Listening {
     const maxPorts = isOutOfDescriptors(error)
       ? Math.max(opened.size + spare - RESERVED_DESCRIPTORS, Math.min(opened.size, RESERVED_DESCRIPTORS))
       : undefined;
-    throw new ListenError(hostname, current, error, inUse, maxPorts);
+    throw new ListenError(hostname, current, error, { portCount: ports.length, portsInUse: inUse, maxPorts });
   }
   return { listeners: [...ports.keys()].flatMap((i) => opened.get(i) ?? []), skipped: inUse };
 }

@@ -93,7 +93,16 @@ Deno.test("parse() returns help or version even if other arguments are unknown o
   for (const args of [["-h"], ["-hV"], ["--bogus", "-h"], ["--port", "x", "--help"], ["stray", "-qh"]]) {
     assertEquals((await parse(args)).kind, "help");
   }
-  assertEquals(await parse(["-V", "--port", "x"]), { kind: "version" });
+  for (const args of [["-V", "--port", "x"], ["connect", "-V"], ["connect", "--version"], ["connect", "lab", "-qV"]]) {
+    assertEquals(await parse(args), { kind: "version" });
+  }
+  for (const args of [["connect", "-h"], ["connect", "--bogus", "--help"], ["connect", "lab", "-p", "x", "-qh"]]) {
+    const command = await parse(args);
+    assertStringIncludes(
+      command.kind === "help" ? command.text : "",
+      "Usage: greeter connect [OPTIONS] HOST\n\nChecks",
+    );
+  }
 });
 
 Deno.test("parse() does not change a greeting, whatever it contains", async () => {
@@ -134,7 +143,12 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["--_=x"], `"--_=x"`],
     [["--_", "x"], `"--_"`],
     [["-_", "x"], `"-_"`],
-    [["-qx"], `"-x" in "-qx"`],
+    [["-qx"], `unknown option "-x" in "-qx"; see greeter --help`],
+    [["--first", "--second", "-x"], `unknown option "--first"; `],
+    [["-yz", "--first"], `unknown option "-y" in "-yz"; `],
+    [["stray", "--first", "--second"], `unknown option "--first"; `],
+    [["-q", "--", "-n", "5"], `unexpected argument "-n"`],
+    [["--", "--"], `unexpected argument "--"`],
     [["-p=5"], `"-p=5"`, "-p 5", "--port=5"],
     [["-qp=5"], `"-qp=5"`, "-p 5"],
     [["--quiet="], `"--quiet="`],
@@ -470,7 +484,7 @@ Deno.test("greeter exits 2 if it cannot listen, and prints why and what to do", 
     ],
     [
       [...GREETER, "-p", "0", "-H", "no\nname"],
-      String.raw`"no\nname" is not a valid host name; choose another with --host`,
+      String.raw`"no\nname" is not a valid name or address; choose another with --host`,
     ],
     [
       [...GREETER, "-p", "0", "-H", "192.0.2.1"],
@@ -491,17 +505,25 @@ Deno.test("greeter exits 2 if it cannot listen, and prints why and what to do", 
   }
 });
 
-Deno.test("greeter exits 2 if a port requires privileges (needs Linux with privileged ports)", {
-  ignore: !isLinux || Number(Deno.readTextFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start")) < 1024,
+/** Makes a command unprivileged: root, or root of the namespace, loses the capability to listen on privileged ports. */
+const UNPRIVILEGED = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"];
+const privilegedPorts = inNamespace("echo 20000 > /proc/sys/net/ipv4/ip_unprivileged_port_start");
+
+Deno.test("greeter exits 2 if a port requires privileges, even above 1023 (needs Linux, ip, setpriv, unshare -n)", {
+  ignore: privilegedPorts.ignore || needsPrograms("setpriv").ignore,
 }, async () => {
-  const unprivileged = Deno.uid() === 0 ? ["setpriv", "--bounding-set=-net_bind_service"] : [];
+  const advice = BINARY
+    ? `run greeter with sudo, or permit it with sudo setcap cap_net_bind_service=+ep ${BINARY}`
+    : "or run greeter with sudo";
   // Such a port is not in use, so --skip-taken does not skip it.
-  for (const options of [[], ["--skip-taken", "-p", "0,999"]]) {
-    assertEquals(await run([...unprivileged, ...GREETER, "--host", "127.0.0.1", ...options]), {
+  for (
+    const [port, ...options] of [["999"], ["9999", "-p", "9999"], ["19999", "--skip-taken", "-p", "0,19999,20000"]]
+  ) {
+    assertEquals(await run([...privilegedPorts.command, ...UNPRIVILEGED, ...GREETER, ...options]), {
       code: 2,
       signal: null,
       stdout: "",
-      stderr: "greeter: cannot listen: port 999 requires privileges; try --port 9999 or --port 1024-, or run as root\n",
+      stderr: `greeter: cannot listen: port ${port} requires privileges; choose another with --port, ${advice}\n`,
     });
   }
 });
@@ -942,7 +964,7 @@ Deno.test(
         const { code, stderr } = await listenOn(ports);
         assertEquals(code, 2);
         const [, possible] = stderr.match(
-          /^greeter: cannot listen: too many ports: the limit on open files allows only (\d+); raise it with ulimit -n\n$/,
+          /^greeter: cannot listen: too many ports: the limit on open files allows only (\d+); raise it with ulimit -n \d+\n$/,
         ) ?? [];
         return Number(possible);
       };
@@ -958,3 +980,21 @@ Deno.test(
     }
   },
 );
+
+Deno.test("greeter prints a limit on open files with which all ports are possible (needs sh)", {
+  ...needsPrograms("sh"),
+}, async () => {
+  for (const [limit, ports] of [[32, 40], [64, 65], [64, 400], [256, 192]] as const) {
+    const listenWith = (limit: string) => {
+      const options = ["-H", "127.0.0.1", "-p", Array(ports).fill(0).join(","), "--within", "0.1"];
+      return run(["sh", "-c", `ulimit -n ${limit}; exec "$@"`, "sh", ...GREETER, ...options]);
+    };
+    const failed = await listenWith(`${limit}`);
+    assertEquals([failed.code, failed.stdout], [2, ""]);
+    const [, command = "", raised] = failed.stderr.match(/raise it with (ulimit -n (\d+))\n$/) ?? [];
+    // Each port needs a descriptor. A few more are for connections and for the runtime.
+    assert(Number(raised) > ports && Number(raised) <= ports + 100, failed.stderr);
+    const { code, stdout } = await listenWith(command.replace("ulimit -n ", ""));
+    assertEquals([code, stdout.includes(`(${ports} ports)`)], [0, true], stdout);
+  }
+});

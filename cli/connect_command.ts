@@ -30,6 +30,7 @@ export const CONNECT_OPTIONS = {
   json: { help: "print JSON Lines, each port as soon as it is known" },
   quiet: { short: "q", help: "print errors only" },
   help: { short: "h", help: "print this help and exit" },
+  version: { short: "V", help: "print the version and exit" },
 } as const satisfies OptionTable;
 
 /** The command `greeter connect`, which checks the ports of a host. */

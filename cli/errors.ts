@@ -6,7 +6,7 @@
 import { type ConnectError, isOutOfResources, NO_IPV6 } from "../client.ts";
 import { codeOf } from "../error_code.ts";
 import { isOutOfDescriptors, type ListenError } from "../server.ts";
-import { quote } from "./args.ts";
+import { quote, truncate } from "./args.ts";
 import { messageOf } from "./format.ts";
 import { formatPorts } from "./ports.ts";
 
@@ -27,16 +27,64 @@ interface Advice<E extends ListenError | ConnectError> {
   advice: (error: E) => string;
 }
 
-const isInvalidArgument = (cause: unknown) => codeOf(cause) === "EINVAL";
+/** The `hostname` of an error. */
+interface Host {
+  hostname: string;
+}
+
 const isPermissionMissing = (cause: unknown) => cause instanceof Deno.errors.NotCapable;
 const permissionAdvice = () => "Deno has no network permission; run it with --allow-net";
 // Deno has no error class for a failed lookup.
 const isLookupFailure = (cause: unknown) => /lookup|getaddrinfo|No such host/.test(messageOf(cause));
-const hasZone = (_cause: unknown, { hostname }: { hostname: string }) => /:.*%/.test(hostname);
-const zoneAdvice = ({ hostname }: { hostname: string }) =>
-  `unknown network interface in ${quote(hostname)}; after the %, write the name of an interface of this machine`;
-const missingZoneAdvice = ({ hostname }: { hostname: string }) =>
+
+/** Matches link-local addresses: the only ones that need a zone, and the only ones for which the system looks it up. */
+const LINK_LOCAL = /^fe[89ab][0-9a-f]:/i;
+const isZoneMissing = (cause: unknown, { hostname }: Host) =>
+  codeOf(cause) === "EINVAL" && LINK_LOCAL.test(hostname) && !hostname.includes("%");
+const missingZoneAdvice = ({ hostname }: Host) =>
   `${quote(hostname)} needs a zone; add the network interface, as in fe80::1%eth0`;
+const isZoneInvalid = (cause: unknown, { hostname }: Host) =>
+  hostname.includes("%") && (isLookupFailure(cause) || /os error 19\b/.test(messageOf(cause))); // ENODEV, without a code
+const zoneAdvice = ({ hostname }: Host) =>
+  LINK_LOCAL.test(hostname)
+    ? `unknown network interface in ${quote(hostname)}; after the %, write the name of an interface of this machine`
+    : `${quote(hostname)} has a zone, which only a link-local address can have; write ${
+      truncate(hostname.replace(/%.*/s, ""))
+    }`;
+/** Whether the system cannot parse a host as an address, and it cannot be a name, such as `::g` and `300.1.1.1`. */
+const isHostInvalid = (cause: unknown, { hostname }: Host) =>
+  cause instanceof URIError || (isLookupFailure(cause) && /^[\d.]+$/.test(hostname));
+
+/**
+ * Says what to do if the system does not permit a port. That need not be a port below 1024: Linux can set another limit.
+ * `executable` is the path of greeter if it has been compiled, or `undefined` if Deno runs it.
+ */
+export function portPermissionAdvice(port: number, os: typeof Deno.build.os, executable: string | undefined): string {
+  if (os === "windows") {
+    return `port ${port} may be reserved; choose another with --port, ` +
+      "or list what is reserved with netsh interface ipv4 show excludedportrange protocol=tcp";
+  }
+  if (os !== "linux" || executable === undefined) {
+    return `port ${port} requires privileges; choose another with --port, or run greeter with sudo`;
+  }
+  const path = /^[\w@%+=:,./-]+$/.test(executable) ? executable : `'${executable.replaceAll("'", String.raw`'\''`)}'`;
+  return `port ${port} requires privileges; choose another with --port, run greeter with sudo, ` +
+    `or permit it with sudo setcap cap_net_bind_service=+ep ${path}`;
+}
+
+/** The system has no descriptor left for any process, so a higher limit of this process would not help. */
+const isSystemOutOfDescriptors = (cause: unknown) => codeOf(cause) === "ENFILE";
+const systemDescriptorsAdvice = () =>
+  "the system's limit on open files is reached; close other programs, or raise the limit";
+
+/**
+ * How many descriptors to have beside one for each port: those that the server reserves for connections, and those of
+ * the runtime (24 in Deno 2.9.6, 16 in 2.6.10), with a margin.
+ */
+const MORE_DESCRIPTORS = 100;
+
+/** A limit on open files with which the client works, with fewer ports at once than `--concurrency`. */
+const CLIENT_DESCRIPTORS = 1024;
 
 /** Advice for the causes of a `ListenError`. The first entry whose test passes applies. */
 const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
@@ -51,43 +99,56 @@ const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
         ? `port ${formatPorts(portsInUse)} is in use; choose another with --port`
         : `ports ${formatPorts(portsInUse)} are in use; choose others with --port`,
   },
+  { test: isSystemOutOfDescriptors, advice: systemDescriptorsAdvice },
   {
     test: isOutOfDescriptors,
-    advice: ({ maxPorts }) =>
-      `too many ports: the limit on open files allows only ${maxPorts}; raise it with ulimit -n`,
+    advice: ({ portCount, maxPorts }) =>
+      `too many ports: the limit on open files allows only ${maxPorts}; raise it with ulimit -n ${
+        portCount + MORE_DESCRIPTORS
+      }`,
   },
   {
     test: (cause) => cause instanceof Deno.errors.PermissionDenied,
-    advice: ({ port }) => `port ${port} requires privileges; try --port 9999 or --port 1024-, or run as root`,
+    advice: ({ port }) =>
+      portPermissionAdvice(port, Deno.build.os, Deno.build.standalone ? Deno.execPath() : undefined),
   },
   { test: isPermissionMissing, advice: permissionAdvice },
   {
     test: (cause) => cause instanceof Deno.errors.AddrNotAvailable,
     advice: ({ hostname }) => `${quote(hostname)} is not an address of this machine; choose another with --host`,
   },
+  { test: isZoneInvalid, advice: zoneAdvice },
   {
-    test: (cause) => cause instanceof URIError,
-    advice: ({ hostname }) => `${quote(hostname)} is not a valid host name; choose another with --host`,
+    test: isHostInvalid,
+    advice: ({ hostname }) => `${quote(hostname)} is not a valid name or address; choose another with --host`,
   },
-  { test: (cause, error) => isLookupFailure(cause) && hasZone(cause, error), advice: zoneAdvice },
   {
     test: isLookupFailure,
     advice: ({ hostname }) => `unknown host ${quote(hostname)}; choose another with --host`,
   },
-  { test: isInvalidArgument, advice: missingZoneAdvice },
+  { test: isZoneMissing, advice: missingZoneAdvice },
+  {
+    test: (cause) => codeOf(cause) === "EINVAL", // such as a multicast address
+    advice: ({ hostname }) => `no program can listen on ${quote(hostname)}; choose another address with --host`,
+  },
 ];
 
 /** Advice for the causes of a `ConnectError`. The first entry whose test passes applies. */
 const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
-  { test: (cause, error) => isLookupFailure(cause) && hasZone(cause, error), advice: zoneAdvice },
+  { test: isZoneInvalid, advice: zoneAdvice },
+  { test: isHostInvalid, advice: ({ hostname }) => `${quote(hostname)} is not a valid name or address; check it` },
   { test: isLookupFailure, advice: ({ hostname }) => `unknown host ${quote(hostname)}; check the name` },
   {
     test: (cause) => cause === NO_IPV6,
     advice: ({ hostname }) => `${quote(hostname)} has no IPv6 address; omit --ipv6`,
   },
   { test: isPermissionMissing, advice: permissionAdvice },
-  { test: isInvalidArgument, advice: missingZoneAdvice },
-  { test: isOutOfDescriptors, advice: () => "too many open files; raise the limit with ulimit -n" },
+  { test: isZoneMissing, advice: missingZoneAdvice },
+  { test: isSystemOutOfDescriptors, advice: systemDescriptorsAdvice },
+  {
+    test: isOutOfDescriptors,
+    advice: () => `too many open files; raise the limit with ulimit -n ${CLIENT_DESCRIPTORS}`,
+  },
   {
     test: isOutOfResources,
     advice: ({ hostname }) =>

@@ -79,8 +79,7 @@ Sends every client a greeting and closes the connection.
 Options:
 ${formatOptions(SERVE_OPTIONS)}
 
-Exit status: 0 on success, 1 if a port has not greeted --count clients,
-2 on an error.`;
+Exit status: 0 on success, 1 if a port did not reach --count, 2 on an error.`;
 }
 
 /**

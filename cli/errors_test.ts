@@ -1,0 +1,115 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { ConnectError } from "../client.ts";
+import { ListenError, serve } from "../server.ts";
+import { hasIPv6, isLinux } from "../testing.ts";
+import { connectMessage, listenMessage, portPermissionAdvice } from "./errors.ts";
+
+/** The message of greeter if it cannot listen on a host. */
+function listenError(hostname: string): string {
+  try {
+    serve({ hostname, port: 0 }).shutdown();
+  } catch (error) {
+    if (error instanceof ListenError) return listenMessage(error);
+    throw error;
+  }
+  throw new Error(`can listen on ${hostname}`);
+}
+
+/** The message of greeter connect if it cannot connect to a host. */
+async function connectError(hostname: string): Promise<string> {
+  const cause = await Deno.connect({ hostname, port: 9 }).then((conn) => conn.close(), (error) => error);
+  return connectMessage(new ConnectError(hostname, cause));
+}
+
+Deno.test("listenMessage() and connectMessage() say what is wrong with an address", async () => {
+  const invalid = "is not a valid name or address";
+  for (const host of ["::g", "1:2", "::1:", "::ffff:192.0.2.256", "300.1.1.1", "1.2.3.4.5"]) {
+    assertEquals(listenError(host), `cannot listen: "${host}" ${invalid}; choose another with --host`);
+    assertEquals(await connectError(host), `cannot connect: "${host}" ${invalid}; check it`);
+  }
+  assertEquals(listenError("nope.invalid"), `cannot listen: unknown host "nope.invalid"; choose another with --host`);
+  assertEquals(await connectError("nope.invalid"), `cannot connect: unknown host "nope.invalid"; check the name`);
+  assertEquals(
+    listenError("192.0.2.1"),
+    `cannot listen: "192.0.2.1" is not an address of this machine; choose another with --host`,
+  );
+});
+
+Deno.test("listenMessage() and connectMessage() say which zone to write (needs Linux and IPv6)", {
+  ignore: !isLinux || !hasIPv6(),
+}, async () => {
+  const cases = [
+    // lo exists, but glibc looks up the name of a zone only for link-local addresses.
+    ["::1%lo", `"::1%lo" has a zone, which only a link-local address can have; write ::1`],
+    ["2001:db8::1%lo", `"2001:db8::1%lo" has a zone, which only a link-local address can have; write 2001:db8::1`],
+    ["192.0.2.1%lo", `"192.0.2.1%lo" has a zone, which only a link-local address can have; write 192.0.2.1`],
+    ["fe80::1%nope", `unknown network interface in "fe80::1%nope"; after the %, write the name of an interface of`],
+    ["FEBF::1%nope", `unknown network interface in "FEBF::1%nope"; after the %,`],
+    ["fe80::1%", `unknown network interface in "fe80::1%"; after the %,`],
+    ["fe80::1", `"fe80::1" needs a zone; add the network interface, as in fe80::1%eth0`],
+  ] as const;
+  for (const [host, message] of cases) {
+    assertStringIncludes(listenError(host), `cannot listen: ${message}`);
+    assertStringIncludes(await connectError(host), `cannot connect: ${message}`);
+  }
+  // An interface with this number does not exist.
+  assertStringIncludes(listenError("fe80::1%99999"), "cannot listen: unknown network interface");
+  assertEquals(
+    listenError("ff02::1%1"),
+    `cannot listen: no program can listen on "ff02::1%1"; choose another address with --host`,
+  );
+});
+
+Deno.test("portPermissionAdvice() says how to permit a port on each system, and suggests no other port", () => {
+  const sudo = "port 9999 requires privileges; choose another with --port, or run greeter with sudo";
+  assertEquals(portPermissionAdvice(9999, "linux", undefined), sudo);
+  assertEquals(portPermissionAdvice(9999, "darwin", undefined), sudo);
+  assertEquals(portPermissionAdvice(9999, "darwin", "/usr/local/bin/greeter"), sudo);
+  for (
+    const [path, quoted] of [
+      ["/usr/local/bin/greeter-2.0.0", "/usr/local/bin/greeter-2.0.0"],
+      ["/opt/it's here/greeter", String.raw`'/opt/it'\''s here/greeter'`],
+    ] as const
+  ) {
+    assertEquals(
+      portPermissionAdvice(80, "linux", path),
+      "port 80 requires privileges; choose another with --port, run greeter with sudo, " +
+        `or permit it with sudo setcap cap_net_bind_service=+ep ${quoted}`,
+    );
+  }
+  assertEquals(
+    portPermissionAdvice(50_000, "windows", "C:\\greeter.exe"),
+    "port 50000 may be reserved; choose another with --port, or list what is reserved with " +
+      "netsh interface ipv4 show excludedportrange protocol=tcp",
+  );
+});
+
+Deno.test("listenMessage() and connectMessage() distinguish the limit of the process from that of the system", () => {
+  const tooMany = { portCount: 10_000, portsInUse: [], maxPorts: 904 };
+  const failed = (code: string) => Object.assign(new Error("Too many open files"), { code });
+  const listen = (code: string) => listenMessage(new ListenError("::", 80, failed(code), tooMany));
+  const connect = (code: string) => connectMessage(new ConnectError("::1", failed(code)));
+  assertEquals(
+    listen("EMFILE"),
+    "cannot listen: too many ports: the limit on open files allows only 904; raise it with ulimit -n 10100",
+  );
+  assertEquals(connect("EMFILE"), "cannot connect: too many open files; raise the limit with ulimit -n 1024");
+  for (const message of [listen("ENFILE"), connect("ENFILE")]) {
+    assert(message.endsWith(": the system's limit on open files is reached; close other programs, or raise the limit"));
+  }
+});
+
+Deno.test("connectMessage() says what to do if no local port or address is left", () => {
+  for (const code of ["EADDRNOTAVAIL", "ENOBUFS"]) {
+    assertEquals(
+      connectMessage(new ConnectError("lab", Object.assign(new Error("failed"), { code }))),
+      `cannot connect: no local address or port is left for a connection to "lab"; check the network of this machine`,
+    );
+  }
+});
+
+Deno.test("listenMessage() and connectMessage() show the cause if there is no advice for it", () => {
+  const details = { portCount: 1, portsInUse: [], maxPorts: undefined };
+  assertEquals(listenMessage(new ListenError("::", 80, new Error("some reason"), details)), "cannot listen: some reason");
+  assertEquals(connectMessage(new ConnectError("lab", "some reason")), "cannot connect: some reason");
+});
