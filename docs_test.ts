@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { connectHelp } from "./cli/connect_command.ts";
 import { serveHelp } from "./cli/serve_command.ts";
 import { blocksOf, blockWith } from "./docs_blocks.ts";
-import { inNamespace, needsPrograms, run } from "./testing.ts";
+import { GREETER, inNamespace, needsPrograms, run } from "./testing.ts";
 
 const FILES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/manual.md", "docs/design.md", "docs/benchmarks.md"];
 
@@ -89,6 +89,15 @@ Deno.test(
     assertEquals(code, 0, stdout + stderr);
   },
 );
+
+Deno.test("the unit is not restarted after a usage error, and names the page that describes it", async () => {
+  const unit = read("contrib/greeter.service");
+  const [, service = ""] = unit.match(/^\[Service\]\n([^]*?)^\[/m) ?? [];
+  const { code } = await run([...GREETER, "--bogus"]);
+  assertEquals(service.match(/^Restart.*$/gm), ["Restart=on-failure", `RestartPreventExitStatus=${code}`]);
+  const [, page = ""] = unit.match(/^# .*?(\S+\.md)/) ?? [];
+  assert(read(page).includes("contrib/greeter.service"), page);
+});
 
 Deno.test(
   "systemd accepts the unit, and rates its exposure at most 1.5 (needs systemd-analyze)",
