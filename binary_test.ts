@@ -59,6 +59,24 @@ Deno.test("the executable opens only system files, for reading, and nothing in /
   assertEquals(traces.map((files) => files.includes("/etc/hosts")), [false, false, true]);
 });
 
+Deno.test(
+  "the executable has only the network permission, asks for no other, and limits V8's memory (needs a binary)",
+  {
+    ignore: !BINARY,
+  },
+  () => {
+    // deno compile appends the options of the runtime as JSON.
+    const text = new TextDecoder("latin1").decode(Deno.readFileSync(BINARY ?? ""));
+    const metadata = text.slice(text.lastIndexOf('{"argv":'));
+    const permissions = JSON.parse(metadata.match(/"permissions":({[^{}]*})/)?.[1] ?? "{}");
+    // Nothing is imported at run time, so the default of --allow-import has no effect.
+    const granted = Object.keys(permissions).filter((name) => name.startsWith("allow_") && permissions[name] !== null);
+    assertEquals(granted.filter((name) => name !== "allow_import"), ["allow_net"]);
+    assertEquals(permissions.prompt, false);
+    assertMatch(metadata, /"v8_flags":\[[^\]]*"--max-semi-space-size=8"[^\]]*\]/);
+  },
+);
+
 /** The dynamic loader and the libraries of the executable, as `ldd` prints them. */
 async function librariesOfBinary(): Promise<string[]> {
   const { stdout } = await run(["ldd", BINARY ?? ""]);

@@ -90,7 +90,7 @@ Deno.test("parse() returns undefined for options that are not given", async () =
 });
 
 Deno.test("parse() returns help or version even if other arguments are unknown or invalid", async () => {
-  for (const args of [["-h"], ["-hV"], ["--bogus", "-h"], ["--port", "x", "--help"], ["stray", "-qh"]]) {
+  for (const args of [["-h"], ["-hV"], ["--bogus", "-h"], ["-hx"], ["--port", "x", "--help"], ["stray", "-qh"]]) {
     assertEquals((await parse(args)).kind, "help");
   }
   for (const args of [["-V", "--port", "x"], ["connect", "-V"], ["connect", "--version"], ["connect", "lab", "-qV"]]) {

@@ -20,8 +20,16 @@ const TARGETS = [
 
 const BUNDLE = "dist/greeter.js";
 
-// Without this limit, V8 enlarges its young generation, and resident memory is 117 MB instead of 75.
-const V8_FLAGS = "--v8-flags=--max-semi-space-size=8";
+const OPTIONS = [
+  // Without this, all npm packages of deno.json would be embedded, which the bundle does not need.
+  "--no-config",
+  // The runtime would keep a cache in /tmp, and run what is in it, whoever owns it.
+  "--no-code-cache",
+  "--allow-net",
+  "--no-prompt",
+  // Without this limit, V8 enlarges its young generation, and resident memory is 117 MB instead of 75.
+  "--v8-flags=--max-semi-space-size=8",
+];
 
 const { DENORT_BIN, ...environment }: Record<string, string> = { NO_COLOR: "1", ...Deno.env.toObject() };
 
@@ -35,19 +43,7 @@ async function deno(args: string[], env: Record<string, string> = environment): 
 async function compile(target: string, output: string): Promise<boolean> {
   // Deno would use the runtime in DENORT_BIN for any target.
   const env = DENORT_BIN && target === Deno.build.target ? { ...environment, DENORT_BIN } : environment;
-  // Without --no-config, all npm packages of deno.json would be embedded, which the bundle does not need.
-  const args = [
-    "compile",
-    "--no-config",
-    "--no-code-cache",
-    "--allow-net",
-    V8_FLAGS,
-    "--target",
-    target,
-    "--output",
-    output,
-    BUNDLE,
-  ];
+  const args = ["compile", ...OPTIONS, "--target", target, "--output", output, BUNDLE];
   const error = await deno(args, env);
   if (error === undefined) {
     console.log(`compiled: ${output}`);
