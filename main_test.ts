@@ -152,7 +152,8 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["-p=5"], `"-p=5"`, "-p 5", "--port=5"],
     [["-qp=5"], `"-qp=5"`, "-p 5"],
     [["--quiet="], `"--quiet="`],
-    [["-p", "x"], `"x" for -p`],
+    [["-p", "x"], `"x" for -p: `],
+    [["-p", "80", "--port", "x"], `"x" for --port: `],
     [["--host", "--stdin"], "--host", `"--stdin"`],
     ...["0x50", "1e3", " 80", "-1", "65536", "Infinity", "80.5", "99999999999999999999"].map((
       port,
@@ -190,7 +191,7 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["--count", "0"], "--count", `"0"`, "1 to 1000000000"],
     [["--port", "-1"], "--port", `"-1"`],
     [["--within=-1"], "--within", `"-1"`, "0.001 to 86400"],
-    [["--allow", "192.0.2.7", "-a", "127.0.0.1/33"], "-a", `"127.0.0.1/33"`, "192.0.2.0/24"],
+    [["--allow", "192.0.2.7", "-a", "127.0.0.1/33"], `"127.0.0.1/33" for -a: `, "192.0.2.0/24"],
     [["--json=yes"], `"--json=yes"`],
     [["--quiet", "--quiet"], "--quiet", "once"],
     [["--stdin", "--stdin"], "--stdin", "once"],

@@ -11,11 +11,16 @@ Deno.test("formatOptions() aligns the columns and wraps them at 80", () => {
   const table = {
     port: { short: "p", value: "PORT", help: "word ".repeat(20).trim() },
     "long-flag": { help: "does something" },
+    full: { help: `${"x".repeat(30)} ${"y".repeat(30)}` },
+    over: { help: `${"x".repeat(30)} ${"y".repeat(31)}` },
   };
   const indent = " ".repeat(19);
   assertEquals(formatOptions(table).split("\n"), [
     `  -p, --port PORT  ${"word ".repeat(12).trim()}`,
     `${indent}${"word ".repeat(8).trim()}`,
     `      --long-flag  does something`,
+    `      --full       ${"x".repeat(30)} ${"y".repeat(30)}`,
+    `      --over       ${"x".repeat(30)}`,
+    `${indent}${"y".repeat(31)}`,
   ]);
 });

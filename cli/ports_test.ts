@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import * as fc from "fast-check";
-import { formatPorts, parsePorts } from "./ports.ts";
+import { formatPorts, parsePorts, uniquePorts } from "./ports.ts";
 
 Deno.test("parsePorts() accepts ports and ranges in any order", () => {
   for (
@@ -29,6 +29,7 @@ Deno.test("parsePorts() rejects everything else", () => {
     ",80",
     "-100",
     "100-80",
+    "0-0",
     "0-10",
     "0-",
     "65536",
@@ -55,6 +56,12 @@ Deno.test("parsePorts() rejects everything else", () => {
   ) {
     assertEquals(parsePorts(list), undefined, list);
   }
+});
+
+Deno.test("uniquePorts() keeps the first of each port, and every 0", () => {
+  assertEquals(uniquePorts([]), []);
+  assertEquals(uniquePorts([80, 22, 80, 23, 22]), [80, 22, 23]);
+  assertEquals(uniquePorts([0, 80, 0, 80, 0]), [0, 80, 0, 0]);
 });
 
 Deno.test("formatPorts() sorts ports and folds them into ranges", () => {
