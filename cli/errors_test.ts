@@ -114,6 +114,9 @@ Deno.test("connectMessage() says what to do if no local port or address is left"
 
 Deno.test("listenMessage() and connectMessage() show the cause if there is no advice for it", () => {
   const details = { portCount: 1, portsInUse: [], maxPorts: undefined };
-  assertEquals(listenMessage(new ListenError("::", 80, new Error("some reason"), details)), "cannot listen: some reason");
+  assertEquals(
+    listenMessage(new ListenError("::", 80, new Error("some reason"), details)),
+    "cannot listen: some reason",
+  );
   assertEquals(connectMessage(new ConnectError("lab", "some reason")), "cannot connect: some reason");
 });
