@@ -19,10 +19,6 @@ Deno.test("README shows the usage as --help prints it, in 80 columns", () => {
   assertEquals(blockWith("README.md", "Usage: ").text, usage);
 });
 
-Deno.test("README has at most 180 lines", () => {
-  assert(read("README.md").trimEnd().split("\n").length <= 180);
-});
-
 Deno.test("the documentation links only to files and headings that exist", () => {
   for (const file of FILES) {
     for (const [, target = "", heading] of read(file).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)) {

@@ -921,7 +921,7 @@ Deno.test("greeter opens explicit ports before port 0 (needs Linux, ip, and unsh
   const command = [...fewPorts.command, ...GREETER, "-H", "127.0.0.1", "--within", "0.1", "-p"];
   // Only port 40009 is left for port 0.
   const mixed = await run([...command, "0", "-p", "40000-40008"]);
-  assertEquals([mixed.code, mixed.stderr], [0, ""]);
+  assertEquals([mixed.code, mixed.stderr.includes("cannot listen")], [0, false]);
   assertMatch(mixed.stdout, /^Listening on 127\.0\.0\.1:40000-40009 \(10 ports\)\n/);
   const tooMany = await run([...command, "0,0", "-p", "40000-40008", "--skip-taken"]);
   assertEquals([tooMany.code, tooMany.stderr], [

@@ -40,10 +40,10 @@ const PENDING_OPERATIONS_WAIT_MS = 100;
 const EVICTION_WAIT_MS = 5;
 
 /**
- * The longest pause, in milliseconds, before a lack of descriptors is reported although connections are ending: those
+ * How long a lack of descriptors may last before it is reported, in milliseconds, if connections are open or ending: those
  * free their descriptors when their last operation has ended, a moment after they have left the list.
  */
-const MAX_UNREPORTED_PAUSE_MS = 100;
+const UNREPORTED_MS = 1000;
 
 /** A running server, modeled on `Deno.HttpServer`. */
 export interface Server extends AsyncDisposable {
@@ -113,8 +113,9 @@ export function serve(options: ServeOptions = {}): Server {
   /** How many calls of `greet` have not returned. The last operation on a connection may end after it is closed. */
   let runningHandlers = 0;
   let openPorts = ports.length;
-  /** Whether accepting has failed, on any port, since the last connection was accepted. Many ports fail together. */
-  let isFailing = false;
+  /** Since when accepting has been failing, and whether that was reported. Many ports fail together. */
+  let failingSince: number | undefined;
+  let isReported = false;
   let graceTimer: ReturnType<typeof setTimeout> | undefined;
 
   const finished = Promise.all(ports.map(acceptUntilClosed)).then(drain);
@@ -128,7 +129,8 @@ export function serve(options: ServeOptions = {}): Server {
       try {
         for await (const conn of port.listener) {
           backoff = 0;
-          isFailing = false;
+          failingSince = undefined;
+          isReported = false;
           const info = isIPv6 ? unmapIPv4(conn) : conn;
           if (options.allow && !invoke(options.allow, info.remoteAddr)) {
             conn.close();
@@ -166,10 +168,12 @@ export function serve(options: ServeOptions = {}): Server {
     const isEvicted = isOutOfDescriptors(error) && connections.evictOldest();
     // Without a pause, a persistent error would make this a busy loop.
     const pause = isEvicted ? EVICTION_WAIT_MS : nextBackoff(backoff);
-    const isEnding = isOutOfDescriptors(error) && runningHandlers > 0 && pause <= MAX_UNREPORTED_PAUSE_MS;
-    if (!isEnding) {
-      if (!isFailing) invoke(options.onAcceptError, error);
-      isFailing = true;
+    const now = performance.now();
+    failingSince ??= now;
+    const isTemporary = isOutOfDescriptors(error) && runningHandlers > 0 && now - failingSince < UNREPORTED_MS;
+    if (!isTemporary && !isReported) {
+      isReported = true;
+      invoke(options.onAcceptError, error);
     }
     await connections.changed(pause);
     return pause;
