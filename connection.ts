@@ -23,7 +23,8 @@ export function unmapIPv4({ remoteAddr, localAddr }: ConnInfo): ConnInfo {
 
 /**
  * Why a connection ended: the client closed it (`closed`) or reset it (`reset`), or the server closed it at the timeout
- * (`timeout`), to make room for another connection (`evicted`), or because of a shutdown (`shutdown`).
+ * (`timeout`), to make room for another connection (`evicted`), or because the server shut down or the port reached its
+ * `count` (`shutdown`).
  */
 export type CloseReason = "closed" | "reset" | "timeout" | "evicted" | "shutdown";
 
