@@ -149,7 +149,7 @@ Deno.test("connect() closes connections so that a greeter server reports `closed
     for (let i = 0; i < 5; i++) await probe(ports, { expect });
   }
   await until(() => reasons.length === 100);
-  assertEquals(new Set(reasons), new Set(["closed"]));
+  assertEquals(new Set(reasons), new Set(["closed"] as const));
 });
 
 Deno.test("connect() probes at most `concurrency` ports at once", async () => {
