@@ -35,8 +35,8 @@ export interface ServeOptions {
   backlog?: number;
   /**
    * Text, sent as UTF-8, or bytes; at most {@linkcode MAX_GREETING_BYTES}. Or a function that returns either for a
-   * connection. If the function throws or returns too much, the error is passed to `reportError()` and the connection
-   * is closed. Default: `Thank you for connecting to the server.` with CR LF.
+   * connection, and cannot be async. If the function throws or returns something else, the error is passed to
+   * `reportError()` and the connection is closed. Default: `Thank you for connecting to the server.` with CR LF.
    */
   greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
   /**

@@ -259,6 +259,10 @@ function toGreetingFunction(greeting: Exclude<ServeOptions["greeting"], undefine
 
 /** Encodes text, and copies bytes because the caller may change them later. */
 function encodeGreeting(greeting: string | Uint8Array): Uint8Array {
+  if (typeof greeting !== "string" && !(greeting instanceof Uint8Array)) {
+    // Only a program without type checks can return something else.
+    throw new RangeError("greeting: expected text or bytes; a greeting function cannot be async");
+  }
   const bytes = typeof greeting === "string" ? new TextEncoder().encode(greeting) : greeting.slice();
   if (bytes.length <= MAX_GREETING_BYTES) return bytes;
   throw new RangeError(`greeting: expected at most ${MAX_GREETING_BYTES} bytes, not ${bytes.length}`);

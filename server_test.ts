@@ -519,7 +519,9 @@ Deno.test("serve() sends what the greeting function returns, and reports its err
     event.preventDefault();
     reported.push(event.error);
   };
-  const greetings = [new Error("no greeting"), "x".repeat(MAX_GREETING_BYTES + 1), "text", new Uint8Array([1])]
+  // Without type checks, the function could be async.
+  const promise: string = JSON.parse("null") ?? Promise.resolve("text");
+  const greetings = [new Error("no greeting"), "x".repeat(MAX_GREETING_BYTES + 1), promise, "text", new Uint8Array([1])]
     .values();
   let closed = 0;
   addEventListener("error", report);
@@ -533,10 +535,11 @@ Deno.test("serve() sends what the greeting function returns, and reports its err
       onClose: () => closed++,
     }).server;
     const received: string[] = [];
-    for (let i = 0; i < 5; i++) received.push(await greetingFrom(server.addr.port));
-    assertEquals(received, ["", "", "text", "\u0001", `127.0.0.1 ${server.addr.port}`]);
+    for (let i = 0; i < 6; i++) received.push(await greetingFrom(server.addr.port));
+    assertEquals(received, ["", "", "", "text", "\u0001", `127.0.0.1 ${server.addr.port}`]);
     await server.shutdown();
-    assertEquals([closed, reported.length, reported[1] instanceof RangeError], [3, 2, true]);
+    assertEquals([closed, reported.map((error) => error instanceof RangeError)], [3, [false, true, true]]);
+    assertEquals(`${reported[2]}`, "RangeError: greeting: expected text or bytes; a greeting function cannot be async");
   } finally {
     removeEventListener("error", report);
   }
