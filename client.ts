@@ -29,11 +29,10 @@ import {
   type ProbeResult,
   type ProbeState,
 } from "./connect_options.ts";
-import { isOutOfResources } from "./probe.ts";
 import { ProbePool } from "./probe_pool.ts";
-import { NO_IPV6, resolve } from "./resolve.ts";
+import { resolve } from "./resolve.ts";
 
-export { CONNECT_DEFAULTS, ConnectError, isOutOfResources, NO_IPV6, PROBE_STATES, resolve };
+export { CONNECT_DEFAULTS, ConnectError, PROBE_STATES };
 export type { ConnectOptions, ProbeResult, ProbeState };
 
 /**

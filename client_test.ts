@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState, resolve } from "./client.ts";
+import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState } from "./client.ts";
+import { resolve } from "./resolve.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
 import { block, delay, freePort, hasIPv6, startServer, until, within } from "./testing.ts";
 

@@ -55,7 +55,7 @@ Deno.test("every command in the documentation is run by a test, or cannot be run
 
 Deno.test("README's module example can be checked and run in another project, with default settings", async () => {
   const directory = await Deno.makeTempDir();
-  const { text } = blockWith("README.md", 'from "./server.ts"');
+  const { text } = blockWith("README.md", 'from "./mod.ts"');
   const example = text.replace(/(?<=from ")\.(?=\/)/g, new URL(".", import.meta.url).href.replace(/\/$/, ""));
   assert(!example.includes('from "./'), example);
   await Deno.writeTextFile(`${directory}/example.ts`, example);

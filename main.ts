@@ -13,8 +13,9 @@ import { formatPorts } from "./cli/ports.ts";
 import { ProbeReport } from "./cli/probe_report.ts";
 import { errorLine, Report } from "./cli/report.ts";
 import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./cli/serve_command.ts";
-import { connect, ConnectError, resolve } from "./client.ts";
+import { connect, ConnectError } from "./client.ts";
 import config from "./deno.json" with { type: "json" };
+import { resolve } from "./resolve.ts";
 import { ListenError, MAX_GREETING_BYTES, serve, type Server } from "./server.ts";
 
 /** A parsed command line. */

@@ -18,11 +18,19 @@
  */
 import { type CloseReason, type Connection, type ConnInfo, type OpenConnection, unmapIPv4 } from "./connection.ts";
 import { ConnectionList } from "./connections.ts";
-import { isClientReset, isOutOfDescriptors, listen, ListenError, nextBackoff, Port } from "./listen.ts";
+import {
+  isClientReset,
+  isOutOfDescriptors,
+  listen,
+  ListenError,
+  type ListenErrorDetails,
+  nextBackoff,
+  Port,
+} from "./listen.ts";
 import { checkRanges, DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "./serve_options.ts";
 
-export { DEFAULTS, isOutOfDescriptors, ListenError, MAX_GREETING_BYTES };
-export type { CloseReason, Connection, ConnInfo, ServeOptions };
+export { DEFAULTS, ListenError, MAX_GREETING_BYTES };
+export type { CloseReason, Connection, ConnInfo, ListenErrorDetails, ServeOptions };
 
 /** How many bytes of a client's input are kept in {@linkcode Connection.received}. */
 export const KEPT_BYTES = 256;

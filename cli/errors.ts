@@ -3,9 +3,12 @@
  *
  * @module
  */
-import { type ConnectError, isOutOfResources, NO_IPV6 } from "../client.ts";
+import type { ConnectError } from "../client.ts";
 import { codeOf } from "../error_code.ts";
-import { isOutOfDescriptors, type ListenError } from "../server.ts";
+import { isOutOfDescriptors } from "../listen.ts";
+import { isOutOfResources } from "../probe.ts";
+import { NO_IPV6 } from "../resolve.ts";
+import type { ListenError } from "../server.ts";
 import { quote, truncate } from "./args.ts";
 import { messageOf } from "./format.ts";
 import { formatPorts } from "./ports.ts";

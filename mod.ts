@@ -1,0 +1,24 @@
+/**
+ * A TCP server that sends every client a greeting, and a client that checks which ports of a host can be reached.
+ *
+ * {@linkcode serve} is for TCP what `Deno.serve()` is for HTTP. {@linkcode connect} connects to ports in parallel, and
+ * checks their greetings.
+ *
+ * @example Greet clients, and check that they are greeted
+ * ```ts
+ * import { connect, serve } from "./mod.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await using server = serve({ hostname: "127.0.0.1", port: 0, greeting: "hello\r\n" });
+ * const { port } = server.addr;
+ * for await (const { state } of connect({ hostname: "127.0.0.1", port, expect: "hello" })) {
+ *   assertEquals(state, "greeted");
+ * }
+ * ```
+ *
+ * @module
+ */
+export { connect, ConnectError } from "./client.ts";
+export type { ConnectOptions, ProbeResult, ProbeState } from "./client.ts";
+export { ListenError, serve } from "./server.ts";
+export type { CloseReason, Connection, ConnInfo, ListenErrorDetails, ServeOptions, Server } from "./server.ts";
