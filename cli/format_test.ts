@@ -63,6 +63,7 @@ Deno.test("textFormat ends with the totals", () => {
     textFormat.stopped(dropped),
     "Stopped: 1 greeting, 1 refused, 1 byte received in 1h 2m 3s, 2 log lines dropped",
   );
+  assertMatch(textFormat.stopped({ ...totals, resets: 1 }), /, 41 bytes received, 1 reset before accept in 12s$/);
   assertMatch(textFormat.stopped({ ...totals, duration: 0.4 }), / in 1ms$/);
   assertMatch(textFormat.stopped({ ...totals, duration: 999.6 }), / in 1s$/);
 });
@@ -207,6 +208,8 @@ Deno.test("both formats list in the summary what happened on each port, if there
     textFormat.stopped({ ...totals, resets: 0, ports: { greeted: [22, 23], notGreeted: [], onlyReset: [] } }),
     "Stopped: 1 greeting, 0 refused, 0 bytes received in 1s. Greeted: 22-23.",
   );
+  const greetedAndReset = textFormat.stopped({ ...totals, ports: { greeted: [22], notGreeted: [], onlyReset: [23] } });
+  assertMatch(greetedAndReset, / in 1s\. Greeted: 22\. Only reset: 23\.$/);
   const { ports_greeted, ports_not_greeted, ports_reset } = JSON.parse(jsonFormat.stopped({ ...totals, ports }));
   assertEquals([ports_greeted, ports_not_greeted, ports_reset], ["22", "25", "8000-8001"]);
 });
