@@ -66,6 +66,7 @@ Deno.test("textFormat ends with the totals", () => {
   assertMatch(textFormat.stopped({ ...totals, resets: 1 }), /, 41 bytes received, 1 reset before accept in 12s$/);
   assertMatch(textFormat.stopped({ ...totals, duration: 0.4 }), / in 1ms$/);
   assertMatch(textFormat.stopped({ ...totals, duration: 999.6 }), / in 1s$/);
+  assertMatch(textFormat.stopped({ ...totals, duration: 12_500 }), / in 13s$/);
 });
 
 Deno.test("hostAndPort() puts IPv6 addresses in brackets", () => {
