@@ -390,6 +390,32 @@ Deno.test("connect() passes on an exception of `expect`", async () => {
   await assertRejects(() => probe([1, 2, 3], { expect }), Error, "no text");
 });
 
+Deno.test("connect() yields the results that are known before it throws, even to a slow consumer", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
+  const ports = server.addrs.map(({ port }) => port);
+  const bad = freePort();
+  const { promise: failed, resolve: fail } = Promise.withResolvers<void>();
+  const expect = (port: number) => {
+    if (port !== bad) return "Thank you";
+    fail();
+    throw new Error("no text");
+  };
+  const states: ProbeState[] = [];
+  await assertRejects(
+    async () => {
+      for await (const { state } of connect({ hostname: "127.0.0.1", port: [...ports, bad], expect, concurrency: 2 })) {
+        states.push(state);
+        // The other probes end while the first result is used.
+        if (states.length === 1) await failed;
+        await delay(50);
+      }
+    },
+    Error,
+    "no text",
+  );
+  assertEquals(states, ["greeted", "greeted", "greeted"]);
+});
+
 Deno.test("connect() throws a RangeError that names the option", () => {
   const invalid: Partial<ConnectOptions>[] = [
     ...[0, 65_536, 1.5, [], [80, 0]].map((port) => ({ port })),

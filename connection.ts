@@ -46,9 +46,9 @@ export interface Connection extends ConnInfo {
 
 /**
  * How far a connection has come: it waits to be admitted (`waiting`), is being greeted (`greeting`), has made no progress
- * with that for a while (`stalled`), or has been greeted and half-closed (`greeted`).
+ * with that for a while (`stalled`), or has been half-closed and is read until the client closes it (`draining`).
  */
-export type Stage = "waiting" | "greeting" | "stalled" | "greeted";
+export type Stage = "waiting" | "greeting" | "stalled" | "draining";
 
 /** A connection in the server's list: its state can be changed, and it has its socket and its neighbors in the list. */
 export interface OpenConnection extends Connection {
@@ -66,7 +66,7 @@ export interface OpenConnection extends Connection {
   closeReason: CloseReason | undefined;
   /** How far it has come. */
   stage: Stage;
-  /** When a part of the greeting was last sent, on the clock of `performance.now()`. Infinity if nothing was, or all. */
+  /** When a part of the greeting was last sent, on the clock of `performance.now()`. Infinity until only a part was. */
   progressAt: number;
   /** Ends its wait for a slot or for its admission. */
   wake: (() => void) | undefined;

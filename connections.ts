@@ -31,7 +31,7 @@ export class ConnectionList {
   #newest: OpenConnection | undefined;
   #size = 0;
   /** How many connections are at each stage. */
-  readonly #counts: Record<Stage, number> = { waiting: 0, greeting: 0, stalled: 0, greeted: 0 };
+  readonly #counts: Record<Stage, number> = { waiting: 0, greeting: 0, stalled: 0, draining: 0 };
   /** Whether the gate is kept open because all connections in it have stalled, and none has been greeted since. */
   #isGateStalled = false;
   /** Connections that wait to be admitted, in order. It is empty whenever another connection can be admitted. */
@@ -54,8 +54,8 @@ export class ConnectionList {
 
   /** Whether the gate is open, and the limit allows another connection, after an eviction if necessary. */
   get #canAdmit(): boolean {
-    const { greeting, stalled, greeted } = this.#counts;
-    return (greeting < MAX_UNGREETED || this.#isGateStalled) && (!this.#isFull || stalled + greeted > 0);
+    const { greeting, stalled, draining } = this.#counts;
+    return (greeting < MAX_UNGREETED || this.#isGateStalled) && (!this.#isFull || stalled + draining > 0);
   }
 
   /** Whether the limit is reached. Connections that wait to be admitted do not count. */
@@ -134,9 +134,9 @@ export class ConnectionList {
   }
 
   /** Records that a connection has been greeted and half-closed. It leaves the gate, and may be evicted from now on. */
-  markGreeted(connection: OpenConnection) {
+  markDraining(connection: OpenConnection) {
     if (connection.closeReason) return;
-    this.#setStage(connection, "greeted");
+    this.#setStage(connection, "draining");
     this.#isGateStalled = false;
     this.#admitWaiting();
     this.notify();
@@ -178,7 +178,7 @@ export class ConnectionList {
   }
 
   #evict(): boolean {
-    const wanted = this.#counts.greeted > 0 ? "greeted" : "stalled";
+    const wanted = this.#counts.draining > 0 ? "draining" : "stalled";
     let connection = this.#oldest;
     while (connection && connection.stage !== wanted) connection = connection.newer;
     if (connection) this.#remove(connection, "evicted");

@@ -54,7 +54,7 @@ Deno.test("ConnectionList admits connections in order, at most 16 that have not 
   const { list, add, admitted, end } = await start(1000, 40);
   const added = add(40);
   assertEquals(admitted(), MAX_UNGREETED);
-  at(added, 0, (first) => list.markGreeted(first));
+  at(added, 0, (first) => list.markDraining(first));
   assertEquals(admitted(), MAX_UNGREETED + 1);
   at(added, 1, (second) => list.close(second, "reset"));
   assertEquals(admitted(), MAX_UNGREETED + 2);
@@ -74,13 +74,13 @@ Deno.test("ConnectionList admits all others at once when the 16 that are being g
   // Others are admitted without a pause, until one has been greeted.
   add(20);
   assertEquals(admitted(), 60);
-  at(added, 0, (first) => list.markGreeted(first));
+  at(added, 0, (first) => list.markDraining(first));
   add(40);
   assertEquals(admitted(), 60);
   // Those that have stalled do not count when they leave, either.
-  for (const connection of added.slice(1, 16)) list.markGreeted(connection);
+  for (const connection of added.slice(1, 16)) list.markDraining(connection);
   assertEquals(admitted(), 60);
-  for (const connection of added.slice(16, 60)) list.markGreeted(connection);
+  for (const connection of added.slice(16, 60)) list.markDraining(connection);
   assertEquals(admitted(), 60 + MAX_UNGREETED);
   end();
 });
@@ -98,11 +98,11 @@ Deno.test("ConnectionList counts a stalled connection again when it makes progre
   at(added, 19, (last) => list.close(last, "reset"));
   at(added, 19, (last) => list.markProgress(last));
   // 19 count. The gate is open until one has been greeted, and then closed until 3 more have been.
-  at(added, 0, (first) => list.markGreeted(first));
+  at(added, 0, (first) => list.markDraining(first));
   add(2);
-  for (const connection of added.slice(1, 3)) list.markGreeted(connection);
+  for (const connection of added.slice(1, 3)) list.markDraining(connection);
   assertEquals(admitted(), 20);
-  at(added, 3, (fourth) => list.markGreeted(fourth));
+  at(added, 3, (fourth) => list.markDraining(fourth));
   assertEquals(admitted(), 21);
   end();
 });
@@ -111,16 +111,16 @@ Deno.test("ConnectionList never exceeds its limit, and evicts the oldest connect
   const { list, add, admitted, end } = await start(2, 6);
   const added = add(4);
   assertEquals([admitted(), list.size], [2, 4]);
-  at(added, 1, (second) => list.markGreeted(second));
+  at(added, 1, (second) => list.markDraining(second));
   assertEquals(admitted(), 3);
   assertEquals(added.slice(0, 2).map(({ closeReason }) => closeReason), [undefined, "evicted"]);
   at(added, 0, (first) => list.close(first, "reset"));
   assertEquals(admitted(), 4);
   // A connection that has been greeted and closed leaves room for one other, not for two.
   at(added, 2, (third) => {
-    list.markGreeted(third);
+    list.markDraining(third);
     list.close(third, "closed");
-    list.markGreeted(third);
+    list.markDraining(third);
   });
   add(2);
   assertEquals([admitted(), list.size], [5, 3]);
@@ -136,7 +136,7 @@ Deno.test("ConnectionList evicts connections that have stalled if none has been 
   assertEquals(added.map(({ closeReason }) => closeReason), ["evicted", undefined, undefined]);
   // One that has been greeted is evicted first, although another one is older and has stalled.
   assertEquals(added[1]?.stage, "stalled");
-  at(added, 2, (third) => list.markGreeted(third));
+  at(added, 2, (third) => list.markDraining(third));
   add(1);
   assertEquals(added.map(({ closeReason }) => closeReason), ["evicted", undefined, "evicted", undefined]);
   end();
@@ -187,7 +187,7 @@ Deno.test("ConnectionList ends the wait of a connection that is closed, and admi
 Deno.test("ConnectionList keeps its order when connections in the middle are closed", async () => {
   const { list, add, end } = await start(1000, 8);
   const added = add(8);
-  for (const connection of added) list.markGreeted(connection);
+  for (const connection of added) list.markDraining(connection);
   for (const i of [2, 3, 1, 7]) at(added, i, (connection) => list.close(connection, "closed"));
   while (list.size > 0) {
     assertEquals(list.evictOldest(), true);

@@ -1,5 +1,5 @@
 /**
- * Opens the listeners, classifies errors in accepting, and determines the pause after one.
+ * Opens the listeners, classifies accept errors, and determines the pause after one.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export class ListenError extends Error {
   readonly port: number;
   /** How many ports were requested. */
   readonly portCount: number;
-  /** The requested ports that were found to be in use, all of them if `onPortInUse` is given. */
+  /** The requested ports that were found to be in use. If `onPortInUse` is given and all are, these are all ports. */
   readonly portsInUse: readonly number[];
   /** How many ports can be opened, if there are too few descriptors for all of them; otherwise undefined. */
   readonly maxPorts: number | undefined;
@@ -36,7 +36,10 @@ export class ListenError extends Error {
   }
 }
 
-/** How many descriptors are kept for connections. Only checked for more ports than that: fewer leave enough. */
+/**
+ * How many descriptors must be left for connections. Checked only for more ports than that, because the check opens as
+ * many listeners.
+ */
 export const RESERVED_DESCRIPTORS = 64;
 
 /** What {@linkcode listen} returns. */
@@ -149,15 +152,16 @@ export class Port {
 }
 
 /**
- * Whether an error in accepting was caused by a client. Accepting also requests the client's address, which fails if
+ * Whether an accept error was caused by a client. Accepting also requests the client's address, which fails if
  * the client has reset the connection, as `nmap -sT` does: with ENOTCONN on Linux, and with EINVAL on macOS.
  */
 export function isClientReset(error: unknown, os: typeof Deno.build.os = Deno.build.os): boolean {
   return error instanceof Deno.errors.NotConnected ||
     error instanceof Deno.errors.ConnectionReset ||
     error instanceof Deno.errors.ConnectionAborted ||
-    // The class of EINVAL depends on the version of Deno: TypeError or InvalidInput, with or without a code.
-    (os === "darwin" && error instanceof Error && error.message.includes("os error 22"));
+    // The class of EINVAL depends on the version of Deno: TypeError or InvalidInput, with or without a code. accept()
+    // itself fails with EINVAL only on a socket that does not listen, so this cannot become a busy loop.
+    (os === "darwin" && error instanceof Error && /os error 22\b/.test(error.message));
 }
 
 /** Whether no descriptor is left: EMFILE in this process, ENFILE in the system. */
@@ -165,11 +169,11 @@ export function isOutOfDescriptors(error: unknown): boolean {
   return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
 }
 
-/** The shortest and the longest pause after an error in accepting, in milliseconds; the same as in Go's net/http. */
+/** The shortest and the longest pause after an accept error, in milliseconds; the same as in Go's net/http. */
 const ACCEPT_BACKOFF_MIN_MS = 5;
 const ACCEPT_BACKOFF_MAX_MS = 1000;
 
-/** The pause after an error in accepting, in milliseconds: twice the previous one, which is 0 after a success. */
+/** The pause after an accept error, in milliseconds: twice the previous one, which is 0 after a success. */
 export function nextBackoff(previous: number): number {
   return Math.min(Math.max(ACCEPT_BACKOFF_MIN_MS, 2 * previous), ACCEPT_BACKOFF_MAX_MS);
 }

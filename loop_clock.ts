@@ -37,7 +37,7 @@ export class LoopClock {
   }
 
   #start() {
-    clearTimeout(this.#timer); // a callback may already have started it, after the last other one was called or canceled
+    clearTimeout(this.#timer); // it is running if a callback has just scheduled another one when none was left
     this.#lastTick = performance.now();
     this.#timer = setTimeout(this.#tick, TICK_MS);
   }

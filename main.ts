@@ -4,6 +4,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
+import { unlessAborted } from "./abort.ts";
 import { parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
 import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect_command.ts";
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
@@ -74,16 +75,18 @@ function printText(text: string) {
 }
 
 async function runServe({ options, greeting, within, skipTaken, ...reportOptions }: ServeCommand): Promise<number> {
-  const bytes = greeting ? toServeGreeting(greeting) : await readGreeting();
   const stop = new AbortController();
-  stopOnSignals(stop, stopSignals());
+  const { signal } = stop;
+  stopOnSignals(stop, stopSignals()); // before reading: as process 1, Deno 2.9 crashes on a signal without a listener
+  const bytes = greeting ? toServeGreeting(greeting) : await unlessAborted(readGreeting(), signal);
+  if (bytes === undefined) return signal.reason;
   const report = new Report(reportOptions);
   const skipped: number[] = [];
   const server = serve({
     ...options,
     ...report.callbacks(),
     greeting: bytes,
-    signal: stop.signal,
+    signal,
     onPortInUse: skipTaken ? (port) => skipped.push(port) : undefined,
   });
   if (skipped.length > 0) report.error(`skipped ports that are in use: ${formatPorts(skipped)}`);

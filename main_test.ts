@@ -307,6 +307,48 @@ Deno.test("greeter --stdin sends standard input byte for byte, even if it arrive
   assertEquals(await receive(conn), everyByte);
 });
 
+/** Whether a process has a handler for SIGTERM. */
+async function handlesSignals(pid: number): Promise<boolean> {
+  const [, mask = "0"] = (await Deno.readTextFile(`/proc/${pid}/status`)).match(/^SigCgt:\s*(\w+)$/m) ?? [];
+  return (BigInt(`0x${mask}`) & (1n << 14n)) !== 0n;
+}
+
+Deno.test("greeter --stdin ignores SIGHUP, and ends on a signal, while it reads standard input (needs /proc)", {
+  ignore: !isLinux,
+}, async () => {
+  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    await using greeter = spawn([...GREETER, ...LOCAL, "--stdin"], { stdin: "piped" });
+    await until(() => handlesSignals(greeter.child.pid));
+    greeter.child.kill("SIGHUP");
+    greeter.child.kill(signal);
+    assertEquals([(await greeter.ended).code, greeter.output], [status, { stdout: "", stderr: "" }]);
+    await greeter.child.stdin.abort().catch(() => {}); // the pipe has no reader anymore
+  }
+});
+
+const asProcess1 = ["unshare", "--fork", "--pid", "--mount-proc"];
+
+Deno.test(
+  "greeter --stdin ends on a signal as process 1 while it reads standard input (needs Linux, root and unshare)",
+  {
+    ignore: !isLinux || Deno.uid() !== 0 || inNamespace("").ignore,
+  },
+  async () => {
+    for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+      await using greeter = spawn([...asProcess1, ...GREETER, ...LOCAL, "--stdin"], { stdin: "piped" });
+      const { pid } = greeter.child;
+      let child = 0;
+      await until(async () => {
+        child = Number(await Deno.readTextFile(`/proc/${pid}/task/${pid}/children`));
+        return child > 0 && await handlesSignals(child);
+      });
+      Deno.kill(child, signal);
+      assertEquals([(await greeter.ended).code, greeter.output], [status, { stdout: "", stderr: "" }]);
+      await greeter.child.stdin.abort().catch(() => {}); // the pipe has no reader anymore
+    }
+  },
+);
+
 Deno.test("greeter --stdin exits 2 if standard input is longer than 16 KiB, even if it never ends", async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "--stdin"], { stdin: "piped" });
   const writer = greeter.child.stdin.getWriter();

@@ -5,6 +5,7 @@
  */
 import type { ProbeResult, ProbeState } from "./connect_options.ts";
 import { codeOf } from "./error_code.ts";
+import { isLinkLocal } from "./resolve.ts";
 import type { LoopClock } from "./loop_clock.ts";
 import { MAX_GREETING_BYTES } from "./serve_options.ts";
 
@@ -69,7 +70,7 @@ export class Probe {
     this.#options = options;
   }
 
-  /** Ends the probe. It has a result only if the greeting is already complete. */
+  /** Ends the probe. `run()` then returns a result only if the greeting was already complete. */
   abort() {
     this.#isAborted = true;
     this.#expire();
@@ -113,8 +114,8 @@ export class Probe {
   async #connect(): Promise<Deno.TcpConn> {
     const { hostname, port } = this.#options;
     const { signal } = this.#controller;
-    // If the signal is aborted after the connection was made, but before Deno.connect could return it, Deno.connect calls
-    // this method. If it throws, the descriptor is lost. So it must not throw, and the connection is closed below.
+    // Deno.connect calls `signal.throwIfAborted()` after it has connected. If that throws, the new descriptor is lost. So
+    // replace it, and close the connection below instead.
     signal.throwIfAborted = () => {};
     for (;;) {
       const conn = this.#conn = await Deno.connect({ hostname, port, signal });
@@ -169,7 +170,7 @@ export class Probe {
   async #linger(conn: Deno.TcpConn) {
     const { clock } = this.#options;
     const cancelHalfClose = clock.schedule(HALF_CLOSE_MS, () => {
-      conn.closeWrite().catch(() => {}); // the server has reset the connection, which ends the read below
+      conn.closeWrite().catch(() => {}); // the connection has been reset or closed, which also ends the read below
     });
     const cancelLinger = clock.schedule(LINGER_MS, () => this.#close());
     try {
@@ -215,8 +216,8 @@ function includes(bytes: Uint8Array, part: Uint8Array): boolean {
 export function stateOf(error: unknown, hostname: string): ProbeState {
   // Other errors are a missing permission, or a zone that the system does not know.
   const isFromSystem = error instanceof Error && error.message.includes("os error");
-  // A link-local address needs a zone. For other addresses, a blackhole route causes EINVAL.
-  const isZoneMissing = codeOf(error) === "EINVAL" && /^fe[89ab]/i.test(hostname);
+  // For other addresses, a blackhole route causes EINVAL.
+  const isZoneMissing = codeOf(error) === "EINVAL" && isLinkLocal(hostname) && !hostname.includes("%");
   if (!isFromSystem || isOutOfResources(error) || isZoneMissing) throw error;
   // The class is not enough: EHOSTUNREACH is a plain `Error`.
   switch (codeOf(error)) {

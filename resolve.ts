@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { unlessAborted } from "./abort.ts";
 import { ConnectError } from "./connect_options.ts";
 
 /** The cause of a `ConnectError` if the host has no IPv6 address. */
@@ -10,6 +11,11 @@ export const NO_IPV6 = new Error("the host has no IPv6 address");
 
 /** Matches addresses, with or without a zone. Also matches some invalid ones, which the system rejects. */
 const ADDRESS = /^\d+\.\d+\.\d+\.\d+$|:/;
+
+/** Whether an address is link-local (fe80::/10). Only such an address needs a zone, as in `fe80::1%eth0`. */
+export function isLinkLocal(address: string): boolean {
+  return /^fe[89ab][0-9a-f]:/i.test(address);
+}
 
 /**
  * Resolves a name to an IPv4 address, or to an IPv6 address if it has no IPv4 address or if `ipv6` is set. Returns an
@@ -43,17 +49,4 @@ export async function resolve(hostname: string, ipv6 = false, signal?: AbortSign
   const found = addresses.find(({ family }) => family === (ipv6 ? 6 : 4)) ?? (ipv6 ? undefined : addresses[0]);
   if (!found) throw new ConnectError(hostname, NO_IPV6);
   return found.address;
-}
-
-/** Returns the value of a promise, or `undefined` as soon as the signal is aborted. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T | undefined> {
-  const { promise: aborted, resolve } = Promise.withResolvers<undefined>();
-  const end = () => resolve(undefined);
-  signal?.addEventListener("abort", end);
-  if (signal?.aborted) end();
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal?.removeEventListener("abort", end);
-  }
 }

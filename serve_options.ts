@@ -7,8 +7,8 @@ import type { Connection, ConnInfo } from "./connection.ts";
 import { checkInteger, checkMilliseconds } from "./ranges.ts";
 
 /**
- * The longest greeting, in bytes. A fresh socket's send buffer takes this much at once, so a write does not wait for
- * the client. The least measured was 47,784 bytes, over a virtual link to a client with a 4 KiB receive window.
+ * The longest greeting, in bytes. By default, a new socket's send buffer takes this much at once, so a write does not wait
+ * for the client. The least measured was 47,784 bytes, over a virtual link to a client with a 4 KiB receive window.
  */
 export const MAX_GREETING_BYTES = 16 * 1024;
 
@@ -41,8 +41,8 @@ export interface ServeOptions {
   greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
   /**
    * How many connections may be open, apart from one per port that waits to be greeted. At the limit, the oldest
-   * connection that has received its greeting is closed to make room, or else the oldest one whose client has not read for
-   * 20 ms, if the send buffer is smaller than the greeting. Default: 1000.
+   * connection that has received its greeting is closed to make room, or else the oldest one that has stalled: its send
+   * buffer is smaller than the greeting, and nothing could be sent for 20 ms. Default: 1000.
    */
   maxConnections?: number;
   /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */
@@ -74,12 +74,13 @@ export interface ServeOptions {
   /** Called for each connection that `allow` rejects; the other callbacks are not called for it. */
   onRefuse?: (info: ConnInfo) => void;
   /**
-   * Called when accepting fails for a reason other than a client. The server tries again after a pause, and does not
-   * report further errors until a connection has been accepted.
+   * Called when accepting fails for a reason other than a client. A lack of descriptors is reported only if it lasts for
+   * 1 s, or if no connection is open. The server tries again after a pause, and reports no further error until accepting
+   * works again.
    */
   onAcceptError?: (error: unknown) => void;
   /**
-   * Opens a listener. Default: `Deno.listen`. A test can wrap it to cause errors in accepting that real clients cannot
+   * Opens a listener. Default: `Deno.listen`. A test can wrap it to cause accept errors that real clients cannot
    * cause.
    */
   listen?: (options: Deno.TcpListenOptions) => Deno.TcpListener;

@@ -48,10 +48,10 @@ const PENDING_OPERATIONS_WAIT_MS = 100;
 const EVICTION_WAIT_MS = 5;
 
 /**
- * How long a lack of descriptors may last before it is reported, in milliseconds, if connections are open or ending: those
- * free their descriptors when their last operation has ended, a moment after they have left the list.
+ * How long a lack of descriptors may last before it is reported, in milliseconds, while connections are being handled. A
+ * connection that is closed leaves the list at once, but frees its descriptor only when its last operation has ended.
  */
-const UNREPORTED_MS = 1000;
+const OUT_OF_DESCRIPTORS_GRACE_MS = 1000;
 
 /** A running server, modeled on `Deno.HttpServer`. */
 export interface Server extends AsyncDisposable {
@@ -63,7 +63,7 @@ export interface Server extends AsyncDisposable {
   readonly finished: Promise<void>;
   /**
    * Stops accepting at once, finishes sending the greeting to clients already accepted, and resolves when the last
-   * connection is closed. Connections that are still open after 1 s, or after `timeout` if that is shorter, are closed.
+   * connection is closed. Connections that are still open after 1 s are closed. `timeout` still applies to each.
    */
   shutdown(): Promise<void>;
 }
@@ -121,7 +121,7 @@ export function serve(options: ServeOptions = {}): Server {
   /** How many calls of `greet` have not returned. The last operation on a connection may end after it is closed. */
   let runningHandlers = 0;
   let openPorts = ports.length;
-  /** Since when accepting has been failing, and whether that was reported. Many ports fail together. */
+  /** When accepting began to fail, if it is failing now, and whether that was reported. Many ports fail together. */
   let failingSince: number | undefined;
   let isReported = false;
   let graceTimer: ReturnType<typeof setTimeout> | undefined;
@@ -137,8 +137,7 @@ export function serve(options: ServeOptions = {}): Server {
       try {
         for await (const conn of port.listener) {
           backoff = 0;
-          failingSince = undefined;
-          isReported = false;
+          endFailure();
           const info = isIPv6 ? unmapIPv4(conn) : conn;
           if (options.allow && !invoke(options.allow, info.remoteAddr)) {
             conn.close();
@@ -155,22 +154,32 @@ export function serve(options: ServeOptions = {}): Server {
           if (counter) invoke(options.onConnection, connection);
           // While this connection waits for a slot and for the gate, the next ones wait in the kernel's accept queue.
           if (counter?.isFull) await counter.waitForSlot(connection);
-          if (counter?.isFull) connections.close(connection, "shutdown"); // the port has been closed, too
+          // The port was closed first. This has no effect if the connection has ended in the meantime.
+          if (counter?.isFull) connections.close(connection, "shutdown");
           const turn = connection.closeReason ? undefined : connections.admit(connection);
           if (turn) await turn;
           if (!connection.closeReason) greet(connection, greeting, counter);
           else if (counter) invoke(options.onClose, connection);
         }
       } catch (error) {
-        if (isClientReset(error)) invoke(options.onResetBeforeAccept, port.listener.addr);
-        else backoff = await pauseAfter(error, backoff);
+        if (isClientReset(error)) {
+          backoff = 0; // accepting works again, although this client has gone
+          endFailure();
+          invoke(options.onResetBeforeAccept, port.listener.addr);
+        } else backoff = await pauseAfter(error, backoff);
       }
     }
   }
 
+  function endFailure() {
+    failingSince = undefined;
+    isReported = false;
+  }
+
   /**
-   * Handles an error in accepting that no client has caused: evicts a connection if no descriptor is left, or else reports
-   * the error, and waits. Returns how long it has waited at most, in milliseconds.
+   * Handles an accept error that was not caused by a client. If no descriptor is left, evicts a connection. Reports the
+   * error unless it is likely to be temporary, and pauses. Returns the pause in milliseconds. It ends early when a
+   * connection is greeted or closed.
    */
   async function pauseAfter(error: unknown, backoff: number): Promise<number> {
     const isEvicted = isOutOfDescriptors(error) && connections.evictOldest();
@@ -178,7 +187,8 @@ export function serve(options: ServeOptions = {}): Server {
     const pause = isEvicted ? EVICTION_WAIT_MS : nextBackoff(backoff);
     const now = performance.now();
     failingSince ??= now;
-    const isTemporary = isOutOfDescriptors(error) && runningHandlers > 0 && now - failingSince < UNREPORTED_MS;
+    const isTemporary = isOutOfDescriptors(error) && runningHandlers > 0 &&
+      now - failingSince < OUT_OF_DESCRIPTORS_GRACE_MS;
     if (!isTemporary && !isReported) {
       isReported = true;
       invoke(options.onAcceptError, error);
@@ -204,7 +214,7 @@ export function serve(options: ServeOptions = {}): Server {
       // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
       // So half-close, and read until the client closes (lingering close, as in nginx).
       await conn.closeWrite();
-      connections.markGreeted(connection);
+      connections.markDraining(connection);
       await readUntilClosed(connection, buffer);
       connections.close(connection, "closed");
     } catch {

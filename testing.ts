@@ -152,7 +152,7 @@ export function listenWithErrors(steps: Iterator<unknown>): (options: Deno.TcpLi
   };
 }
 
-/** The error in accepting when no descriptor is left: in the process, or in the system. */
+/** The accept error when no descriptor is left: in the process, or in the system. */
 export function outOfDescriptors(code: "EMFILE" | "ENFILE"): Error {
   return Object.assign(new Error("Too many open files"), { code });
 }

@@ -7,7 +7,7 @@ import type { ConnectError } from "../client.ts";
 import { codeOf } from "../error_code.ts";
 import { isOutOfDescriptors } from "../listen.ts";
 import { isOutOfResources } from "../probe.ts";
-import { NO_IPV6 } from "../resolve.ts";
+import { isLinkLocal, NO_IPV6 } from "../resolve.ts";
 import type { ListenError } from "../server.ts";
 import { quote, truncate } from "./args.ts";
 import { messageOf } from "./format.ts";
@@ -40,16 +40,14 @@ const permissionAdvice = () => "Deno has no network permission; run it with --al
 // Deno has no error class for a failed lookup.
 const isLookupFailure = (cause: unknown) => /lookup|getaddrinfo|No such host/.test(messageOf(cause));
 
-/** Matches link-local addresses: the only ones that need a zone, and the only ones for which the system looks it up. */
-const LINK_LOCAL = /^fe[89ab][0-9a-f]:/i;
 const isZoneMissing = (cause: unknown, { hostname }: Host) =>
-  codeOf(cause) === "EINVAL" && LINK_LOCAL.test(hostname) && !hostname.includes("%");
+  codeOf(cause) === "EINVAL" && isLinkLocal(hostname) && !hostname.includes("%");
 const missingZoneAdvice = ({ hostname }: Host) =>
   `${quote(hostname)} needs a zone; add the network interface, as in fe80::1%eth0`;
 const isZoneInvalid = (cause: unknown, { hostname }: Host) =>
   hostname.includes("%") && (isLookupFailure(cause) || /os error 19\b/.test(messageOf(cause))); // ENODEV, without a code
 const zoneAdvice = ({ hostname }: Host) =>
-  LINK_LOCAL.test(hostname)
+  isLinkLocal(hostname)
     ? `unknown network interface in ${quote(hostname)}; after the %, write the name of an interface of this machine`
     : `${quote(hostname)} has a zone, which only a link-local address can have; write ${
       truncate(hostname.replace(/%.*/s, ""))

@@ -41,7 +41,7 @@ export const CHUNK_BYTES = 64 * 1024;
 /**
  * The maximum size of a write, in bytes. A non-blocking pipe accepts up to 4,096 bytes (Linux's PIPE_BUF) either as a
  * whole or not at all. It may accept a part of a longer write, and the error that Deno then throws does not tell how
- * much: of 12,041 lines, 6,315 were written twice. Short writes cost no measurable CPU for text, and 3 % for JSON.
+ * much: of 12,041 lines, 6,315 were written twice. Short writes cost no measurable CPU for text, and 3% for JSON.
  */
 const WRITE_BYTES = 4096;
 
