@@ -2,7 +2,7 @@
  * A TCP client that checks which ports of a host can be reached, and whether the right server answers.
  *
  * Read {@linkcode connect} first: it probes all ports, and then again those that were not greeted, as long as `within`
- * allows. Then read probe_pool.ts, which keeps many probes running at once, and probe.ts, which has a single probe. The
+ * allows. Then read client/pool.ts, which keeps many probes running at once, and client/probe.ts, which has a single probe. The
  * client sends no data.
  *
  * @example Check two ports
@@ -28,9 +28,9 @@ import {
   PROBE_STATES,
   type ProbeResult,
   type ProbeState,
-} from "./connect_options.ts";
-import { ProbePool } from "./probe_pool.ts";
-import { resolve } from "./resolve.ts";
+} from "./client/options.ts";
+import { ProbePool } from "./client/pool.ts";
+import { resolve } from "./client/resolve.ts";
 
 export { CONNECT_DEFAULTS, ConnectError, PROBE_STATES };
 export type { ConnectOptions, ProbeResult, ProbeState };

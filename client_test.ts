@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState } from "./client.ts";
-import { resolve } from "./resolve.ts";
+import { resolve } from "./client/resolve.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
-import { block, delay, freePort, hasIPv6, startServer, until, within } from "./testing.ts";
+import { block, delay, freePort, hasIPv6, startServer, until, within } from "./tests/helpers.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

@@ -4,20 +4,20 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { unlessAborted } from "./abort.ts";
+import { unlessAborted } from "./shared/abort.ts";
 import { parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
-import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect_command.ts";
+import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect/command.ts";
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
-import { messageOf } from "./cli/format.ts";
-import { toServeGreeting } from "./cli/greeting.ts";
+import { toServeGreeting } from "./cli/serve/greeting.ts";
 import { formatPorts } from "./cli/ports.ts";
-import { ProbeReport } from "./cli/probe_report.ts";
-import { errorLine, Report } from "./cli/report.ts";
-import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./cli/serve_command.ts";
+import { ProbeReport } from "./cli/connect/report.ts";
+import { errorLine, Report } from "./cli/serve/report.ts";
+import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./cli/serve/command.ts";
 import { connect, ConnectError } from "./client.ts";
 import config from "./deno.json" with { type: "json" };
-import { resolve } from "./resolve.ts";
+import { resolve } from "./client/resolve.ts";
 import { ListenError, MAX_GREETING_BYTES, serve, type Server } from "./server.ts";
+import { messageOf } from "./shared/errors.ts";
 
 /** A parsed command line. */
 export type Command = { kind: "help"; text: string } | { kind: "version" } | ServeCommand | ConnectCommand;

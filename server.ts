@@ -16,8 +16,14 @@
  *
  * @module
  */
-import { type CloseReason, type Connection, type ConnInfo, type OpenConnection, unmapIPv4 } from "./connection.ts";
-import { ConnectionList } from "./connections.ts";
+import {
+  type CloseReason,
+  type Connection,
+  type ConnInfo,
+  type OpenConnection,
+  unmapIPv4,
+} from "./server/connection.ts";
+import { ConnectionList } from "./server/connections.ts";
 import {
   isClientReset,
   isOutOfDescriptors,
@@ -26,8 +32,9 @@ import {
   type ListenErrorDetails,
   nextBackoff,
   Port,
-} from "./listen.ts";
-import { checkRanges, DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "./serve_options.ts";
+} from "./server/listen.ts";
+import { checkRanges, DEFAULTS, type ServeOptions } from "./server/options.ts";
+import { MAX_GREETING_BYTES } from "./shared/limits.ts";
 
 export { DEFAULTS, ListenError, MAX_GREETING_BYTES };
 export type { CloseReason, Connection, ConnInfo, ListenErrorDetails, ServeOptions };

@@ -24,7 +24,7 @@ import {
   run,
   until,
   within,
-} from "./testing.ts";
+} from "./tests/helpers.ts";
 
 /** A server on a free loopback port, and the close reasons of its connections by the client's port. */
 function start(options: ServeOptions = {}): { server: Server; reasons: Map<number, CloseReason | undefined> } {
@@ -122,7 +122,7 @@ Deno.test("serve() opens port 0 last, because the system could choose one of the
 });
 
 Deno.test("serve() throws a ListenError with the possible number of ports if no descriptor is left", () => {
-  for (const [descriptors, maxPorts] of [[300, 236], [128, 64], [100, 64], [40, 40]] as const) {
+  for (const [descriptors, maxPorts] of [[300, 236], [128, 64], [100, 64], [72, 64], [40, 32], [5, 0]] as const) {
     let opened = 0;
     const listen = (options: Deno.TcpListenOptions) => {
       if (++opened > descriptors) throw outOfDescriptors("EMFILE");
@@ -765,7 +765,14 @@ Deno.test(
   "serve() is fair to newcomers while other clients do not read (needs Linux, ip, and unshare -n)",
   { ignore: slowNetwork.ignore },
   async () => {
-    const command = [...slowNetwork.command, Deno.execPath(), "test", "--no-check", "--allow-all", "slow_network.ts"];
+    const command = [
+      ...slowNetwork.command,
+      Deno.execPath(),
+      "test",
+      "--no-check",
+      "--allow-all",
+      "tests/slow_network.ts",
+    ];
     const { code, stdout, stderr } = await run(command, { cwd: import.meta.dirname }, 60_000);
     assertEquals(code, 0, stdout + stderr);
   },

@@ -4,13 +4,12 @@
  * @module
  */
 import type { ConnectError } from "../client.ts";
-import { codeOf } from "../error_code.ts";
-import { isOutOfDescriptors } from "../listen.ts";
-import { isOutOfResources } from "../probe.ts";
-import { isLinkLocal, NO_IPV6 } from "../resolve.ts";
+import { codeOf, messageOf } from "../shared/errors.ts";
+import { isOutOfDescriptors } from "../server/listen.ts";
+import { isOutOfResources } from "../client/probe.ts";
+import { isLinkLocal, NO_IPV6 } from "../client/resolve.ts";
 import type { ListenError } from "../server.ts";
 import { quote, truncate } from "./args.ts";
-import { messageOf } from "./format.ts";
 import { formatPorts } from "./ports.ts";
 
 /** Thrown if standard input cannot be read, or standard output cannot be written. */

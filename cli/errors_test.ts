@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { ConnectError } from "../client.ts";
 import { ListenError, serve } from "../server.ts";
-import { hasIPv6, isLinux } from "../testing.ts";
+import { hasIPv6, isLinux } from "../tests/helpers.ts";
 import { connectMessage, listenMessage, portPermissionAdvice } from "./errors.ts";
 
 /** The message of greeter if it cannot listen on a host. */

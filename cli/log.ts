@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { codeOf } from "../error_code.ts";
+import { codeOf } from "../shared/errors.ts";
 
 /** Options of {@linkcode Log}. */
 export interface LogOptions {

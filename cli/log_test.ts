@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { CHUNK_BYTES, Log, MAX_BUFFERED_BYTES } from "./log.ts";
-import { delay, until } from "../testing.ts";
+import { delay, until } from "../tests/helpers.ts";
 
 /** Creates a stream that accepts no data until it is read. */
 function unreadPipe() {

@@ -52,7 +52,10 @@ export function invalidValue({ option, text }: Given, expected: string): UsageEr
 export function portList(given: Given, list: string, min: 0 | 1): number[] {
   const ports = parsePorts(list);
   if (ports && (min === 0 || !ports.includes(0))) return ports;
-  throw invalidValue(given, `ports from ${min} to 65535, such as 22,80,8000-8100`);
+  throw invalidValue(
+    given,
+    `ports from 1 to 65535, such as 22,80,8000-8100${min === 0 ? ", or 0 for any free port" : ""}`,
+  );
 }
 
 /** Returns a check for whole numbers. It uses a pattern because Number() also accepts 0x50, 1e3 and " 80". */

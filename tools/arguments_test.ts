@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../cli/args.ts";
-import { run } from "../testing.ts";
+import { run } from "../tests/helpers.ts";
 import { parseToolArgs } from "./arguments.ts";
 
 const ROOT = `${import.meta.dirname}/..`;

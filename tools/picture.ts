@@ -7,7 +7,7 @@
  * @module
  */
 import xterm from "@xterm/headless";
-import { inNamespace, MAIN } from "../testing.ts";
+import { inNamespace, MAIN } from "../tests/helpers.ts";
 import { toolOptions } from "./arguments.ts";
 
 const SERVER = "greeter -p 21='220 ProFTPD 1.3.5 Server (lab)' -p 80,443,8000-8003";

@@ -1,0 +1,106 @@
+/**
+ * The options of `greeter connect`: the table, the check of each value, and the help text.
+ *
+ * @module
+ */
+import { CONNECT_DEFAULTS, type ConnectOptions } from "../../client.ts";
+import { MAX_GREETING_BYTES } from "../../server.ts";
+import { formatOptions, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
+import { uniquePorts } from "../ports.ts";
+import type { ProbeReportOptions } from "./report.ts";
+import { type Given, integer, invalidValue, milliseconds, portList, valuesOf } from "../values.ts";
+
+/** The options of `greeter connect`. */
+export const CONNECT_OPTIONS = {
+  port: {
+    short: "p",
+    value: "LIST",
+    repeatable: true,
+    help: `ports, as in 22,80,8000-8100 or 60000- (default: ${CONNECT_DEFAULTS.port})`,
+  },
+  expect: { short: "e", value: "TEXT", help: "text in the right greeting; {port} is replaced" },
+  timeout: {
+    short: "t",
+    value: "SECONDS",
+    help: `time to connect and to read the greeting (default: ${CONNECT_DEFAULTS.timeout / 1000})`,
+  },
+  within: { short: "w", value: "SECONDS", help: "retry ports that were not greeted during this time" },
+  concurrency: { value: "N", help: `ports to check at once (default: ${CONNECT_DEFAULTS.concurrency})` },
+  ipv6: { short: "6", help: "use IPv6 only; otherwise IPv4 is preferred" },
+  json: { help: "print JSON Lines, each port as soon as it is known" },
+  quiet: { short: "q", help: "print errors only" },
+  help: { short: "h", help: "print this help and exit" },
+  version: { short: "V", help: "print the version and exit" },
+} as const satisfies OptionTable;
+
+/** The command `greeter connect`, which checks the ports of a host. */
+export interface ConnectCommand extends ProbeReportOptions {
+  /** Distinguishes the commands. */
+  kind: "connect";
+  /** What is passed to `connect`; an option that was not given is undefined. */
+  options: ConnectOptions & { port: number[] };
+}
+
+/** What `greeter connect --help` prints. */
+export function connectHelp(): string {
+  return `Usage: greeter connect [OPTIONS] HOST
+
+Checks which ports of HOST can be reached, and whether the right server answers.
+
+Options:
+${formatOptions(CONNECT_OPTIONS)}
+
+Exit status: 0 if every port was greeted, 1 if a port was not, 2 on an error.`;
+}
+
+/** Matches `name:22` and `[::1]:22`, but not `::1`. */
+const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
+
+/**
+ * Checks the values, and returns the command.
+ *
+ * @throws {UsageError} If a value is invalid.
+ */
+export function toConnectCommand(parsed: Record<string, unknown>, rewritten: Rewritten): ConnectCommand {
+  const { given, flag, one } = valuesOf(CONNECT_OPTIONS, parsed, rewritten);
+  const [host, extra] = rewritten.operands;
+  if (host === undefined) throw new UsageError("HOST is missing: write greeter connect [OPTIONS] HOST");
+  if (extra !== undefined) {
+    throw new UsageError(`unexpected argument ${quote(extra)}: only one HOST can be checked; write ports after -p`);
+  }
+  const ports = uniquePorts(given("port").flatMap((value) => portList(value, value.text, 1)));
+  const expected = one("expect", checkExpected);
+  return {
+    kind: "connect",
+    options: {
+      hostname: toHostname(host),
+      port: ports.length > 0 ? ports : [CONNECT_DEFAULTS.port],
+      expect: expected?.includes("{port}") ? (port) => expected.replaceAll("{port}", `${port}`) : expected,
+      timeout: one("timeout", milliseconds),
+      within: one("within", milliseconds),
+      concurrency: one("concurrency", integer(1, 65_535)),
+      ipv6: flag("ipv6"),
+    },
+    expected,
+    json: flag("json"),
+    quiet: flag("quiet"),
+  };
+}
+
+/** Checks HOST, and removes the brackets of an IPv6 address. */
+function toHostname(host: string): string {
+  const [, name = "", port = ""] = host.match(HOST_WITH_PORT) ?? [];
+  if (name !== "") {
+    const suggestion = `greeter connect ${truncate(name)} -p ${port || "PORT"}`;
+    throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);
+  }
+  const hostname = host.replace(/^\[(.*)\]$/, "$1");
+  if (/^[^\s/[\]]+$/.test(hostname)) return hostname;
+  throw new UsageError(`invalid HOST ${quote(host)}: expected a name or an address`);
+}
+
+function checkExpected(given: Given): string {
+  const { length } = new TextEncoder().encode(given.text.replaceAll("{port}", "65535"));
+  if (length > 0 && length <= MAX_GREETING_BYTES) return given.text;
+  throw invalidValue(given, `text of 1 to ${MAX_GREETING_BYTES} bytes`);
+}

@@ -1,0 +1,400 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { serve } from "../../server.ts";
+import {
+  freePort,
+  GREETER,
+  inNamespace,
+  isLinux,
+  needsPrograms,
+  needsSignals,
+  run,
+  spawn,
+  startServer,
+  until,
+  within,
+} from "../../tests/helpers.ts";
+
+const CONNECT = [...GREETER, "connect", "127.0.0.1"];
+
+/** A server on many ports whose greetings are so long that 600 rows of JSON have 22 MB. */
+function serveLongGreetings(count: number) {
+  let connections = 0;
+  const server = serve({
+    hostname: "127.0.0.1",
+    port: Array(count).fill(0),
+    greeting: "x".repeat(16_384),
+    onConnection: () => connections++,
+  });
+  return {
+    ports: server.addrs.map(({ port }) => port).join(","),
+    connections: () => connections,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+/** Starts greeter without reading its standard output. */
+function spawnUnread(args: readonly string[], command: readonly string[] = CONNECT) {
+  const [program = "", ...rest] = [...command, ...args];
+  return new Deno.Command(program, { args: rest, stdin: "null", stdout: "piped", stderr: "null" }).spawn();
+}
+
+/** Waits until a count has not changed for half a second. */
+async function settled(count: () => number): Promise<number> {
+  let last = -1;
+  let since = performance.now();
+  await until(() => {
+    if (count() !== last) since = performance.now();
+    last = count();
+    return last > 0 && performance.now() - since > 500;
+  });
+  return last;
+}
+
+Deno.test("greeter connect --json waits for a slow reader, and drops no row", async () => {
+  await using server = serveLongGreetings(600);
+  const child = spawnUnread(["--json", "-p", server.ports, "--concurrency", "10"]);
+  // 8 MiB are about 220 rows.
+  const connections = await settled(server.connections);
+  assert(connections >= 150 && connections <= 400, `${connections} connections`);
+  const rows = (await new Response(child.stdout).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals((await child.status).code, 0);
+  assertEquals([rows.length, rows.at(-1)?.greeted], [601, 600]);
+});
+
+Deno.test("greeter connect --json drops no row if its pipe is non-blocking and full (needs python3)", {
+  ignore: needsPrograms("python3").ignore,
+}, async () => {
+  await using server = serveLongGreetings(100);
+  // O_NONBLOCK belongs to the pipe, so any process that shares the pipe can set it.
+  const script = `python3 -c 'import os; os.set_blocking(1, False)'; exec "$@"`;
+  const child = spawnUnread(["--json", "-p", server.ports], ["sh", "-c", script, "sh", ...CONNECT]);
+  await settled(server.connections);
+  const rows = (await new Response(child.stdout).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals((await child.status).code, 0);
+  assertEquals(rows.length, 101);
+});
+
+Deno.test("greeter connect exits 1 if its reader is gone before every port is checked (needs sh and head)", {
+  ignore: needsPrograms("sh", "head").ignore,
+}, async () => {
+  await using server = serveLongGreetings(100);
+  const script = `{ "$@"; echo $? >&2; } | head -n 1`;
+  const options = ["--json", "-p", server.ports, "--concurrency", "1"];
+  const { stdout, stderr } = await run(["sh", "-c", script, "sh", ...CONNECT, ...options]);
+  assertEquals([JSON.parse(stdout).state, stderr], ["greeted", "1\n"]);
+  assert(server.connections() < 100);
+});
+
+Deno.test("greeter connect ends soon after one signal although its reader has stopped (needs signals)", {
+  ignore: needsSignals.ignore,
+}, async () => {
+  await using server = serveLongGreetings(600);
+  // While it waits for the reader during the run, and while it closes the output: 40 rows have 1.5 MB.
+  for (const count of [600, 40]) {
+    const ports = server.ports.split(",").slice(0, count).join(",");
+    for (const [signal, status] of [["SIGTERM", 143], ["SIGINT", 130]] as const) {
+      const before = server.connections();
+      const child = spawnUnread(["--json", "-p", ports, "--concurrency", "10"]);
+      await settled(() => server.connections() - before);
+      child.kill(signal);
+      assertEquals((await within(5000, child.status)).code, status);
+      await child.stdout.cancel();
+    }
+  }
+});
+
+Deno.test("greeter connect ends soon after one signal if the reader of its text has stopped (needs python3)", {
+  ignore: needsPrograms("python3").ignore,
+}, async () => {
+  await using silent = await startServer(() => {});
+  await using server = serveLongGreetings(100);
+  // Fills the pipe, which nobody reads.
+  const script = `python3 -c 'import os
+os.set_blocking(1, False)
+try:
+  while True: os.write(1, b"x" * 4096)
+except BlockingIOError: os.set_blocking(1, True)'; exec "$@"`;
+  const args = ["-p", `${server.ports},${silent.port}`, "-t", "60"];
+  const child = spawnUnread(args, ["sh", "-c", script, "sh", ...CONNECT]);
+  await settled(server.connections);
+  child.kill("SIGTERM");
+  assertEquals((await within(5000, child.status)).code, 143);
+  await child.stdout.cancel();
+});
+
+Deno.test("greeter connect prints what is known after a signal if its reader reads on (needs signals)", {
+  ignore: needsSignals.ignore,
+}, async () => {
+  await using silent = await startServer(() => {});
+  // 380 KB, which a reader gets long before the half second is over.
+  await using server = serveLongGreetings(10);
+  const child = spawnUnread(["--json", "-p", `${server.ports},${silent.port}`, "-t", "60"]);
+  await settled(server.connections);
+  child.kill("SIGTERM");
+  const rows = (await new Response(child.stdout).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals((await child.status).code, 143);
+  assertEquals([rows.length, rows.at(-1)?.greeted, rows.at(-1)?.interrupted], [11, 10, true]);
+});
+
+Deno.test("greeter connect ignores SIGHUP without a terminal, as under nohup (needs nohup)", {
+  ...needsPrograms("nohup"),
+}, async () => {
+  const directory = await Deno.makeTempDir();
+  for (const nohup of [["nohup"], []]) {
+    const port = freePort();
+    const args = ["-p", `${port}`, "--within", "60", "-e", "220"];
+    await using client = spawn([...nohup, ...CONNECT, ...args, "--json"], { cwd: directory });
+    // A probe shows that greeter has been started.
+    await using first = listenOn(port, "closing");
+    await until(() => first.connections() > 0);
+    client.child.kill("SIGHUP");
+    await first[Symbol.asyncDispose]();
+    await using _second = listenOn(port, "220 ready\r\n");
+    assertEquals((await client.ended).code, 0);
+    assertStringIncludes(client.output.stdout, `"state":"greeted"`);
+  }
+  await Deno.remove(directory, { recursive: true });
+});
+
+/** Serves a greeting on a port of the loopback interface. */
+function listenOn(port: number, greeting: string) {
+  let connections = 0;
+  const server = serve({ hostname: "127.0.0.1", port, greeting, onConnection: () => connections++ });
+  return { connections: () => connections, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+const onTerminal = { ignore: !isLinux || needsPrograms("script").ignore };
+
+/** Runs a shell command on a terminal, and returns its output with visible escapes. */
+async function runOnTerminal(command: string) {
+  const { code, stdout } = await run(["script", "-qec", command, "/dev/null"], { env: { NO_COLOR: "" } });
+  return { code, shown: stdout.replaceAll("\u001b", "ESC") };
+}
+
+const quoted = (words: readonly string[]) => words.map((word) => `'${word}'`).join(" ");
+
+Deno.test("greeter connect prints what is known on SIGHUP if it has a terminal, and exits 129 (needs script)", {
+  ...onTerminal,
+}, async () => {
+  const directory = await Deno.makeTempDir();
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  await using silent = await startServer(() => {});
+  for (const redirect of [`> ${directory}/out`, ""]) {
+    const words = quoted([...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "60"]);
+    await using terminal = spawn([
+      "script",
+      "-qec",
+      `echo $$ > ${directory}/pid; exec ${words} ${redirect}`,
+      "/dev/null",
+    ]);
+    await until(() => terminal.output.stdout.includes("checked 1 of 2 ports"));
+    Deno.kill(Number(await Deno.readTextFile(`${directory}/pid`)), "SIGHUP");
+    assertEquals((await terminal.ended).code, 129);
+    const output = redirect === "" ? terminal.output.stdout : await Deno.readTextFile(`${directory}/out`);
+    assertMatch(output, /\n1 of 2 ports greeted .*; interrupted, 1 port without a result\r?\n/);
+  }
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("greeter connect exits 129 when its terminal is closed, and prints its results to a file (needs tmux)", {
+  ...needsPrograms("tmux"),
+}, async () => {
+  const directory = await Deno.makeTempDir();
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  await using silent = await startServer(() => {});
+  // The shell passes the signal on, and reports the status.
+  const script = `
+    trap 'kill -HUP $child' HUP
+    ${quoted([...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "60"])} REDIRECT &
+    child=$!
+    wait $child
+    wait $child
+    echo $? > ${directory}/statusN`;
+  for (const [n, redirect] of ["", `> ${directory}/out`, `> ${directory}/out 2>&1 < /dev/tty`].entries()) {
+    const tmux = ["tmux", "-S", `${directory}/socket${n}`, "-f", "/dev/null"];
+    const command = script.replace("REDIRECT", redirect).replace("statusN", `status${n}`);
+    assertEquals((await run([...tmux, "new-session", "-d", command])).code, 0);
+    await until(() => silent.connections() === n + 1);
+    await run([...tmux, "kill-server"]);
+    await until(async () => await Deno.readTextFile(`${directory}/status${n}`).catch(() => "") !== "");
+    assertEquals(await Deno.readTextFile(`${directory}/status${n}`), "129\n");
+    if (redirect !== "") {
+      assertMatch(await Deno.readTextFile(`${directory}/out`), /\n1 of 2 ports greeted .*; interrupted/);
+    }
+  }
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("greeter connect shows no progress line with --quiet, or if JSON is on the same terminal (needs script)", {
+  ...onTerminal,
+}, async () => {
+  const command = quoted([...CONNECT, "-p", `${freePort()}`, "-w", "1.5"]);
+  const [quiet, json, file, text] = await Promise.all([
+    runOnTerminal(`${command} -q`),
+    runOnTerminal(`${command} --json`),
+    runOnTerminal(`${command} --json > /dev/null`),
+    runOnTerminal(command),
+  ]);
+  assertEquals(quiet, { code: 1, shown: "" });
+  assertEquals(json.shown.match(/ESC|waiting/g), null);
+  assertStringIncludes(file.shown, "waiting for 1 port: ");
+  assert(file.shown.endsWith("\rESC[K"), file.shown);
+  assertStringIncludes(text.shown, "waiting for 1 port: ");
+});
+
+Deno.test(
+  "greeter connect does not show its progress before half a second, nor wider than the terminal (needs script)",
+  {
+    ...onTerminal,
+  },
+  async () => {
+    await using silent = await startServer(() => {});
+    // The run takes between 150 and 200 ms, unless this machine is busy.
+    await until(async () => {
+      const { shown } = await runOnTerminal(quoted([...CONNECT, "-p", `${silent.port}`, "-t", "0.1"]));
+      return !/ESC\[K|waiting|checked/.test(shown);
+    });
+    const ports = Array.from({ length: 9 }, () => freePort()).join(",");
+    const { shown } = await runOnTerminal(`stty cols 20; ${quoted([...CONNECT, "-p", ports, "-w", "1.5"])}`);
+    const lines = [...shown.matchAll(/ESC\[K(waiting[^\r\n]*)\r/g)].map(([, line]) => line);
+    assert(lines.length > 0, shown);
+    assertEquals(new Set(lines), new Set(["waiting for 9 ports"]));
+  },
+);
+
+Deno.test("greeter connect erases its progress line before an error (needs script and prlimit)", {
+  ignore: onTerminal.ignore || needsPrograms("prlimit").ignore,
+}, async () => {
+  const directory = await Deno.makeTempDir();
+  await using silent = await startServer(() => {});
+  const words = quoted([...CONNECT, "-p", `${silent.port},${freePort()}`, "--concurrency", "1", "-t", "1.5"]);
+  await using terminal = spawn(["script", "-qec", `echo $$ > ${directory}/pid; exec ${words}`, "/dev/null"]);
+  await until(() => terminal.output.stdout.includes("checked 0 of 2 ports"));
+  const pid = (await Deno.readTextFile(`${directory}/pid`)).trim();
+  assertEquals((await run(["prlimit", "--pid", pid, "--nofile=1"])).code, 0);
+  assertEquals((await terminal.ended).code, 2);
+  const shown = terminal.output.stdout.replaceAll("\u001b", "ESC");
+  assertMatch(shown, /\rESC\[K(ESC\[31m)?greeter:[^\r\n]* cannot connect: too many open files; [^\r\n]*\r\n$/);
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("greeter connect ends soon after a signal if the terminal of its progress line is stopped (needs python3)", {
+  ignore: !isLinux || needsPrograms("python3").ignore,
+}, async () => {
+  const script = `
+import os, pty, subprocess, sys, termios, time
+terminal, stderr = pty.openpty()
+client = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+shown = b""
+while b"checked" not in shown: shown += os.read(terminal, 4096)
+termios.tcflow(stderr, termios.TCOOFF)
+time.sleep(0.5) # the next line is being written
+client.terminate()
+try: client.wait(timeout=5)
+finally: client.kill()
+print(client.returncode, client.stdout.read().decode())`;
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  await using silent = await startServer(() => {});
+  const command = [...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "60"];
+  const { stdout, stderr } = await run(["python3", "-c", script, ...command]);
+  assertEquals(stderr, "");
+  assertMatch(stdout, /^143 [^]*\n1 of 2 ports greeted .*; interrupted/);
+});
+
+Deno.test("greeter connect goes on after a momentary lack of descriptors (needs prlimit)", {
+  ...needsPrograms("prlimit"),
+}, async () => {
+  await using silent = await startServer(() => {});
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const options = ["-p", `${silent.port},${server.addr.port}`, "--concurrency", "1", "-t", "2", "--json"];
+  await using client = spawn([...CONNECT, ...options]);
+  await until(() => silent.connections() === 1);
+  const setLimit = async (limit: number) => {
+    assertEquals((await run(["prlimit", "--pid", `${client.child.pid}`, `--nofile=${limit}:`])).code, 0);
+  };
+  await setLimit(1);
+  await until(() => client.output.stdout.includes(`"state":"silent"`));
+  await new Promise((resolve) => setTimeout(resolve, 300)); // less than the timeout
+  await setLimit(1000);
+  assertEquals((await client.ended).code, 1);
+  const rows = client.output.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals(rows.map(({ state }) => state), ["silent", "greeted", undefined]);
+});
+
+Deno.test("greeter connect prints known rows before an error, even to a slow reader (needs prlimit)", {
+  ...needsPrograms("prlimit"),
+}, async () => {
+  await using server = serveLongGreetings(40);
+  await using silent = await startServer(() => {});
+  const ports = `${server.ports},${silent.port},${freePort()}`;
+  const child = spawnUnread(["--json", "-p", ports, "--concurrency", "1", "-t", "0.5"]);
+  await until(() => silent.connections() === 1);
+  assertEquals((await run(["prlimit", "--pid", `${child.pid}`, `--nofile=1:`])).code, 0);
+  let hasEnded = false;
+  child.status.then(() => hasEnded = true);
+  await new Promise((resolve) => setTimeout(resolve, 2500)); // the error is due after 1 s
+  assert(!hasEnded);
+  const rows = (await new Response(child.stdout).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals((await child.status).code, 2);
+  assertEquals([rows.length, rows.at(-1).state], [41, "silent"]);
+});
+
+// A network that swallows all packets, so the name server does not answer.
+const noAnswer = inNamespace(`
+  file=$(mktemp)
+  echo nameserver 192.0.2.53 > $file
+  mount --bind $file /etc/resolv.conf
+  rm $file
+  ip link add greeter0 type veth peer name greeter1
+  ip address add 192.0.2.1/24 dev greeter0
+  ip link set greeter0 up
+  ip link set greeter1 up
+  ip neighbor add 192.0.2.53 lladdr 02:00:00:00:00:01 dev greeter0
+`);
+
+Deno.test(
+  "greeter connect ends on a signal during the lookup, also as process 1 (needs Linux, pgrep, and unshare -nm)",
+  {
+    ignore: noAnswer.ignore || needsPrograms("pgrep").ignore,
+  },
+  async () => {
+    const script = `
+    stop() {
+      until grep -q :0035 /proc/net/udp; do sleep 0.02; done
+      kill -$1 $2
+      wait $3 && status=0 || status=$?
+      echo $1 $status
+    }
+    for signal in INT TERM; do
+      "$@" & stop $signal $! $!
+      unshare --fork --pid --mount-proc "$@" &
+      until child=$(pgrep -P $!); do sleep 0.02; done
+      stop $signal $child $!
+    done
+    unshare --fork --pid --mount-proc "$@" &
+    until child=$(pgrep -P $!); do sleep 0.02; done
+    until grep -q :0035 /proc/net/udp; do sleep 0.02; done
+    kill -HUP $child
+    stop TERM $child $!
+  `;
+    const command = [...GREETER, "connect", "lab.example"];
+    const { stdout, stderr } = await run([...noAnswer.command, "sh", "-c", script, "sh", ...command], {}, 30_000);
+    assertEquals(stdout, "INT 130\nINT 130\nTERM 143\nTERM 143\nTERM 143\n", stderr);
+    assertEquals(stderr.replaceAll(/^\(.*DEP0040.*\n|^\(Use .*\n|^Terminated\n/gm, ""), "");
+  },
+);
+
+Deno.test("greeter connect exits 129 on SIGHUP during the lookup if it has a terminal (needs script and unshare -nm)", {
+  ignore: noAnswer.ignore || onTerminal.ignore,
+}, async () => {
+  const words = quoted([...GREETER, "connect", "lab.example"]);
+  const script = `
+    script -qec "echo \\$\\$ > $0; exec $1" /dev/null > /dev/null &
+    until grep -q :0035 /proc/net/udp; do sleep 0.02; done
+    kill -HUP $(cat $0)
+    wait $! || echo $?`;
+  const pidFile = await Deno.makeTempFile();
+  const { stdout, stderr } = await run([...noAnswer.command, "sh", "-c", script, pidFile, words]);
+  assertEquals([stdout, stderr], ["129\n", ""]);
+  await Deno.remove(pidFile);
+});

@@ -1,0 +1,173 @@
+/**
+ * The server's options: the table, the check of each value, and the help text.
+ *
+ * @module
+ */
+import { DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../../server.ts";
+import { addressMatcher, InvalidRule } from "./addresses.ts";
+import { formatOptions, type OptionTable, quote, type Rewritten, UsageError } from "../args.ts";
+import { type Greeting, maxGreetingBytes } from "./greeting.ts";
+import { uniquePorts } from "../ports.ts";
+import type { ReportOptions } from "./report.ts";
+import { type Given, integer, invalidValue, milliseconds, portList, valuesOf } from "../values.ts";
+
+/** The default greeting without CR LF, which is appended to every greeting. */
+const DEFAULT_GREETING_TEXT = DEFAULTS.greeting.trimEnd();
+
+/** The options of `greeter`. */
+export const SERVE_OPTIONS = {
+  port: {
+    short: "p",
+    value: "LIST[=TEXT]",
+    repeatable: true,
+    help: "ports: 22,80,8000-8100, 60000-, - for all, 0 for any free port; " +
+      `TEXT is their greeting (default: ${DEFAULTS.port})`,
+  },
+  host: { short: "H", value: "HOST", help: `name or address to listen on (default: ${DEFAULTS.hostname})` },
+  greeting: { short: "g", value: "TEXT", help: "greeting, in which {client} and {port} are replaced" },
+  stdin: { help: "send standard input, byte for byte" },
+  http: { help: "send the greeting as an HTTP response" },
+  allow: {
+    short: "a",
+    value: "NETWORK",
+    repeatable: true,
+    help: "greet only these clients, such as 10.0.0.0/8; ::/0 covers only IPv6",
+  },
+  ignore: { value: "NETWORK", repeatable: true, help: "neither log nor count these clients" },
+  count: { short: "n", value: "N", help: "stop when each port has greeted N clients" },
+  within: { short: "w", value: "SECONDS", help: "stop after this time" },
+  "skip-taken": { help: "skip ports that are in use" },
+  json: { help: "log as JSON Lines" },
+  timestamps: { help: "begin each line of the log with the local time" },
+  quiet: { short: "q", help: "do not log; errors still go to standard error" },
+  backlog: { short: "b", value: "N", help: `connections for the kernel to queue (default: ${DEFAULTS.backlog})` },
+  "max-connections": {
+    short: "m",
+    value: "N",
+    help: `connections to keep open at most (default: ${DEFAULTS.maxConnections})`,
+  },
+  timeout: {
+    short: "t",
+    value: "SECONDS",
+    help: `close each connection after this time (default: ${DEFAULTS.timeout / 1000})`,
+  },
+  help: { short: "h", help: "print this help and exit" },
+  version: { short: "V", help: "print the version and exit" },
+} as const satisfies OptionTable;
+
+/** The command `greeter`, which runs the server. */
+export interface ServeCommand extends ReportOptions {
+  /** Distinguishes the commands. */
+  kind: "serve";
+  /** What is passed to `serve`; an option that was not given is undefined. */
+  options: ServeOptions;
+  /** The greeting, or `undefined` if it is read from standard input. */
+  greeting: Greeting | undefined;
+  /** When to stop, in milliseconds after the start. */
+  within: number | undefined;
+  /** Whether ports that are in use are skipped. */
+  skipTaken: boolean;
+}
+
+/** What `greeter --help` prints. */
+export function serveHelp(): string {
+  return `Usage: greeter [OPTIONS]
+       greeter connect [OPTIONS] HOST
+
+Sends every client a greeting and closes the connection.
+
+Options:
+${formatOptions(SERVE_OPTIONS)}
+
+Exit status: 0 on success, 1 if a port did not reach --count, 2 on an error.`;
+}
+
+/**
+ * Checks the values, and returns the command.
+ *
+ * @throws {UsageError} If a value is invalid.
+ */
+export async function toServeCommand(parsed: Record<string, unknown>, rewritten: Rewritten): Promise<ServeCommand> {
+  const [operand] = rewritten.operands;
+  if (operand !== undefined) {
+    throw new UsageError(
+      `unexpected argument ${quote(operand)}: to check the ports of a host, write greeter connect [OPTIONS] HOST`,
+    );
+  }
+  const { given, flag, one } = valuesOf(SERVE_OPTIONS, parsed, rewritten);
+  const http = flag("http");
+  const { ports, byPort } = portLists(given("port"), http);
+  const text = one("greeting", (value) => checkLength(value, value.text, http));
+  const isStdin = flag("stdin");
+  if (isStdin && text !== undefined) {
+    throw new UsageError("--greeting and --stdin cannot be combined: use only one of them");
+  }
+  if (isStdin && http) throw new UsageError("--http and --stdin cannot be combined: use only one of them");
+  if (isStdin && byPort.size > 0) {
+    throw new UsageError("--stdin and a greeting in --port cannot be combined: use only one of them");
+  }
+  return {
+    kind: "serve",
+    options: {
+      hostname: given("host")[0]?.text,
+      port: ports.length > 0 ? ports : undefined,
+      allow: await matcher(given("allow")),
+      ignore: await matcher(given("ignore")),
+      count: one("count", integer(1, 1_000_000_000)),
+      backlog: one("backlog", integer(1, 65_535)),
+      maxConnections: one("max-connections", integer(1, 1_000_000)),
+      timeout: one("timeout", milliseconds),
+    },
+    greeting: isStdin ? undefined : { text: text ?? DEFAULT_GREETING_TEXT, byPort, http },
+    within: one("within", milliseconds),
+    skipTaken: flag("skip-taken"),
+    json: flag("json"),
+    quiet: flag("quiet"),
+    timestamps: flag("timestamps"),
+  };
+}
+
+/**
+ * Parses port lists. Returns the ports of all lists in order, each but 0 once, and the greetings of ports that have
+ * their own. A port may be both in a list with a greeting and in one without.
+ */
+function portLists(lists: Given[], http: boolean): { ports: number[]; byPort: Map<number, string> } {
+  const ports: number[] = [];
+  const byPort = new Map<number, string>();
+  for (const given of lists) {
+    const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
+    // Once for each list, which may have 65,535 ports.
+    if (text !== undefined) checkLength(given, text, http);
+    for (const port of portList(given, list, 0)) {
+      if (text !== undefined) {
+        if (port === 0) {
+          throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
+        }
+        if ((byPort.get(port) ?? text) !== text) {
+          throw new UsageError(`port ${port} appears with two greetings; remove one of them from --port`);
+        }
+        byPort.set(port, text);
+      }
+      ports.push(port);
+    }
+  }
+  return { ports: uniquePorts(ports), byPort };
+}
+
+function checkLength({ option }: Given, text: string, http: boolean): string {
+  const length = maxGreetingBytes(text, http);
+  if (length <= MAX_GREETING_BYTES) return text;
+  throw new UsageError(
+    `the greeting of ${option} is too long: it can have ${length} bytes; shorten it to ${MAX_GREETING_BYTES} bytes`,
+  );
+}
+
+async function matcher(rules: Given[]): Promise<((addr: Deno.NetAddr) => boolean) | undefined> {
+  if (rules.length === 0) return undefined;
+  try {
+    return await addressMatcher(rules.map(({ text }) => text));
+  } catch (error) {
+    const given = error instanceof InvalidRule && rules.find(({ text }) => text === error.rule);
+    throw given ? invalidValue(given, error.expected) : error;
+  }
+}

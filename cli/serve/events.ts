@@ -1,0 +1,137 @@
+/**
+ * Formats the server's events as lines of a log: {@linkcode textFormat} for people, {@linkcode jsonFormat} for
+ * programs.
+ *
+ * @module
+ */
+import { format as formatDuration } from "@std/fmt/duration";
+import type { Connection, ConnInfo } from "../../server.ts";
+import { messageOf } from "../../shared/errors.ts";
+import { formatPorts } from "../ports.ts";
+import { host, hostAndPort, payload, plural, quoteBytes, roundToMicroseconds, row } from "../text.ts";
+
+/** The totals of a server that has stopped. */
+export interface Summary {
+  /** How many clients received the whole greeting. */
+  greetings: number;
+  /** How many clients were closed without a greeting, because they are not allowed. */
+  refused: number;
+  /** How many bytes all clients have sent. */
+  bytesReceived: number;
+  /** How many connections were reset before they could be accepted. */
+  resets: number;
+  /** How many log lines were dropped, because the reader of the log was too slow. */
+  dropped: number;
+  /** How long the server ran, in milliseconds. */
+  duration: number;
+  /** The ports on which a client was greeted, on which none was, and on which connections were only reset. */
+  ports: { greeted: number[]; notGreeted: number[]; onlyReset: number[] };
+}
+
+/** Formats each event as a line without a line feed. Returns `undefined` if there is nothing to log. */
+export interface Format {
+  /** The server listens on these addresses. */
+  listening(addrs: readonly Deno.NetAddr[]): string;
+  /** A connection was accepted. */
+  connection(connection: Connection): string;
+  /** A connection was closed. */
+  closed(connection: Connection): string | undefined;
+  /** A client that is not allowed was closed. */
+  refused(info: ConnInfo): string;
+  /** Connections to these ports were reset before they could be accepted. */
+  resets(count: number, ports: Iterable<number>): string;
+  /** Lines of the log were dropped here, because its reader was too slow. */
+  gap(lines: number): string;
+  /** Accepting failed. */
+  error(error: unknown): string | undefined;
+  /** The server has stopped. */
+  stopped(summary: Summary): string;
+}
+
+/** Lines for people. Errors in accepting have no line, because they go to standard error. */
+export const textFormat: Format = {
+  listening(addrs) {
+    const [first] = addrs;
+    if (!first || addrs.length === 1) return `Listening on ${first ? hostAndPort(first) : "no port"}`;
+    return `Listening on ${host(first)}:${formatPorts(addrs.map(({ port }) => port))} (${addrs.length} ports)`;
+  },
+  connection: ({ remoteAddr, localAddr }) =>
+    `Received connection from ${hostAndPort(remoteAddr)} on port ${localAddr.port}`,
+  closed({ remoteAddr, localAddr, bytesReceived, received }) {
+    if (bytesReceived === 0) return undefined;
+    const more = bytesReceived > received.length ? "..." : "";
+    const size = plural(bytesReceived, "byte");
+    return `${hostAndPort(remoteAddr)} sent ${size} to port ${localAddr.port}: ${quoteBytes(received)}${more}`;
+  },
+  refused: ({ remoteAddr, localAddr }) =>
+    `Refused connection from ${hostAndPort(remoteAddr)} on port ${localAddr.port}`,
+  resets(count, ports) {
+    const were = count === 1 ? "connection was reset before it" : "connections were reset before they";
+    return `${count} ${were} could be accepted (a port scan?): ${formatPorts(ports)}`;
+  },
+  gap: (lines) => lines === 1 ? "1 log line was dropped" : `${lines} log lines were dropped`,
+  error: () => undefined,
+  stopped({ greetings, refused, bytesReceived, resets, dropped, duration, ports }) {
+    // In whole seconds, or in whole milliseconds below one second.
+    const rounded = duration < 1000 ? Math.ceil(duration) : Math.round(duration / 1000) * 1000;
+    const parts = [plural(greetings, "greeting"), `${refused} refused`, `${plural(bytesReceived, "byte")} received`];
+    if (resets > 0) parts.push(`${resets} reset before accept`);
+    const time = formatDuration(rounded, { ignoreZero: true });
+    const lost = dropped > 0 ? `, ${plural(dropped, "log line")} dropped` : "";
+    const totals = `Stopped: ${parts.join(", ")} in ${time}${lost}`;
+    const { greeted, notGreeted, onlyReset } = ports;
+    if (greeted.length + notGreeted.length + onlyReset.length <= 1) return totals;
+    const lists = [["Greeted", greeted], ["Not greeted", notGreeted], ["Only reset", onlyReset]] as const;
+    return [
+      `${totals}.`,
+      ...lists.filter(([, ports]) => ports.length > 0).map(([title, ports]) => `${title}: ${formatPorts(ports)}.`),
+    ].join(" ");
+  },
+};
+
+/** Lines for programs: flat JSON objects, with the field names of Suricata's EVE log where it has them. */
+export const jsonFormat: Format = {
+  listening: (addrs) =>
+    row("listening", {
+      proto: "TCP",
+      dest_ip: addrs[0]?.hostname,
+      dest_port: addrs[0]?.port,
+      ports: formatPorts(addrs.map(({ port }) => port)),
+    }),
+  connection: (connection) => row("connection", addresses(connection)),
+  closed: (connection) =>
+    row("closed", {
+      ...addresses(connection),
+      bytes_sent: connection.bytesSent,
+      bytes_received: connection.bytesReceived,
+      duration_ms: roundToMicroseconds(performance.now() - connection.accepted),
+      outcome: connection.closeReason,
+      ...payload(connection.received),
+    }),
+  refused: (info) => row("refused", addresses(info)),
+  resets: (count, ports) => row("resets_before_accept", { ports: formatPorts(ports), count }),
+  gap: (lines) => row("log_dropped", { lines }),
+  error: (error) => row("error", { message: messageOf(error) }),
+  stopped: ({ greetings, refused, bytesReceived, resets, dropped, duration, ports }) =>
+    row("stopped", {
+      greetings,
+      refused,
+      bytes_received: bytesReceived,
+      resets_before_accept: resets,
+      dropped,
+      duration_ms: roundToMicroseconds(duration),
+      ports_greeted: formatPorts(ports.greeted),
+      ports_not_greeted: formatPorts(ports.notGreeted),
+      ports_reset: formatPorts(ports.onlyReset),
+    }),
+};
+
+function addresses({ remoteAddr, localAddr }: ConnInfo) {
+  return {
+    proto: "TCP",
+    src_ip: remoteAddr.hostname,
+    src_port: remoteAddr.port,
+    dest_ip: localAddr.hostname,
+    dest_port: localAddr.port,
+  };
+}

@@ -1,0 +1,73 @@
+/**
+ * Creates the greetings: replaces placeholders, selects the text of the port, and adds the head of an HTTP response.
+ *
+ * @module
+ */
+import type { ConnInfo, ServeOptions } from "../../server.ts";
+import { hostAndPort } from "../text.ts";
+
+/** What the server sends. */
+export interface Greeting {
+  /** The text for all ports that are not in `byPort`. */
+  text: string;
+  /** Texts by port. */
+  byPort: ReadonlyMap<number, string>;
+  /** Whether the text is sent as an HTTP response. */
+  http: boolean;
+}
+
+const PLACEHOLDERS = /\{(client|port)\}/g;
+
+/**
+ * Returns the greeting for `serve`: bytes if it is the same for all connections, or else a function. `{client}` is
+ * replaced by the client's address and port, `{port}` by the port that the client connected to.
+ */
+export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
+  const isConstant = greeting.byPort.size === 0 && greeting.text.search(PLACEHOLDERS) < 0;
+  // A constant greeting can be encoded for any connection.
+  return isConstant ? encodeGreeting(greeting, LONGEST) : (info) => encodeGreeting(greeting, info);
+}
+
+/**
+ * Encodes the greeting for a connection.
+ *
+ * @example
+ * ```ts
+ * import { encodeGreeting } from "./greeting.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const addr = (hostname: string, port: number) => ({ transport: "tcp" as const, hostname, port });
+ * const info = { remoteAddr: addr("192.0.2.7", 51514), localAddr: addr("192.0.2.1", 80) };
+ * const bytes = encodeGreeting({ text: "port {port}, {client}", byPort: new Map(), http: false }, info);
+ * assertEquals(new TextDecoder().decode(bytes), "port 80, 192.0.2.7:51514\r\n");
+ * ```
+ */
+export function encodeGreeting({ text, byPort, http }: Greeting, { remoteAddr, localAddr }: ConnInfo): Uint8Array {
+  const template = byPort.get(localAddr.port) ?? text;
+  const expanded = template.replace(
+    PLACEHOLDERS,
+    (_, name) => name === "port" ? `${localAddr.port}` : hostAndPort(remoteAddr),
+  );
+  const encoder = new TextEncoder();
+  const body = encoder.encode(`${expanded}\r\n`);
+  if (!http) return body;
+  const head = [
+    "HTTP/1.1 200 OK",
+    "Content-Type: text/plain; charset=utf-8",
+    `Content-Length: ${body.length}`,
+    "Connection: close",
+    "\r\n",
+  ].join("\r\n");
+  return encoder.encode(`${head}${expanded}\r\n`);
+}
+
+/** A connection whose addresses are as long as possible. */
+const LONGEST: ConnInfo = {
+  remoteAddr: { transport: "tcp", hostname: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", port: 65_535 },
+  localAddr: { transport: "tcp", hostname: "::", port: 65_535 },
+};
+
+/** Returns the largest number of bytes that a greeting with this text can have. */
+export function maxGreetingBytes(text: string, http: boolean): number {
+  return encodeGreeting({ text, byPort: new Map(), http }, LONGEST).length;
+}

@@ -1,0 +1,143 @@
+/**
+ * Reports what a server does: events in the log on standard output, errors on standard error, and totals at the end.
+ *
+ * @module
+ */
+import { dim, green, red, yellow } from "@std/fmt/colors";
+import type { ServeOptions } from "../../server.ts";
+import { type Format, jsonFormat, textFormat } from "./events.ts";
+import { Log } from "../log.ts";
+import { formatPorts } from "../ports.ts";
+import { Totals } from "./totals.ts";
+import { messageOf } from "../../shared/errors.ts";
+import { localTimestamp, paint } from "../text.ts";
+
+/** How long to wait for the last lines of the log to be written, in milliseconds. */
+const LOG_FLUSH_TIMEOUT_MS = 500;
+
+/** The shortest time between two reports of resets before accept, in milliseconds. */
+const RESETS_INTERVAL_MS = 1000;
+
+/** What is logged, and how. */
+export interface ReportOptions {
+  /** Whether the log is JSON. */
+  json: boolean;
+  /** Whether nothing is logged. */
+  quiet: boolean;
+  /** Whether lines of text begin with the date and the time. */
+  timestamps: boolean;
+}
+
+/** Formats a message for standard error. */
+export function errorLine(message: string): string {
+  return `${paint(red, Deno.stderr, "greeter:")} ${message}`;
+}
+
+/** Reports what one server does. */
+export class Report {
+  readonly #format: Format;
+  readonly #log: Log | undefined;
+  readonly #errors: Log = new Log(Deno.stderr);
+  readonly #totals = new Totals();
+  readonly #isColored: boolean;
+  readonly #hasTimestamps: boolean;
+  #ports: readonly number[] = [];
+  /** Resets before accept that have not been reported yet. */
+  #newResets: number[] = [];
+  #resetsTimer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Opens the log. */
+  constructor({ json, quiet, timestamps }: ReportOptions) {
+    this.#format = json ? jsonFormat : textFormat;
+    this.#isColored = !json && Deno.stdout.isTerminal();
+    this.#hasTimestamps = timestamps && !json;
+    if (quiet) return;
+    this.#log = new Log(Deno.stdout, {
+      formatGap: this.#format.gap,
+      onError: (error) => this.error(`cannot write the log: ${messageOf(error)}; trying again`),
+      onRecovery: () => this.error("the log can be written again"),
+    });
+  }
+
+  /** Returns the callbacks for `serve`, which log and count. */
+  callbacks(): ServeOptions {
+    const format = this.#format;
+    return {
+      onConnection: (connection) => this.#print(format.connection(connection)),
+      onClose: (connection) => {
+        this.#totals.addClosed(connection);
+        this.#print(format.closed(connection), dimPayload);
+      },
+      onRefuse: (info) => {
+        this.#totals.addRefused();
+        this.#print(format.refused(info), yellow);
+      },
+      onAcceptError: (error) => {
+        this.error(`cannot accept connections: ${messageOf(error)}; trying again`);
+        this.#print(format.error(error));
+      },
+      onResetBeforeAccept: ({ port }) => {
+        this.#totals.addReset(port);
+        this.#newResets.push(port);
+        this.#resetsTimer ??= setTimeout(() => this.#reportResets(), RESETS_INTERVAL_MS);
+      },
+    };
+  }
+
+  /** Logs the addresses that the server listens on. */
+  listening(addrs: readonly Deno.NetAddr[]) {
+    this.#ports = addrs.map(({ port }) => port);
+    this.#print(this.#format.listening(addrs), green);
+  }
+
+  /** Prints a message to standard error. */
+  error(message: string) {
+    this.#errors.print(errorLine(message));
+  }
+
+  /**
+   * Prints the totals, and closes the log. Returns whether every port has greeted `count` clients. If not, reports
+   * which ones have not.
+   */
+  async close(count: number): Promise<boolean> {
+    this.#reportResets();
+    const summary = this.#format.stopped(this.#totals.summary(this.#ports, this.#log?.dropped ?? 0));
+    const closed = await this.#log?.close(LOG_FLUSH_TIMEOUT_MS, this.#decorate(summary, green));
+    // The log may no longer have a reader: Ctrl-C also ends tee in `greeter | tee log`.
+    if (closed && !closed.complete) this.#errors.print(summary);
+    if (closed && closed.missing > 0) {
+      const lines = closed.missing === 1 ? "1 line was" : `${closed.missing} lines were`;
+      this.error(`the log is incomplete: at least ${lines} not written`);
+    }
+    const missing = this.#totals.missing(this.#ports, count);
+    if (missing.length > 0) {
+      const what = this.#ports.length === 1
+        ? `${this.#totals.greetings} of ${count} clients were greeted`
+        : `too few clients were greeted on ${missing.length === 1 ? "port" : "ports"} ${formatPorts(missing)}`;
+      this.error(`stopped before --count was reached: ${what}`);
+    }
+    await this.#errors.close(LOG_FLUSH_TIMEOUT_MS);
+    return missing.length === 0;
+  }
+
+  #print(line: string | undefined, color?: (text: string) => string) {
+    if (line !== undefined) this.#log?.print(this.#decorate(line, color));
+  }
+
+  #decorate(line: string, color?: (text: string) => string): string {
+    const colored = color && this.#isColored ? color(line) : line;
+    return this.#hasTimestamps ? `${localTimestamp()} ${colored}` : colored;
+  }
+
+  #reportResets() {
+    clearTimeout(this.#resetsTimer);
+    this.#resetsTimer = undefined;
+    if (this.#newResets.length === 0) return;
+    this.#print(this.#format.resets(this.#newResets.length, new Set(this.#newResets)), yellow);
+    this.#newResets = [];
+  }
+}
+
+function dimPayload(line: string): string {
+  return line.replace(/(?<=: )".*$/, (payload) => dim(payload));
+}

@@ -1,0 +1,87 @@
+/**
+ * Text and rows of JSON that both commands print: colors, untrusted bytes without control characters, times, addresses.
+ *
+ * @module
+ */
+
+/** Colors text if it goes to a terminal. @std/fmt respects NO_COLOR, but does not know where the text goes. */
+export function paint(color: (text: string) => string, stream: { isTerminal(): boolean }, text: string): string {
+  return stream.isTerminal() ? color(text) : text;
+}
+
+const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };
+
+/**
+ * Quotes bytes and escapes all but printable ASCII, so that no client can control the reader's terminal or forge a line
+ * of the log.
+ *
+ * @example
+ * ```ts
+ * import { quoteBytes } from "./text.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(quoteBytes(new TextEncoder().encode("\u001b[2J\r\n")), String.raw`"\x1b[2J\r\n"`);
+ * ```
+ */
+export function quoteBytes(bytes: Uint8Array): string {
+  const escaped = latin1(bytes).replace(
+    /[^ !#-[\]-~]/g,
+    (char) => ESCAPES[char] ?? `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
+  );
+  return `"${escaped}"`;
+}
+
+/** Decodes each byte to the character with its number. TextDecoder cannot do this: its latin1 is windows-1252. */
+export function latin1(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}
+
+/** Formats an event as a line of JSON. */
+export function row(event_type: string, fields: Record<string, unknown>): string {
+  return JSON.stringify({ timestamp: utcTimestamp(), event_type, ...fields });
+}
+
+/** The fields for received bytes: as Base64 and as text. No fields if nothing was received. */
+export function payload(bytes: Uint8Array): { payload?: string; payload_printable?: string } {
+  if (bytes.length === 0) return {};
+  const text = latin1(bytes);
+  return { payload: btoa(text), payload_printable: text.replace(/[^ -~\r\n]/g, ".") };
+}
+
+/** Rounds milliseconds to three decimal places. */
+export function roundToMicroseconds(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
+
+/** `192.0.2.7:51514` or `[2001:db8::7]:51514`. */
+export function hostAndPort(addr: Deno.NetAddr): string {
+  return `${host(addr)}:${addr.port}`;
+}
+
+/** `192.0.2.7` or `[2001:db8::7]`. */
+export function host({ hostname }: Deno.NetAddr): string {
+  return hostname.includes(":") ? `[${hostname}]` : hostname;
+}
+
+/** `1 greeting`, `2 greetings`. */
+export function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** The time in UTC, in ISO 8601 format. Formatting it for each event would cost 3 µs per connection. */
+export const utcTimestamp: () => string = oncePerMillisecond((date) => date.toISOString());
+
+/** The local date and time. Formatting it costs more than a greeting. */
+export const localTimestamp: () => string = oncePerMillisecond((date) => {
+  // Swedish dates have this form: 2026-11-24 17:30:39.
+  return `${date.toLocaleString("sv-SE")}.${`${date.getMilliseconds()}`.padStart(3, "0")}`;
+});
+
+function oncePerMillisecond(format: (date: Date) => string): () => string {
+  let latest = { time: NaN, text: "" };
+  return () => {
+    const time = Date.now();
+    if (time !== latest.time) latest = { time, text: format(new Date(time)) };
+    return latest.text;
+  };
+}

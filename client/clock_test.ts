@@ -1,0 +1,99 @@
+import { assert, assertEquals } from "@std/assert";
+import { LoopClock } from "./clock.ts";
+import { block, delay } from "../tests/helpers.ts";
+
+Deno.test("LoopClock calls back in order, not before the time, unless it is canceled", async () => {
+  const clock = new LoopClock();
+  const calls: string[] = [];
+  const started = performance.now();
+  const called = new Promise<void>((resolve) => {
+    clock.schedule(60, () => {
+      calls.push("later");
+      resolve();
+    });
+  });
+  const cancel = clock.schedule(30, () => calls.push("canceled"));
+  clock.schedule(30, () => calls.push("first"));
+  clock.schedule(30, () => calls.push("second"));
+  cancel();
+  cancel(); // has no effect
+  await called;
+  assertEquals(calls, ["first", "second", "later"]);
+  // The clock counts whole ticks, and setTimeout() can be early by less than a millisecond.
+  assert(performance.now() - started >= 58);
+});
+
+Deno.test("LoopClock stands still while the event loop is blocked", async () => {
+  const clock = new LoopClock();
+  let called = 0;
+  const done = new Promise<void>((resolve) => {
+    clock.schedule(100, () => {
+      called = performance.now();
+      resolve();
+    });
+  });
+  block(500);
+  const unblocked = performance.now();
+  await done;
+  // One tick of 20 ms has counted.
+  assert(called - unblocked >= 70, `${called - unblocked} ms after the block`);
+});
+
+Deno.test("LoopClock leaves no timer when nothing is scheduled any longer", async () => {
+  const clock = new LoopClock();
+  const cancel = clock.schedule(10_000, () => {});
+  clock.schedule(10, () => cancel());
+  await delay(50); // otherwise the test would fail because of the timer
+});
+
+Deno.test("LoopClock keeps a single timer, however often a callback schedules another one", async () => {
+  let timers = 0;
+  const { setTimeout } = globalThis;
+  try {
+    globalThis.setTimeout = new Proxy(setTimeout, {
+      apply(target, self, args) {
+        timers++;
+        return Reflect.apply(target, self, args);
+      },
+    });
+    const clock = new LoopClock();
+    let calls = 0;
+    await new Promise<void>((resolve) => {
+      const again = () => {
+        if (++calls === 30) return resolve();
+        const cancel = clock.schedule(1000, () => {});
+        cancel(); // nothing is scheduled any longer
+        clock.schedule(1, again);
+      };
+      again();
+    });
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+  // Each callback starts a timer, and so does each tick. When timers multiplied, there were more in each tick.
+  assert(timers < 150, `${timers} timers`);
+});
+
+Deno.test("LoopClock rounds up to a tick, and calls back as often as the same callback was scheduled", async () => {
+  await Promise.all(Array.from({ length: 10 }, async (_, i) => {
+    const clock = new LoopClock();
+    const ms = 31 + i % 5;
+    const started = performance.now();
+    await new Promise<void>((resolve) => clock.schedule(ms, resolve));
+    assert(performance.now() - started >= ms, `${performance.now() - started} ms instead of ${ms}`);
+  }));
+  const clock = new LoopClock();
+  let calls = 0;
+  const count = () => calls++;
+  clock.schedule(10, count);
+  clock.schedule(10, count);
+  clock.schedule(10, count)();
+  clock.schedule(0, count);
+  await new Promise<void>((resolve) => clock.schedule(20, resolve));
+  assertEquals(calls, 3);
+});
+
+Deno.test("LoopClock clears its timer when the last callback is canceled", () => {
+  const clock = new LoopClock();
+  clock.schedule(10, () => {})(); // otherwise the test would fail because of the timer
+});

@@ -1,0 +1,296 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { connect, ConnectError } from "../client.ts";
+import { serve } from "../server.ts";
+import { delay, hasIPv6, isLinux, needsPrograms, run, startServer, until, within } from "../tests/helpers.ts";
+
+/** Descriptors are a resource of the process, so these tests run a script in a process that may have 64. */
+async function runScript(ports: readonly number[], script: string): Promise<unknown> {
+  const code = `
+    import { connect } from "${import.meta.resolve("../client.ts")}";
+    Deno.addSignalListener("SIGTERM", () => {}); // without one, Deno 2.9 panics if there is no descriptor after 500 ms
+    const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+    /** Opens files until only \`left\` descriptors are left. */
+    const takeDescriptors = (left = 0) => {
+      const files = [];
+      try {
+        for (;;) files.push(Deno.openSync("/dev/null"));
+      } catch {
+        for (const file of files.splice(0, left)) file.close();
+      }
+      return () => files.forEach((file) => file.close());
+    };
+    const options = { hostname: "127.0.0.1", port: ${JSON.stringify(ports)} };
+    ${script}
+    Deno.exit();`;
+  const command = ["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", Deno.execPath(), "eval", code];
+  const { code: status, stdout, stderr } = await run(command, {}, 30_000);
+  assertEquals([status, stderr], [0, ""]);
+  return JSON.parse(stdout);
+}
+
+Deno.test("connect() pauses while there is no descriptor, and goes on when there is one (needs sh)", {
+  ignore: needsPrograms("sh").ignore,
+}, async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
+  const [states, attempts] = await runScript(
+    server.addrs.map(({ port }) => port),
+    `
+    let attempts = 0;
+    const { connect: original } = Deno;
+    Deno.connect = (options) => {
+      attempts++;
+      return original(options);
+    };
+    const results = Array.fromAsync(connect({ ...options, timeout: 5000 }));
+    const release = takeDescriptors();
+    setTimeout(release, 500);
+    console.log(JSON.stringify([(await results).map(({ state }) => state), attempts]));
+  `,
+  ) as [string[], number];
+  assertEquals(states, ["greeted", "greeted", "greeted"]);
+  assert(attempts > 3 && attempts < 50, `${attempts} attempts`);
+});
+
+Deno.test("connect() does not take a slow consumer for a lack of descriptors (needs sh)", {
+  ignore: needsPrograms("sh").ignore,
+}, async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
+  const states = await runScript(
+    server.addrs.map(({ port }) => port),
+    `
+    const results = connect({ ...options, concurrency: 1, timeout: 500 });
+    const states = [(await results.next()).value.state];
+    await delay(1000);
+    const release = takeDescriptors();
+    setTimeout(release, 50);
+    for await (const { state } of results) states.push(state);
+    console.log(JSON.stringify(states));
+  `,
+  );
+  assertEquals(states, ["greeted", "greeted", "greeted"]);
+});
+
+Deno.test("connect() counts each lack of descriptors from its own beginning (needs sh)", {
+  ignore: needsPrograms("sh").ignore,
+}, async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: Array(10).fill(0) });
+  // For every second port, there is no descriptor for 250 ms.
+  const states = await runScript(
+    server.addrs.map(({ port }) => port),
+    `
+    const states = [];
+    for await (const { state } of connect({ ...options, concurrency: 1, timeout: 1000 })) {
+      states.push(state);
+      await delay(50); // the next result is known then, and its descriptor is free
+      setTimeout(takeDescriptors(), 250);
+    }
+    console.log(JSON.stringify(states));
+  `,
+  );
+  assertEquals(states, Array(10).fill("greeted"));
+});
+
+Deno.test("connect() throws if there is no descriptor for as long as the timeout (needs sh)", {
+  ignore: needsPrograms("sh").ignore,
+}, async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
+  const [name, code, elapsed] = await runScript(
+    server.addrs.map(({ port }) => port),
+    `
+    const release = takeDescriptors();
+    const started = performance.now();
+    try {
+      for await (const _ of connect({ ...options, timeout: 500 }));
+    } catch ({ name, cause }) {
+      const elapsed = performance.now() - started;
+      release();
+      console.log(JSON.stringify([name, cause.code, elapsed]));
+    }
+  `,
+  ) as [string, string, number];
+  assertEquals([name, code], ["ConnectError", "EMFILE"]);
+  assert(elapsed >= 500 && elapsed < 10_000, `${elapsed} ms`);
+});
+
+Deno.test(
+  "connect() ends at once, and keeps no timer, if its signal is aborted while there is no descriptor (needs sh)",
+  {
+    ignore: needsPrograms("sh").ignore,
+  },
+  async () => {
+    await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
+    const [results, timers, elapsed] = await runScript(
+      server.addrs.map(({ port }) => port),
+      `
+    const release = takeDescriptors();
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(), 200);
+    const timers = new Set();
+    const { setTimeout: original, clearTimeout: originalClear } = globalThis;
+    globalThis.setTimeout = (callback, ms) => {
+      const timer = original(() => {
+        timers.delete(timer);
+        callback();
+      }, ms);
+      timers.add(timer);
+      return timer;
+    };
+    globalThis.clearTimeout = (timer) => {
+      timers.delete(timer);
+      originalClear(timer);
+    };
+    const started = performance.now();
+    const results = await Array.fromAsync(connect({ ...options, timeout: 60_000, signal: stop.signal }));
+    console.log(JSON.stringify([results, timers.size, performance.now() - started]));
+    release();
+  `,
+    ) as [unknown[], number, number];
+    assertEquals([results, timers], [[], 0]);
+    assert(elapsed < 5000, `${elapsed} ms`);
+  },
+);
+
+Deno.test("connect() runs more probes again when descriptors are free again (needs sh)", {
+  ignore: needsPrograms("sh").ignore,
+}, async () => {
+  let open = 0;
+  let most = 0;
+  const servers = await Promise.all(Array.from({ length: 120 }, () =>
+    startServer((socket) => {
+      most = Math.max(most, ++open);
+      socket.on("close", () => open--);
+      setTimeout(() => socket.end("220 ready\r\n"), 20);
+    })));
+  const count = await runScript(
+    servers.map(({ port }) => port),
+    `
+    const release = takeDescriptors(3);
+    let count = 0;
+    for await (const { state } of connect({ ...options, concurrency: 40, timeout: 10_000 })) {
+      if (state === "greeted" && ++count === 20) release();
+    }
+    console.log(count);
+  `,
+  );
+  assertEquals(count, 120);
+  assert(most >= 15, `at most ${most} connections at once`);
+  for (const server of servers) await server[Symbol.asyncDispose]();
+});
+
+Deno.test("connect() reports an unknown zone at once, however many ports there are (needs IPv6 and sh)", {
+  ignore: !hasIPv6() || needsPrograms("sh").ignore,
+}, async () => {
+  // In a process of its own, because Deno 2.9.1 leaks a resource when it cannot look up an address.
+  const [name, elapsed] = await runScript(
+    Array.from({ length: 100 }, (_, i) => i + 1),
+    `
+    const started = performance.now();
+    const { name } = await Array.fromAsync(connect({ ...options, hostname: "fe80::1%nope", timeout: 20_000 }))
+      .catch((error) => error);
+    console.log(JSON.stringify([name, performance.now() - started]));
+  `,
+  ) as [string, number];
+  assertEquals(name, "ConnectError");
+  assert(elapsed < 4000, `${elapsed} ms`);
+});
+
+Deno.test(
+  "connect() is not affected by an earlier call that has thrown (needs IPv6)",
+  { ignore: !hasIPv6() },
+  async () => {
+    await using server = serve({ hostname: "127.0.0.1", port: Array(50).fill(0) });
+    const port = server.addrs.map(({ port }) => port);
+    for (let i = 0; i < 5; i++) {
+      await assertRejects(() => Array.fromAsync(connect({ hostname: "fe80::1", port: [1, 2, 3, 4, 5] })), ConnectError);
+      const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", port }));
+      assertEquals(results.map(({ state }) => state), Array(50).fill("greeted"));
+    }
+  },
+);
+
+Deno.test("connect() has a result for a port that was greeted, and none for others, if it is aborted", async () => {
+  let isHalfClosed = false;
+  await using greeting = await startServer((socket) => {
+    socket.resume().on("end", () => isHalfClosed = true);
+    socket.write("220 ready\r\n");
+  }, { allowHalfOpen: true });
+  await using silent = await startServer((socket) => socket.resume());
+  const stop = new AbortController();
+  const port = [silent.port, greeting.port];
+  const options = { hostname: "127.0.0.1", port, expect: "ready", timeout: 60_000, signal: stop.signal };
+  const results = Array.fromAsync(connect(options));
+  await until(() => isHalfClosed); // the connection lingers
+  stop.abort();
+  const states = (await within(5000, results)).map(({ state, remoteAddr }) => [remoteAddr.port, state]);
+  assertEquals(states, [[greeting.port, "greeted"]]);
+});
+
+Deno.test("connect() closes all connections at once when the consumer stops, throws, or aborts the signal", async () => {
+  let open = 0;
+  await using silent = await startServer((socket) => {
+    open++;
+    socket.resume().on("close", () => open--);
+  });
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const port = [silent.port, server.addr.port];
+  const end: ((stop: AbortController) => boolean)[] = [
+    () => true,
+    () => {
+      throw new Error("enough");
+    },
+    (stop) => {
+      stop.abort();
+      return false;
+    },
+  ];
+  for (const each of end) {
+    const stop = new AbortController();
+    const consume = async () => {
+      for await (const _ of connect({ hostname: "127.0.0.1", port, timeout: 60_000, signal: stop.signal })) {
+        await until(() => open === 1);
+        if (each(stop)) break;
+      }
+    };
+    await within(5000, consume().catch(() => {}));
+    await until(() => open === 0);
+  }
+});
+
+Deno.test("connect() starts no probe after its consumer has stopped", async () => {
+  let connections = 0;
+  await using server = serve({
+    hostname: "127.0.0.1",
+    port: Array(20).fill(0),
+    onConnection: () => connections++,
+  });
+  const port = server.addrs.map(({ port }) => port);
+  for await (const _ of connect({ hostname: "127.0.0.1", port, concurrency: 2 })) break;
+  await delay(100);
+  assert(connections <= 5, `${connections}`);
+});
+
+Deno.test("connect() has ended every attempt to connect when its iteration ends (needs Linux)", {
+  ignore: !isLinux,
+}, async () => {
+  // The kernel drops a SYN when the accept queue is full.
+  using full = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
+  const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: full.addr.port })));
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const { connect: original } = Deno;
+  let pending = 0;
+  try {
+    Deno.connect = ((options: Deno.ConnectOptions) => {
+      pending++;
+      return original(options).finally(() => pending--);
+    }) as typeof original;
+    const port = [full.addr.port, server.addr.port];
+    for await (const _ of connect({ hostname: "127.0.0.1", port, timeout: 60_000 })) {
+      assertEquals(pending, 1);
+      break;
+    }
+    assertEquals(pending, 0);
+  } finally {
+    Deno.connect = original;
+  }
+  for (const conn of conns) conn.close();
+});

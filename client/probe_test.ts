@@ -1,0 +1,245 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import type { Socket } from "node:net";
+import type { ProbeResult } from "./options.ts";
+import { LoopClock } from "./clock.ts";
+import { isOutOfResources, isZoneFailure, Probe, stateOf } from "./probe.ts";
+import { serve } from "../server.ts";
+import { block, delay, startServer, until, within } from "../tests/helpers.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+
+/** Probes a port on the loopback interface. */
+async function probe(port: number, expected?: string, timeout = 10_000): Promise<ProbeResult> {
+  const clock = new LoopClock();
+  const expectedBytes = expected === undefined ? undefined : bytes(expected);
+  const result = await new Probe({ hostname: "127.0.0.1", port, expected: expectedBytes, timeout, clock }).run();
+  if (!result) throw new Error("there is no result");
+  return result;
+}
+
+/** Writes pieces of text, with pauses in which the client can read each of them. */
+async function writePieces(socket: Socket, pieces: readonly string[], ms: number) {
+  for (const piece of pieces) {
+    socket.write(piece);
+    await delay(ms);
+  }
+}
+
+/** Sends a greeting, which ends the probe, and then more. Returns the state, and the error that the server gets. */
+async function sendMore(more: (socket: Socket) => Promise<void>) {
+  const errors: string[] = [];
+  let ended = 0;
+  await using server = await startServer(async (socket) => {
+    socket.on("error", ({ message }) => errors.push(message));
+    socket.write("220 ready\r\n");
+    socket.resume(); // otherwise the end of the connection is not noticed
+    await more(socket);
+    socket.end();
+    ended++;
+  }, { allowHalfOpen: true });
+  const { state } = await probe(server.port, "ready");
+  await until(() => ended === 1);
+  await delay(20); // for a reset that is on its way
+  return { state, errors };
+}
+
+Deno.test("Probe discards what the server sends after the greeting, so that the server can send it", async () => {
+  const pieces = ["250-a\r\n", "250-b\r\n", "250 c\r\n"];
+  const result = await sendMore(async (socket) => {
+    await delay(5);
+    await writePieces(socket, pieces, 5);
+  });
+  assertEquals(result, { state: "greeted", errors: [] });
+});
+
+Deno.test("Probe half-closes when the greeting is complete, and then reads on", async () => {
+  const result = await sendMore(async (socket) => {
+    await new Promise((resolve) => socket.once("end", resolve));
+    await writePieces(socket, ["221 bye", "\r\n"], 20);
+  });
+  assertEquals(result, { state: "greeted", errors: [] });
+});
+
+Deno.test("Probe reads at most 16 KiB of a greeting, and 64 KiB after it, from a server that never stops sending", async () => {
+  const written: number[] = [];
+  await using server = await startServer((socket) => {
+    const chunk = new Uint8Array(65_536).fill(120);
+    const send = () => {
+      while (!socket.destroyed && socket.write(chunk));
+    };
+    socket.on("drain", send);
+    socket.on("close", () => written.push(socket.bytesWritten));
+    send();
+  });
+  const { connect } = Deno;
+  let bytesRead = 0;
+  try {
+    Deno.connect = (async (options: Deno.ConnectOptions) => {
+      const conn = await connect(options);
+      const read = conn.read.bind(conn);
+      conn.read = async (buffer) => {
+        const count = await read(buffer);
+        bytesRead += count ?? 0;
+        return count;
+      };
+      return conn;
+    }) as typeof connect;
+    for (
+      const [expected, state, length] of [[undefined, "greeted", 16_384], ["y", "mismatch", 16_384], [
+        "x",
+        "greeted",
+        512,
+      ]] as const
+    ) {
+      bytesRead = 0;
+      const result = await within(2000, probe(server.port, expected));
+      assertEquals([result.state, result.greeting.length, bytesRead], [state, length, length + 65_536]);
+    }
+  } finally {
+    Deno.connect = connect;
+  }
+  await until(() => written.length === 3);
+  // The rest was in the buffers of both sockets, which is 4 MB on Linux.
+  for (const size of written) assert(size < 20_000_000, `${size} bytes`);
+});
+
+Deno.test("Probe closes a connection that the server keeps open 100 ms after the greeting, and does not count that", async () => {
+  await using server = await startServer((socket) => {
+    socket.write("220 ready\r\n");
+    socket.resume();
+  }, { allowHalfOpen: true });
+  const durations: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const started = performance.now();
+    durations.push((await within(2000, probe(server.port, "ready"))).duration);
+    assert(performance.now() - started >= 80); // lingering
+  }
+  assert(Math.min(...durations) < 20, `${durations}`);
+});
+
+Deno.test("Probe reads on while one line follows another, and ends when none does", async () => {
+  const lines = Array.from({ length: 20 }, (_, i) => `220-${i}\r\n`);
+  await using server = await startServer((socket) => writePieces(socket, lines, 20));
+  const { greeting } = await within(5000, probe(server.port));
+  assertEquals(text(greeting), lines.join(""));
+});
+
+Deno.test("Probe waits for silence after a first line, even if the last piece has no line end", async () => {
+  await using server = await startServer((socket) => writePieces(socket, ["220 ready\r\n", "login: "], 20));
+  const { state, greeting, duration } = await within(2000, probe(server.port));
+  assertEquals([state, text(greeting)], ["greeted", "220 ready\r\nlogin: "]);
+  assert(duration >= 80, `${duration} ms`);
+});
+
+Deno.test("Probe finds an expected text that begins with a part of itself", async () => {
+  await using whole = await startServer((socket) => socket.end("ababac"));
+  await using pieces = await startServer((socket) => writePieces(socket, ["ab", "ab", "a", "c"], 5));
+  await using other = await startServer((socket) => socket.end("ababab"));
+  assertEquals((await probe(whole.port, "abac")).state, "greeted");
+  assertEquals((await probe(pieces.port, "abac")).state, "greeted");
+  assertEquals((await probe(other.port, "abac")).state, "mismatch");
+});
+
+Deno.test("Probe returns a greeting that is its own copy, and no longer than what was read", async () => {
+  await using server = serve({
+    hostname: "127.0.0.1",
+    port: [0, 0],
+    greeting: ({ localAddr }) => `port ${localAddr.port}\r\n`,
+  });
+  const [first = 0, second = 0] = server.addrs.map(({ port }) => port);
+  const results = [await probe(first), await probe(second)];
+  assertEquals(results.map(({ greeting }) => text(greeting)), [`port ${first}\r\n`, `port ${second}\r\n`]);
+  for (const { greeting } of results) assertEquals(greeting.buffer.byteLength, greeting.length);
+});
+
+Deno.test("Probe reads a greeting of any length up to 16 KiB, in one piece or in several", async () => {
+  for (const length of [1, 511, 512, 513, 2048, 8193, 16_383, 16_384]) {
+    const greeting = Array.from({ length }, (_, i) => String.fromCharCode(97 + i % 26)).join("");
+    await using server = await startServer((socket) => socket.end(greeting));
+    const result = await probe(server.port);
+    assertEquals([result.state, text(result.greeting)], ["greeted", greeting]);
+    await using halves = await startServer(async (socket) => {
+      await writePieces(socket, [greeting.slice(0, length / 2), greeting.slice(length / 2)], 5);
+      socket.end();
+    });
+    assertEquals(text((await probe(halves.port)).greeting), greeting);
+  }
+});
+
+Deno.test("Probe does not overlook that it was connected in time while the event loop was blocked", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // nothing is accepted, so nothing is sent
+  const probes = [1, 5, 10, 15, 20].map((timeout) => probe(listener.addr.port, undefined, timeout));
+  block(500);
+  assertEquals((await Promise.all(probes)).map(({ state }) => state), Array(5).fill("silent"));
+});
+
+Deno.test("Probe has no result if it is aborted before its greeting is complete, but has one if it lingers", async () => {
+  let connections = 0;
+  let ended = 0;
+  await using server = await startServer((socket) => {
+    connections++;
+    socket.resume().on("end", () => ended++);
+    socket.write("220 ready\r\n");
+  }, { allowHalfOpen: true });
+  const run = async (expected: string, isReady: () => boolean) => {
+    const clock = new LoopClock();
+    const probe = new Probe({
+      hostname: "127.0.0.1",
+      port: server.port,
+      expected: bytes(expected),
+      timeout: 60_000,
+      clock,
+    });
+    const result = probe.run();
+    await until(isReady);
+    probe.abort();
+    return (await within(2000, result))?.state;
+  };
+  assertEquals(await run("never", () => connections === 1), undefined);
+  await until(() => ended === 1);
+  // The second connection has been half-closed.
+  assertEquals(await run("ready", () => ended === 2), "greeted");
+});
+
+Deno.test("stateOf() classifies the errors of Deno.connect by their code", () => {
+  const failure = (code: string | undefined, message = "text (os error 1)") =>
+    Object.assign(new Error(message), code === undefined ? {} : { code });
+  const states = [
+    ["ECONNREFUSED", "refused"],
+    ["ETIMEDOUT", "timeout"],
+    ["ECONNRESET", "reset"],
+    ["ECONNABORTED", "reset"],
+    ["ENOTCONN", "reset"],
+    ["EHOSTUNREACH", "unreachable"],
+    ["ENETUNREACH", "unreachable"],
+    ["EACCES", "unreachable"],
+    ["EPERM", "unreachable"],
+    ["EINVAL", "unreachable"],
+    [undefined, "unreachable"],
+  ] as const;
+  for (const [code, state] of states) assertEquals(stateOf(failure(code), "192.0.2.1"), state);
+});
+
+Deno.test("stateOf() rethrows an error that says nothing about the port", () => {
+  const thrownBy = (error: unknown, hostname = "192.0.2.1") =>
+    assertEquals(assertThrows(() => stateOf(error, hostname)), error);
+  for (const code of ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"]) {
+    const error = Object.assign(new Error("text (os error 1)"), { code });
+    assert(isOutOfResources(error));
+    thrownBy(error);
+  }
+  const invalid = Object.assign(new Error("Invalid argument (os error 22)"), { code: "EINVAL" });
+  assert(!isOutOfResources(invalid));
+  for (const hostname of ["fe80::1", "FE80::1", "feBf::1"]) thrownBy(invalid, hostname);
+  assertEquals(stateOf(invalid, "fec0::1"), "unreachable");
+  thrownBy(new Deno.errors.NotCapable("Requires net access"));
+  thrownBy(new TypeError("no text of the system"));
+});
+
+Deno.test("isZoneFailure() recognizes the failed lookup of a zone, but no missing permission", () => {
+  assert(isZoneFailure(new Error("failed to lookup address information"), "fe80::1%nope"));
+  assert(!isZoneFailure(new Error("failed to lookup address information"), "fe80::1"));
+  assert(!isZoneFailure(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }), "fe80::1%lo"));
+  assert(!isZoneFailure(new Deno.errors.NotCapable("Requires net access"), "fe80::1%lo"));
+});

@@ -1,0 +1,179 @@
+/**
+ * Opens the listeners, classifies accept errors, and determines the pause after one.
+ *
+ * @module
+ */
+import type { OpenConnection } from "./connection.ts";
+import { codeOf, messageOf } from "../shared/errors.ts";
+import { DEFAULTS, type ServeOptions } from "./options.ts";
+
+/** The properties of a {@linkcode ListenError} that describe all ports. */
+export type ListenErrorDetails = Pick<ListenError, "portCount" | "portsInUse" | "maxPorts">;
+
+/** Thrown by `serve` if it cannot listen. Its `cause` is what `Deno.listen` threw. */
+export class ListenError extends Error {
+  /** Always `"ListenError"`. */
+  override readonly name = "ListenError";
+  /** The requested host name or address. */
+  readonly hostname: string;
+  /** The requested port that cannot be opened. */
+  readonly port: number;
+  /** How many ports were requested. */
+  readonly portCount: number;
+  /** The requested ports that were found to be in use. If `onPortInUse` is given and all are, these are all ports. */
+  readonly portsInUse: readonly number[];
+  /** How many ports can be opened, if there are too few descriptors for all of them; otherwise undefined. */
+  readonly maxPorts: number | undefined;
+
+  /** The message includes the message of the cause. */
+  constructor(hostname: string, port: number, cause: unknown, details: ListenErrorDetails) {
+    super(`cannot listen on ${hostname} port ${port}: ${messageOf(cause)}`, { cause });
+    this.hostname = hostname;
+    this.port = port;
+    this.portCount = details.portCount;
+    this.portsInUse = details.portsInUse;
+    this.maxPorts = details.maxPorts;
+  }
+}
+
+/** How many descriptors must be left for connections, with many ports and with few, and how many ports are few. */
+export const RESERVED_DESCRIPTORS = 64;
+const RESERVED_FOR_FEW_PORTS = 8;
+const FEW_PORTS = 64;
+
+/** What {@linkcode listen} returns. */
+export interface Listening {
+  /** The listeners, in the order of the `port` option. */
+  listeners: Deno.TcpListener[];
+  /** The ports that were skipped because they are in use. */
+  skipped: number[];
+}
+
+/**
+ * Listens on all ports, or on none. Port 0 comes last, because the system could choose one of the other ports for it.
+ *
+ * @throws {ListenError} If one of the ports cannot be listened on, or if too few descriptors are left for connections.
+ */
+export function listen(options: ServeOptions): Listening {
+  const { hostname = DEFAULTS.hostname, port = DEFAULTS.port, backlog = DEFAULTS.backlog, onPortInUse } = options;
+  const open = options.listen ?? Deno.listen;
+  const ports = [port].flat();
+  const inOrder = [...ports.keys()].sort((a, b) => Number(ports[a] === 0) - Number(ports[b] === 0));
+  /** The listeners by the index of their port. */
+  const opened = new Map<number, Deno.TcpListener>();
+  const inUse: number[] = [];
+  /** How many descriptors are left when the ports are open, as far as is known. */
+  let spare = 0;
+  let current = 0;
+  try {
+    for (const i of inOrder) {
+      current = ports[i] ?? 0;
+      try {
+        opened.set(i, open({ hostname, port: current, tcpBacklog: backlog }));
+      } catch (error) {
+        // For port 0, the error means that no ephemeral port is left.
+        if (!(error instanceof Deno.errors.AddrInUse) || current === 0) throw error;
+        inUse.push(current);
+        if (!onPortInUse || inUse.length === ports.length) throw error;
+      }
+    }
+    const reserved = opened.size > FEW_PORTS ? RESERVED_DESCRIPTORS : RESERVED_FOR_FEW_PORTS;
+    checkDescriptors(hostname, reserved, () => spare++);
+  } catch (error) {
+    for (const listener of opened.values()) listener.close();
+    const available = opened.size + spare;
+    const maxPorts = isOutOfDescriptors(error)
+      ? Math.max(available - RESERVED_DESCRIPTORS, Math.min(available - RESERVED_FOR_FEW_PORTS, FEW_PORTS), 0)
+      : undefined;
+    throw new ListenError(hostname, current, error, { portCount: ports.length, portsInUse: inUse, maxPorts });
+  }
+  return { listeners: [...ports.keys()].flatMap((i) => opened.get(i) ?? []), skipped: inUse };
+}
+
+/** Checks that enough descriptors are left. The only way to find out is to open them. */
+function checkDescriptors(hostname: string, count: number, onOpen: () => void) {
+  const spares: Deno.TcpListener[] = [];
+  try {
+    while (spares.length < count) {
+      // The server has listened on this host, so the address exists. A host may have no 127.0.0.1.
+      spares.push(Deno.listen({ hostname, port: 0 }));
+      onOpen();
+    }
+  } catch (error) {
+    // If the server listens on every port, no other listener can be opened, whether descriptors are left or not.
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+  } finally {
+    for (const listener of spares) listener.close();
+  }
+}
+
+/** A port that the server listens on. It has a slot for each of the `count` clients that it greets. */
+export class Port {
+  /** Whether the listener has been closed. */
+  closed = false;
+  /** How many clients have been greeted. */
+  greeted = 0;
+  /** How many slots are taken: by clients that have been greeted, and by open connections that have not been yet. */
+  #slotsTaken = 0;
+  #wake: () => void = () => {};
+
+  /** `count` is how many clients the port greets. */
+  constructor(readonly listener: Deno.TcpListener, readonly count: number) {}
+
+  /** Whether all slots are taken. */
+  get isFull(): boolean {
+    return this.#slotsTaken >= this.count;
+  }
+
+  /** Takes a slot for a client that is about to be greeted. */
+  takeSlot() {
+    this.#slotsTaken++;
+  }
+
+  /** Releases the slot of a client whose connection ended before it was greeted. */
+  releaseSlot() {
+    this.#slotsTaken--;
+    this.#wake();
+  }
+
+  /** Waits until a slot is free, or until the port or the connection is closed. */
+  async waitForSlot(connection: OpenConnection) {
+    while (this.isFull && !this.closed && !connection.closeReason) {
+      await new Promise<void>((resolve) => this.#wake = connection.wake = resolve);
+    }
+  }
+
+  /** Closes the listener. */
+  close() {
+    this.closed = true;
+    this.listener.close();
+    this.#wake();
+  }
+}
+
+/**
+ * Whether an accept error was caused by a client. Accepting also requests the client's address, which fails if
+ * the client has reset the connection, as `nmap -sT` does: with ENOTCONN on Linux, and with EINVAL on macOS.
+ */
+export function isClientReset(error: unknown, os: typeof Deno.build.os = Deno.build.os): boolean {
+  return error instanceof Deno.errors.NotConnected ||
+    error instanceof Deno.errors.ConnectionReset ||
+    error instanceof Deno.errors.ConnectionAborted ||
+    // The class of EINVAL depends on the version of Deno: TypeError or InvalidInput, with or without a code. accept()
+    // itself fails with EINVAL only on a socket that does not listen, so this cannot become a busy loop.
+    (os === "darwin" && error instanceof Error && /os error 22\b/.test(error.message));
+}
+
+/** Whether no descriptor is left: EMFILE in this process, ENFILE in the system. */
+export function isOutOfDescriptors(error: unknown): boolean {
+  return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
+}
+
+/** The shortest and the longest pause after an accept error, in milliseconds; the same as in Go's net/http. */
+const ACCEPT_BACKOFF_MIN_MS = 5;
+const ACCEPT_BACKOFF_MAX_MS = 1000;
+
+/** The pause after an accept error, in milliseconds: twice the previous one, which is 0 after a success. */
+export function nextBackoff(previous: number): number {
+  return Math.min(Math.max(ACCEPT_BACKOFF_MIN_MS, 2 * previous), ACCEPT_BACKOFF_MAX_MS);
+}

@@ -1,0 +1,95 @@
+/**
+ * The options of `serve()`: their types, defaults and ranges.
+ *
+ * @module
+ */
+import type { Connection, ConnInfo } from "./connection.ts";
+import { DEFAULT_PORT } from "../shared/limits.ts";
+import { checkInteger, checkMilliseconds } from "../shared/ranges.ts";
+
+/** The default options of `serve`; `timeout` is in milliseconds. */
+export const DEFAULTS = {
+  hostname: "0.0.0.0",
+  port: DEFAULT_PORT,
+  backlog: 4096,
+  greeting: "Thank you for connecting to the server.\r\n",
+  maxConnections: 1000,
+  timeout: 5000,
+} as const;
+
+/** Options of `serve`. */
+export interface ServeOptions {
+  /** A host name or an address of this machine. `::` accepts both IPv4 and IPv6. Default: `0.0.0.0`. */
+  hostname?: string;
+  /** One port, or several. 0 is any free port. Default: 999. */
+  port?: number | readonly number[];
+  /**
+   * How many connections the kernel may queue until they are accepted; the kernel has its own limit (Linux:
+   * `somaxconn`). Of 2,000 clients at once, Deno's default of 511 left 166 without a greeting. Default: 4096.
+   */
+  backlog?: number;
+  /**
+   * Text, sent as UTF-8, or bytes; at most 16 KiB. Or a function that returns either for a
+   * connection, and cannot be async. If the function throws or returns something else, the error is passed to
+   * `reportError()` and the connection is closed. Default: `Thank you for connecting to the server.` with CR LF.
+   */
+  greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
+  /**
+   * How many connections may be open, apart from one per port that waits to be greeted. At the limit, the oldest
+   * connection that has received its greeting is closed to make room, or else the oldest one that has stalled: its send
+   * buffer is smaller than the greeting, and nothing could be sent for 20 ms. Default: 1000.
+   */
+  maxConnections?: number;
+  /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */
+  allow?: (addr: Deno.NetAddr) => boolean;
+  /** Whether a client is greeted without being counted, and without calls of the callbacks. Default: none. */
+  ignore?: (addr: Deno.NetAddr) => boolean;
+  /** Called for each port that is skipped because it is in use. Default: `serve` throws a ListenError instead. */
+  onPortInUse?: (port: number) => void;
+  /**
+   * Greet exactly this many clients on each port. A port that has greeted them is closed; the server shuts down when
+   * all ports are closed. Default: no limit.
+   */
+  count?: number;
+  /** How long a connection may stay open after it is accepted, in milliseconds, whatever the client does. Default: 5000. */
+  timeout?: number;
+  /** Aborting it calls `Server.shutdown`. Unlike with the `signal` of `Deno.serve`, this shutdown is graceful. */
+  signal?: AbortSignal;
+  /**
+   * Called for each connection that its client has reset before it could be accepted. `addr` is the address that the
+   * server listens on; the client's address is not known.
+   */
+  onResetBeforeAccept?: (addr: Deno.NetAddr) => void;
+  /** Called for each port, when all ports are open. */
+  onListen?: (addr: Deno.NetAddr) => void;
+  /** Called for each connection when it is accepted, before it is greeted. */
+  onConnection?: (connection: Connection) => void;
+  /** Called for each connection when it is closed. */
+  onClose?: (connection: Connection) => void;
+  /** Called for each connection that `allow` rejects; the other callbacks are not called for it. */
+  onRefuse?: (info: ConnInfo) => void;
+  /**
+   * Called when accepting fails for a reason other than a client. A lack of descriptors is reported only if it lasts for
+   * 1 s, or if no connection is open. The server tries again after a pause, and reports no further error until accepting
+   * works again.
+   */
+  onAcceptError?: (error: unknown) => void;
+  /**
+   * Opens a listener. Default: `Deno.listen`. A test can wrap it to cause accept errors that real clients cannot
+   * cause.
+   */
+  listen?: (options: Deno.TcpListenOptions) => Deno.TcpListener;
+}
+
+/**
+ * Rejects numbers that are out of range.
+ *
+ * @throws {RangeError} If a number is out of range. The message begins with the option's name.
+ */
+export function checkRanges({ port, backlog, maxConnections, count, timeout }: ServeOptions) {
+  for (const each of [port ?? DEFAULTS.port].flat()) checkInteger("port", each, 0, 65_535);
+  checkInteger("backlog", backlog, 1, 65_535);
+  checkInteger("maxConnections", maxConnections, 1, Number.MAX_SAFE_INTEGER);
+  checkInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
+  checkMilliseconds("timeout", timeout);
+}

@@ -1,0 +1,15 @@
+/**
+ * The codes and messages of errors.
+ *
+ * @module
+ */
+
+/** Returns the system's name for an error, such as `EMFILE`, or `undefined`. Deno has no error classes for many of them. */
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
+/** Returns the message of any value that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

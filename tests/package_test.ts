@@ -1,0 +1,72 @@
+/**
+ * Tests of greeter as a package: what it exports, and what it contains.
+ *
+ * @module
+ */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import config from "../deno.json" with { type: "json" };
+import { ROOT, run } from "./helpers.ts";
+
+/** For each export, a program that uses it and prints the greeting of one client. */
+const PROGRAMS = {
+  ".": `
+    import { connect, ConnectError, ListenError, serve } from "MODULE";
+    import type { CloseReason, Connection, ConnectOptions, ConnInfo, ListenErrorDetails } from "MODULE";
+    import type { ProbeResult, ProbeState, Server, ServeOptions } from "MODULE";
+    await using server: Server = serve({ hostname: "127.0.0.1", port: 0, greeting: "hello" });
+    for await (const { greeting } of connect({ hostname: "127.0.0.1", port: server.addr.port })) {
+      console.log(new TextDecoder().decode(greeting));
+    }`,
+  "./server": `
+    import { serve } from "MODULE";
+    await using server = serve({ hostname: "127.0.0.1", port: 0, greeting: "hello" });
+    const conn = await Deno.connect({ port: server.addr.port });
+    console.log(await new Response(conn.readable).text());`,
+  "./client": `
+    import { connect } from "MODULE";
+    using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const accepted = listener.accept().then(async (conn) => {
+      await conn.write(new TextEncoder().encode("hello"));
+      conn.close();
+    });
+    for await (const { greeting } of connect({ hostname: "127.0.0.1", port: listener.addr.port })) {
+      console.log(new TextDecoder().decode(greeting));
+    }
+    await accepted;`,
+};
+
+Deno.test("each export can be checked and run in another project, with default settings and no import map", async () => {
+  assertEquals(Object.keys(config.exports).sort(), [...Object.keys(PROGRAMS), "./main"].sort());
+  const cwd = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${cwd}/deno.json`, "{}");
+  const env = { NO_COLOR: "1" };
+  for (const [name, path] of Object.entries(config.exports)) {
+    const program = Object.entries(PROGRAMS).find(([each]) => each === name)?.[1];
+    if (program === undefined) continue; // ./main is the command, which has tests of its own
+    await Deno.writeTextFile(`${cwd}/program.ts`, program.replaceAll("MODULE", import.meta.resolve(`../${path}`)));
+    const checked = await run([Deno.execPath(), "check", "program.ts"], { cwd, env }, 60_000);
+    assertEquals(checked.code, 0, checked.stderr);
+    const { code, stdout, stderr } = await run([Deno.execPath(), "run", "--allow-net", "program.ts"], { cwd, env });
+    assertEquals([code, stdout, stderr], [0, "hello\n", ""], name);
+  }
+  await Deno.remove(cwd, { recursive: true });
+});
+
+Deno.test("the command runs from another directory with the configuration of the package", async () => {
+  const command = [Deno.execPath(), "run", "--config", `${ROOT}/deno.json`, `${ROOT}/main.ts`, "--version"];
+  const { code, stdout } = await run(command, { cwd: Deno.env.get("TMPDIR") ?? "/" });
+  assertEquals([code, stdout], [0, `greeter ${config.version}\n`]);
+});
+
+Deno.test("deno publish packs the code of all exports, and neither tests nor tools", async () => {
+  const command = [Deno.execPath(), "publish", "--dry-run", "--allow-dirty"];
+  const { code, stdout, stderr } = await run(command, { cwd: ROOT, env: { NO_COLOR: "1" } }, 60_000);
+  // Slow types would be an error.
+  assertEquals(code, 0, stderr);
+  const root = import.meta.resolve("../");
+  const files = [...`${stdout}${stderr}`.matchAll(/^ +(\S+) \(.*\)$/gm)].map(([, file = ""]) => file.replace(root, ""));
+  for (const path of Object.values(config.exports)) assertStringIncludes(files.join("\n"), path.slice(2));
+  const allowed =
+    /^((server|client|shared|cli)\/)?([a-z]+\/)?[a-z_]+\.ts$|^(deno\.json|README\.md|CHANGELOG\.md|LICENSE)$/;
+  assertEquals(files.filter((file) => !allowed.test(file) || file.endsWith("_test.ts")), []);
+});
