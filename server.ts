@@ -16,6 +16,7 @@
  *
  * @module
  */
+import { AcceptErrors, isClientReset } from "./server/accept_errors.ts";
 import {
   type CloseReason,
   type Connection,
@@ -24,16 +25,11 @@ import {
   unmapIPv4,
 } from "./server/connection.ts";
 import { ConnectionList } from "./server/connections.ts";
-import {
-  isClientReset,
-  isOutOfDescriptors,
-  listen,
-  ListenError,
-  type ListenErrorDetails,
-  nextBackoff,
-  Port,
-} from "./server/listen.ts";
+import { toGreetingFunction } from "./server/greeting.ts";
+import { invoke } from "./server/invoke.ts";
+import { listen, ListenError, type ListenErrorDetails } from "./server/listen.ts";
 import { checkRanges, DEFAULTS, type ServeOptions } from "./server/options.ts";
+import { Port } from "./server/port.ts";
 import { MAX_GREETING_BYTES } from "./shared/limits.ts";
 
 export { DEFAULTS, ListenError, MAX_GREETING_BYTES };
@@ -50,15 +46,6 @@ const SHUTDOWN_GRACE_MS = 1000;
  * once, except that before Deno 2.9.5 `close()` does not cancel a blocked write.
  */
 const PENDING_OPERATIONS_WAIT_MS = 100;
-
-/** How long to wait for an evicted connection to free its descriptor before accepting again, in milliseconds. */
-const EVICTION_WAIT_MS = 5;
-
-/**
- * How long a lack of descriptors may last before it is reported, in milliseconds, while connections are being handled. A
- * connection that is closed leaves the list at once, but frees its descriptor only when its last operation has ended.
- */
-const OUT_OF_DESCRIPTORS_GRACE_MS = 1000;
 
 /** A running server, modeled on `Deno.HttpServer`. */
 export interface Server extends AsyncDisposable {
@@ -115,28 +102,54 @@ const discardBuffer = new Uint8Array(64 * 1024);
  */
 export function serve(options: ServeOptions = {}): Server {
   checkRanges(options);
-  const { timeout = DEFAULTS.timeout, maxConnections = DEFAULTS.maxConnections, count = Infinity, signal } = options;
   const greetingFor = toGreetingFunction(options.greeting ?? DEFAULTS.greeting);
   const { listeners, skipped } = listen(options);
-  const ports = listeners.map((listener) => new Port(listener, count));
-  const addrs = listeners.map(({ addr }) => addr);
-  const [addr] = addrs;
-  if (!addr) throw new RangeError("port: expected at least one port");
   for (const port of skipped) invoke(options.onPortInUse, port);
-  for (const each of addrs) invoke(options.onListen, each);
-  const connections = new ConnectionList(timeout, maxConnections);
-  /** How many calls of `greet` have not returned. The last operation on a connection may end after it is closed. */
-  let runningHandlers = 0;
-  let openPorts = ports.length;
-  /** When accepting began to fail, if it is failing now, and whether that was reported. Many ports fail together. */
-  let failingSince: number | undefined;
-  let isReported = false;
-  let graceTimer: ReturnType<typeof setTimeout> | undefined;
+  for (const { addr } of listeners) invoke(options.onListen, addr);
+  return new GreetingServer(options, greetingFor, listeners);
+}
 
-  const finished = Promise.all(ports.map(acceptUntilClosed)).then(drain);
+/** A running server: an accept loop for each port, and one list of the connections of all ports. */
+class GreetingServer implements Server {
+  readonly addr: Deno.NetAddr;
+  readonly addrs: readonly Deno.NetAddr[];
+  readonly finished: Promise<void>;
+  readonly #options: ServeOptions;
+  readonly #greetingFor: (info: ConnInfo) => Uint8Array;
+  readonly #ports: readonly Port[];
+  readonly #connections: ConnectionList;
+  readonly #acceptErrors: AcceptErrors;
+  /** How many ports are open. */
+  #openPorts: number;
+  /** How many calls of `#greet` have not returned. The last operation on a connection may end after it is closed. */
+  #runningHandlers = 0;
+  #graceTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    options: ServeOptions,
+    greetingFor: (info: ConnInfo) => Uint8Array,
+    listeners: readonly Deno.TcpListener[],
+  ) {
+    const { timeout = DEFAULTS.timeout, maxConnections = DEFAULTS.maxConnections, count = Infinity, signal } = options;
+    this.addrs = listeners.map(({ addr }) => addr);
+    const [addr] = this.addrs;
+    if (!addr) throw new RangeError("port: expected at least one port");
+    this.addr = addr;
+    this.#options = options;
+    this.#greetingFor = greetingFor;
+    this.#ports = listeners.map((listener) => new Port(listener, count));
+    this.#openPorts = listeners.length;
+    this.#connections = new ConnectionList(timeout, maxConnections);
+    this.#acceptErrors = new AcceptErrors(this.#connections, options.onAcceptError);
+    this.finished = Promise.all(this.#ports.map((port) => this.#acceptUntilClosed(port))).then(() => this.#drain());
+    if (signal?.aborted) this.shutdown();
+    else signal?.addEventListener("abort", this.#onAbort);
+  }
 
   /** Accepts until the port is closed. An error ends the `for await` loop, but the listener can be iterated again. */
-  async function acceptUntilClosed(port: Port) {
+  async #acceptUntilClosed(port: Port) {
+    const { allow, ignore, onRefuse, onConnection, onClose, onResetBeforeAccept } = this.#options;
+    const connections = this.#connections;
     // Only an IPv6 socket has IPv4-mapped addresses. Converting them costs 2 µs per connection.
     const isIPv6 = port.listener.addr.hostname.includes(":");
     let backoff = 0;
@@ -144,70 +157,45 @@ export function serve(options: ServeOptions = {}): Server {
       try {
         for await (const conn of port.listener) {
           backoff = 0;
-          endFailure();
+          this.#acceptErrors.end();
           const info = isIPv6 ? unmapIPv4(conn) : conn;
-          if (options.allow && !invoke(options.allow, info.remoteAddr)) {
+          if (allow && !invoke(allow, info.remoteAddr)) {
             conn.close();
-            invoke(options.onRefuse, info);
+            invoke(onRefuse, info);
             continue;
           }
-          const greeting = invoke(greetingFor, info);
+          const greeting = invoke(this.#greetingFor, info);
           if (!greeting) {
             conn.close(); // the greeting function has failed, which `invoke` has reported
             continue;
           }
-          const counter = options.ignore && invoke(options.ignore, info.remoteAddr) ? undefined : port;
+          const counter = ignore && invoke(ignore, info.remoteAddr) ? undefined : port;
           const connection = connections.add(conn, info);
-          if (counter) invoke(options.onConnection, connection);
+          if (counter) invoke(onConnection, connection);
           // While this connection waits for a slot and for the gate, the next ones wait in the kernel's accept queue.
           if (counter?.isFull) await counter.waitForSlot(connection);
           // The port was closed first. This has no effect if the connection has ended in the meantime.
           if (counter?.isFull) connections.close(connection, "shutdown");
           const turn = connection.closeReason ? undefined : connections.admit(connection);
           if (turn) await turn;
-          if (!connection.closeReason) greet(connection, greeting, counter);
-          else if (counter) invoke(options.onClose, connection);
+          if (!connection.closeReason) this.#greet(connection, greeting, counter);
+          else if (counter) invoke(onClose, connection);
         }
       } catch (error) {
         if (isClientReset(error)) {
           backoff = 0; // accepting works again, although this client has gone
-          endFailure();
-          invoke(options.onResetBeforeAccept, port.listener.addr);
-        } else backoff = await pauseAfter(error, backoff);
+          this.#acceptErrors.end();
+          invoke(onResetBeforeAccept, port.listener.addr);
+        } else backoff = await this.#acceptErrors.pauseAfter(error, backoff, this.#runningHandlers > 0);
       }
     }
   }
 
-  function endFailure() {
-    failingSince = undefined;
-    isReported = false;
-  }
-
-  /**
-   * Handles an accept error that was not caused by a client. If no descriptor is left, evicts a connection. Reports the
-   * error unless it is likely to be temporary, and pauses. Returns the pause in milliseconds. It ends early when a
-   * connection is greeted or closed.
-   */
-  async function pauseAfter(error: unknown, backoff: number): Promise<number> {
-    const isEvicted = isOutOfDescriptors(error) && connections.evictOldest();
-    // Without a pause, a persistent error would make this a busy loop.
-    const pause = isEvicted ? EVICTION_WAIT_MS : nextBackoff(backoff);
-    const now = performance.now();
-    failingSince ??= now;
-    const isTemporary = isOutOfDescriptors(error) && runningHandlers > 0 &&
-      now - failingSince < OUT_OF_DESCRIPTORS_GRACE_MS;
-    if (!isTemporary && !isReported) {
-      isReported = true;
-      invoke(options.onAcceptError, error);
-    }
-    await connections.changed(pause);
-    return pause;
-  }
-
   /** Greets, drains and closes one connection. Without a port, the connection is neither counted nor reported. */
-  async function greet(connection: OpenConnection, greeting: Uint8Array, port: Port | undefined) {
+  async #greet(connection: OpenConnection, greeting: Uint8Array, port: Port | undefined) {
     const { conn } = connection;
-    runningHandlers++;
+    const connections = this.#connections;
+    this.#runningHandlers++;
     port?.takeSlot();
     const buffer = bufferPool.pop() ?? new Uint8Array(KEPT_BYTES);
     try {
@@ -217,7 +205,7 @@ export function serve(options: ServeOptions = {}): Server {
         connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
       }
       connection.greeted = true;
-      if (port && ++port.greeted === count) closePort(port);
+      if (port?.countGreeting()) this.#closePort(port);
       // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
       // So half-close, and read until the client closes (lingering close, as in nginx).
       await conn.closeWrite();
@@ -231,37 +219,42 @@ export function serve(options: ServeOptions = {}): Server {
     }
     bufferPool.push(buffer);
     if (!connection.greeted) port?.releaseSlot();
-    if (port) invoke(options.onClose, connection);
-    runningHandlers--;
+    if (port) invoke(this.#options.onClose, connection);
+    this.#runningHandlers--;
     connections.notify();
   }
 
-  function closePort(port: Port) {
+  shutdown(): Promise<void> {
+    for (const port of this.#ports) this.#closePort(port);
+    return this.finished;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown();
+  }
+
+  #onAbort = () => void this.shutdown();
+
+  #closePort(port: Port) {
     if (port.closed) return;
     port.close();
-    connections.notify();
-    if (--openPorts > 0) return;
-    graceTimer = setTimeout(() => connections.closeAll("shutdown"), SHUTDOWN_GRACE_MS);
+    this.#connections.notify();
+    if (--this.#openPorts > 0) return;
+    this.#graceTimer = setTimeout(() => this.#connections.closeAll("shutdown"), SHUTDOWN_GRACE_MS);
   }
 
-  function shutdown(): Promise<void> {
-    for (const port of ports) closePort(port);
-    return finished;
-  }
-
-  /** Waits until all connections are closed. `graceTimer` closes those that are left. */
-  async function drain() {
+  /** Waits until all connections are closed. The grace timer closes those that are left. */
+  async #drain() {
+    const connections = this.#connections;
     while (connections.size > 0) await connections.changed();
-    clearTimeout(graceTimer);
+    clearTimeout(this.#graceTimer);
     const deadline = performance.now() + PENDING_OPERATIONS_WAIT_MS;
-    while (runningHandlers > 0 && performance.now() < deadline) await connections.changed(PENDING_OPERATIONS_WAIT_MS);
+    while (this.#runningHandlers > 0 && performance.now() < deadline) {
+      await connections.changed(PENDING_OPERATIONS_WAIT_MS);
+    }
     connections.dispose();
-    signal?.removeEventListener("abort", shutdown);
+    this.#options.signal?.removeEventListener("abort", this.#onAbort);
   }
-
-  if (signal?.aborted) shutdown();
-  else signal?.addEventListener("abort", shutdown);
-  return { addr, addrs, finished, shutdown, [Symbol.asyncDispose]: shutdown };
 }
 
 /** Reads until the client closes the connection. Keeps the first bytes, and discards the rest. */
@@ -272,32 +265,5 @@ async function readUntilClosed(connection: OpenConnection, buffer: Uint8Array) {
     connection.bytesReceived += n;
     if (connection.received.length < KEPT_BYTES) connection.received = buffer.slice(0, connection.bytesReceived);
     target = connection.bytesReceived < KEPT_BYTES ? buffer.subarray(connection.bytesReceived) : discardBuffer;
-  }
-}
-
-/** Returns a function that encodes the greeting for a connection. A constant greeting is encoded only once, here. */
-function toGreetingFunction(greeting: Exclude<ServeOptions["greeting"], undefined>): (info: ConnInfo) => Uint8Array {
-  if (typeof greeting === "function") return (info) => encodeGreeting(greeting(info));
-  const encoded = encodeGreeting(greeting);
-  return () => encoded;
-}
-
-/** Encodes text, and copies bytes because the caller may change them later. */
-function encodeGreeting(greeting: string | Uint8Array): Uint8Array {
-  if (typeof greeting !== "string" && !(greeting instanceof Uint8Array)) {
-    // Only a program without type checks can return something else.
-    throw new RangeError("greeting: expected text or bytes; a greeting function cannot be async");
-  }
-  const bytes = typeof greeting === "string" ? new TextEncoder().encode(greeting) : greeting.slice();
-  if (bytes.length <= MAX_GREETING_BYTES) return bytes;
-  throw new RangeError(`greeting: expected at most ${MAX_GREETING_BYTES} bytes, not ${bytes.length}`);
-}
-
-/** Calls a callback. If it throws, reports the exception instead of ending the accept loop, and returns undefined. */
-function invoke<T, R>(callback: ((value: T) => R) | undefined, value: T): R | undefined {
-  try {
-    return callback?.(value);
-  } catch (error) {
-    reportError(error);
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { ConnectError } from "../client.ts";
 import { codeOf, messageOf } from "../shared/errors.ts";
-import { isOutOfDescriptors } from "../server/listen.ts";
+import { isOutOfDescriptors } from "../server/accept_errors.ts";
 import { isOutOfResources } from "../client/probe.ts";
 import { isLinkLocal, NO_IPV6 } from "../client/resolve.ts";
 import type { ListenError } from "../server.ts";

@@ -1,10 +1,10 @@
 /**
- * Opens the listeners, classifies accept errors, and determines the pause after one.
+ * Opens the listeners.
  *
  * @module
  */
-import type { OpenConnection } from "./connection.ts";
-import { codeOf, messageOf } from "../shared/errors.ts";
+import { messageOf } from "../shared/errors.ts";
+import { isOutOfDescriptors } from "./accept_errors.ts";
 import { DEFAULTS, type ServeOptions } from "./options.ts";
 
 /** The properties of a {@linkcode ListenError} that describe all ports. */
@@ -105,75 +105,4 @@ function checkDescriptors(hostname: string, count: number, onOpen: () => void) {
   } finally {
     for (const listener of spares) listener.close();
   }
-}
-
-/** A port that the server listens on. It has a slot for each of the `count` clients that it greets. */
-export class Port {
-  /** Whether the listener has been closed. */
-  closed = false;
-  /** How many clients have been greeted. */
-  greeted = 0;
-  /** How many slots are taken: by clients that have been greeted, and by open connections that have not been yet. */
-  #slotsTaken = 0;
-  #wake: () => void = () => {};
-
-  /** `count` is how many clients the port greets. */
-  constructor(readonly listener: Deno.TcpListener, readonly count: number) {}
-
-  /** Whether all slots are taken. */
-  get isFull(): boolean {
-    return this.#slotsTaken >= this.count;
-  }
-
-  /** Takes a slot for a client that is about to be greeted. */
-  takeSlot() {
-    this.#slotsTaken++;
-  }
-
-  /** Releases the slot of a client whose connection ended before it was greeted. */
-  releaseSlot() {
-    this.#slotsTaken--;
-    this.#wake();
-  }
-
-  /** Waits until a slot is free, or until the port or the connection is closed. */
-  async waitForSlot(connection: OpenConnection) {
-    while (this.isFull && !this.closed && !connection.closeReason) {
-      await new Promise<void>((resolve) => this.#wake = connection.wake = resolve);
-    }
-  }
-
-  /** Closes the listener. */
-  close() {
-    this.closed = true;
-    this.listener.close();
-    this.#wake();
-  }
-}
-
-/**
- * Whether an accept error was caused by a client. Accepting also requests the client's address, which fails if
- * the client has reset the connection, as `nmap -sT` does: with ENOTCONN on Linux, and with EINVAL on macOS.
- */
-export function isClientReset(error: unknown, os: typeof Deno.build.os = Deno.build.os): boolean {
-  return error instanceof Deno.errors.NotConnected ||
-    error instanceof Deno.errors.ConnectionReset ||
-    error instanceof Deno.errors.ConnectionAborted ||
-    // The class of EINVAL depends on the version of Deno: TypeError or InvalidInput, with or without a code. accept()
-    // itself fails with EINVAL only on a socket that does not listen, so this cannot become a busy loop.
-    (os === "darwin" && error instanceof Error && /os error 22\b/.test(error.message));
-}
-
-/** Whether no descriptor is left: EMFILE in this process, ENFILE in the system. */
-export function isOutOfDescriptors(error: unknown): boolean {
-  return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
-}
-
-/** The shortest and the longest pause after an accept error, in milliseconds; the same as in Go's net/http. */
-const ACCEPT_BACKOFF_MIN_MS = 5;
-const ACCEPT_BACKOFF_MAX_MS = 1000;
-
-/** The pause after an accept error, in milliseconds: twice the previous one, which is 0 after a success. */
-export function nextBackoff(previous: number): number {
-  return Math.min(Math.max(ACCEPT_BACKOFF_MIN_MS, 2 * previous), ACCEPT_BACKOFF_MAX_MS);
 }
