@@ -1,8 +1,8 @@
 /**
  * A TCP server that sends every client a greeting and closes the connection.
  *
- * Read {@linkcode serve} from top to bottom: it accepts a connection, writes the greeting, half-closes, discards what
- * the client sends until the client closes too, and closes. Shutdown comes last.
+ * Read the class `GreetingServer` from top to bottom: it accepts a connection, writes the greeting, half-closes, discards
+ * what the client sends until the client closes too, and closes. Shutdown comes last.
  *
  * @example Greet one client
  * ```ts
