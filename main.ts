@@ -5,7 +5,7 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { unlessAborted } from "./shared/abort.ts";
-import { parseOptions, rewriteArgs, UsageError } from "./cli/args.ts";
+import { parseOptions, rewriteArgs, type UnknownOption, UsageError } from "./cli/args.ts";
 import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect/command.ts";
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
 import { toServeGreeting } from "./cli/serve/greeting.ts";
@@ -42,11 +42,22 @@ export async function parse(args: readonly string[]): Promise<Command> {
   const parsed: Record<string, unknown> = parseArgs(rewritten.args, parseOptions(table));
   if (parsed.help) return { kind: "help", text: isConnect ? connectHelp() : serveHelp() };
   if (parsed.version) return { kind: "version" };
-  if (rewritten.unknown !== undefined) {
-    const help = isConnect ? "greeter connect --help" : "greeter --help";
-    throw new UsageError(`unknown option ${rewritten.unknown}; see ${help}`);
-  }
+  if (rewritten.unknown) throw unknownOption(rewritten.unknown, isConnect);
   return isConnect ? toConnectCommand(parsed, rewritten) : await toServeCommand(parsed, rewritten);
+}
+
+/** Returns the error for an option that the command does not have. */
+function unknownOption({ name, text }: UnknownOption, isConnect: boolean): UsageError {
+  const isOfConnect = Object.hasOwn(CONNECT_OPTIONS, name);
+  const isOfServer = Object.hasOwn(SERVE_OPTIONS, name);
+  if (!isConnect && isOfConnect && !isOfServer) {
+    return new UsageError(`unknown option ${text}; only greeter connect has it: see greeter connect --help`);
+  }
+  const help = isConnect ? "greeter connect --help" : "greeter --help";
+  if (isConnect && isOfServer && !isOfConnect) {
+    return new UsageError(`unknown option ${text}; only the server has it: see ${help}`);
+  }
+  return new UsageError(`unknown option ${text}; see ${help}`);
 }
 
 /** Runs a command, and returns its exit status. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { nearest } from "./suggestions.ts";
 
 /** An option. An option without a `value` is a flag. */
 export interface Option {
@@ -10,6 +11,8 @@ export interface Option {
   readonly short?: string;
   /** The name of the value in the help. */
   readonly value?: string;
+  /** An example of the value, for the message that it is missing. */
+  readonly example?: string;
   /** Whether it may be given more than once. */
   readonly repeatable?: boolean;
   /** What it does, for the help. */
@@ -38,8 +41,16 @@ export interface Rewritten {
   operands: string[];
   /** Each option as it was typed (`-p` or `--port`), by name, in order: for error messages. */
   typed: Record<string, string[]>;
-  /** The first option that is not in the table, for a message. `--help` and `--version` take precedence over it. */
-  unknown: string | undefined;
+  /** The first option that is not in the table. `--help` and `--version` take precedence over it. */
+  unknown: UnknownOption | undefined;
+}
+
+/** An option that is not in the table. */
+export interface UnknownOption {
+  /** The option without hyphens and value. */
+  name: string;
+  /** The option for a message: quoted, and followed by the nearest option of the table if there is one. */
+  text: string;
 }
 
 /**
@@ -76,17 +87,17 @@ export function rewriteArgs(args: readonly string[], table: OptionTable): Rewrit
     }
     for (const { option, name, attached } of arg.startsWith("--") ? [findLong(arg, table)] : findShort(arg, table)) {
       if (name === undefined) {
-        result.unknown ??= quote(option) + (option === arg ? "" : ` in ${quote(arg)}`);
+        result.unknown ??= unknownOption(option, arg, table);
         continue;
       }
       const typed = result.typed[name] ??= [];
       typed.push(option);
       if (typed.length > 1 && !table[name]?.repeatable) {
-        throw new UsageError(`option ${option} is given twice: specify it only once`);
+        throw new UsageError(`${option} appears more than once; write it only once`);
       }
-      const metavar = table[name]?.value;
-      if (metavar === undefined) result.args.push(`--${name}`);
-      else result.args.push(`--${name}=${attached ?? separateValue(option, `--${name}`, metavar, rest.shift())}`);
+      const { value, example = value } = table[name] ?? {};
+      if (example === undefined) result.args.push(`--${name}`);
+      else result.args.push(`--${name}=${attached ?? separateValue(option, name, example, rest.shift())}`);
     }
   }
   return result;
@@ -97,6 +108,29 @@ interface Found {
   option: string;
   name?: string;
   attached?: string;
+}
+
+/** Returns the name in `-name`, `--name` and `--name=value`. */
+function longName(arg: string): string {
+  return arg.replace(/^--?/, "").replace(/=.*/s, "");
+}
+
+/** Describes an option that is not in the table, with the option that was probably meant. */
+function unknownOption(option: string, arg: string, table: OptionTable): UnknownOption {
+  const text = quote(option) + (option === arg ? "" : ` in ${quote(arg)}`);
+  const meant = nearestOption(option, table);
+  return { name: longName(option), text: meant === undefined ? text : `${text} (did you mean ${meant}?)` };
+}
+
+/** Returns the option that was probably meant: for a letter, the one with the same letter in the other case. */
+function nearestOption(option: string, table: OptionTable): string | undefined {
+  const name = longName(option);
+  if (name.length > 1) {
+    const meant = nearest(name, Object.keys(table));
+    return meant === undefined ? undefined : `--${meant}`;
+  }
+  const short = Object.values(table).find(({ short }) => short?.toLowerCase() === name.toLowerCase())?.short;
+  return short === undefined ? undefined : `-${short}`;
 }
 
 /** Finds the option in `--name` or `--name=value`. */
@@ -111,7 +145,8 @@ function findLong(arg: string, table: OptionTable): Found {
 
 /** Finds the options in an argument such as `-qp80`: flags, and optionally an option with a value at the end. */
 function findShort(arg: string, table: OptionTable): Found[] {
-  const found: Found[] = [];
+  // In -port, a hyphen is missing: without this, it would be -p with the value "ort".
+  const found: Found[] = Object.hasOwn(table, longName(arg)) && longName(arg).length > 1 ? [{ option: arg }] : [];
   for (let i = 1; i < arg.length; i++) {
     const option = `-${arg.charAt(i)}`;
     const name = Object.keys(table).find((name) => table[name]?.short === arg.charAt(i));
@@ -131,13 +166,12 @@ function findShort(arg: string, table: OptionTable): Found[] {
 }
 
 /** Checks a value that is a separate argument, and returns it. */
-function separateValue(option: string, name: string, metavar: string, value: string | undefined): string {
-  if (value === undefined) throw new UsageError(`option ${option} has no value: write ${name}=${metavar}`);
+function separateValue(option: string, name: string, example: string, value: string | undefined): string {
+  const message = `${option} requires a value, such as ${option} ${example}`;
+  if (value === undefined) throw new UsageError(message);
   if (!value.startsWith("-") || value === "-") return value;
   throw new UsageError(
-    `option ${option} has no value: ${quote(value)} begins with a hyphen; to use it as a value, write ${name}=${
-      truncate(value)
-    }`,
+    `${message}; to use ${quote(value)}, which begins with a hyphen, write --${name}=${truncate(value)}`,
   );
 }
 

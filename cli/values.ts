@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { type OptionTable, quote, type Rewritten, UsageError, type ValuedName } from "./args.ts";
+import { type OptionTable, quote, type Rewritten, truncate, UsageError, type ValuedName } from "./args.ts";
 import { parsePorts } from "./ports.ts";
+import { suggestPorts, suggestSeconds } from "./suggestions.ts";
 
 /** A value and its option, for messages. */
 export interface Given {
@@ -48,14 +49,37 @@ export function invalidValue({ option, text }: Given, expected: string): UsageEr
   return new UsageError(`invalid value ${quote(text)} for ${option}: expected ${expected}`);
 }
 
+/** Returns the advice to write one value instead of another, or nothing if there is no better value. */
+function writeInstead(suggestion: string | undefined, text: string): string {
+  return suggestion === undefined ? "" : `; write ${truncate(suggestion)} instead of ${truncate(text)}`;
+}
+
 /** Parses a port list whose lowest valid port is `min`. */
 export function portList(given: Given, list: string, min: 0 | 1): number[] {
   const ports = parsePorts(list);
   if (ports && (min === 0 || !ports.includes(0))) return ports;
-  throw invalidValue(
-    given,
-    `ports from 1 to 65535, such as 22,80,8000-8100${min === 0 ? ", or 0 for any free port" : ""}`,
-  );
+  const expected = `ports from 1 to 65535, such as 22,80,8000-8100${min === 0 ? ", or 0 for any free port" : ""}`;
+  throw invalidValue(given, expected + writeInstead(ports ? undefined : suggestPorts(list), list));
+}
+
+/** Whether an argument is a port list, so that the option `--port` is missing before it. */
+export function isPortList(operand: string): boolean {
+  return /^\d/.test(operand) && parsePorts(operand) !== undefined;
+}
+
+/** Returns the advice to write operands that are ports in the last `--port` that was given, or after `-p`. */
+export function writePorts(given: readonly Given[], operands: readonly string[]): string {
+  const { option, text } = given.at(-1) ?? { option: "-p", text: "=" };
+  // A list with a greeting has its own option. "-p 80, 443" has a comma already.
+  const lists = text.includes("=") ? operands : [text.replace(/,$/, ""), ...operands];
+  return `write ${option} ${truncate(lists.join(","))}`;
+}
+
+/** Throws if both options are given. */
+export function rejectBoth(first: string, second: string, { typed }: Rewritten) {
+  if (typed[first] && typed[second]) {
+    throw new UsageError(`--${first} and --${second} cannot be combined; use only one of them`);
+  }
 }
 
 /** Returns a check for whole numbers. It uses a pattern because Number() also accepts 0x50, 1e3 and " 80". */
@@ -71,5 +95,10 @@ export function integer(min: number, max: number): (given: Given) => number {
 export function milliseconds(given: Given): number {
   const seconds = /^(\d+\.?\d*|\.\d+)$/.test(given.text) ? Number(given.text) : NaN;
   if (seconds >= 0.001 && seconds <= 86_400) return seconds * 1000;
-  throw invalidValue(given, "seconds from 0.001 to 86400");
+  const suggestion = suggestSeconds(given.text);
+  const isValid = suggestion !== undefined && suggestion >= 0.001 && suggestion <= 86_400;
+  throw invalidValue(
+    given,
+    "seconds from 0.001 to 86400" + writeInstead(isValid ? `${suggestion}` : undefined, given.text),
+  );
 }

@@ -27,7 +27,7 @@ import {
 
 const CONNECT = [...GREETER, "connect"];
 const LINE = String.raw`"Thank you for connecting to the server.\r\n"`;
-const HINT = "(any greeting; check it with --expect)";
+const HINT = "(content not checked; see --expect)";
 
 /** Runs greeter. Removes the warning that the runtime of Deno 2.6 prints when it resolves a name. */
 async function runGreeter(command: string[]) {
@@ -84,7 +84,19 @@ Deno.test("parse() replaces {port} in --expect with the port", async () => {
 Deno.test("parse() rejects invalid command lines of greeter connect, and states what to write", async () => {
   const cases: [args: string[], ...says: string[]][] = [
     [[], "HOST is missing", "greeter connect [OPTIONS] HOST"],
-    [["a", "b"], `"b"`, "-p"],
+    [["a", "b"], 'unexpected argument "b"; only one HOST can be checked; run greeter connect once for each'],
+    [["a,b"], 'invalid HOST "a,b": only one HOST can be checked; run greeter connect once for each'],
+    [["a", "b", "80"], 'unexpected argument "b"; only one HOST'],
+    [["lab", "443"], 'unexpected argument "443"; to check ports, write -p 443'],
+    [["lab", "-p", "80", "443", "8000-8100"], 'unexpected argument "443"; to check ports, write -p 80,443,8000-8100'],
+    [["--port=80,", "443", "lab"], 'unexpected argument "443"; to check ports, write --port 80,443'],
+    [["lab", "-p", "ssh,80"], "expected ports from 1 to 65535, such as 22,80,8000-8100; write 22,80 instead of ssh,80"],
+    [["lab", "-t", "5s"], "expected seconds from 0.001 to 86400; write 5 instead of 5s"],
+    [["lab", "-w", "10m"], "; write 600 instead of 10m"],
+    [["lab", "--quiet", "--json"], "--quiet and --json cannot be combined; use only one of them"],
+    [["lab", "--expct", "x"], 'unknown option "--expct" (did you mean --expect?); see greeter connect --help'],
+    [["lab", "-expect", "x"], 'unknown option "-expect" (did you mean --expect?); see greeter connect --help'],
+    [["lab", "--retry", "x"], 'unknown option "--retry"; see greeter connect --help'],
     [[""], `""`, "HOST"],
     [["lab:22"], `"lab:22"`, "greeter connect lab -p 22"],
     [["192.0.2.1:80"], "greeter connect 192.0.2.1 -p 80"],
@@ -100,12 +112,13 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["lab", "--concurrency", "0"], "--concurrency", "1 to 65535"],
     [["lab", "-t", "0"], "-t", "0.001 to 86400"],
     [["lab", "-w", "x"], "-w"],
-    [["lab", "--greeting", "hi"], `"--greeting"`],
+    [["lab", "--greeting", "hi"], 'unknown option "--greeting"; only the server has it: see greeter connect --help'],
     [["lab", "-n", "1"], `unknown option "-n"; see greeter connect --help`],
     [["--first", "lab", "--second"], `unknown option "--first"; `],
     [["lab", "--", "-p"], `unexpected argument "-p"`],
     [["lab", "--json=yes"], `"--json=yes"`],
-    [["-p"], "-p has no value"],
+    [["-p"], "-p requires a value, such as -p 8080"],
+    [["lab", "--expect"], "--expect requires a value, such as --expect SSH-2.0"],
   ];
   for (const [args, ...says] of cases) {
     const { message } = await assertRejects(() => parseConnect(...args), UsageError);
@@ -136,7 +149,7 @@ Deno.test("greeter connect prints a line for each range of ports, and exits 1 if
     [refused, `${refused}  refused`],
   ] as const;
   assertEquals(lines.slice(0, 3), expected.toSorted(([a], [b]) => a - b).map(([, line]) => line));
-  assertMatch(lines[3] ?? "", /^2 of 3 ports greeted \(any greeting; check it with --expect\) in \d+\.\ds$/);
+  assertMatch(lines[3] ?? "", /^2 of 3 ports greeted \(content not checked; see --expect\) in \d+\.\ds$/);
   assertEquals(lines.slice(4), [""]);
 });
 

@@ -111,7 +111,7 @@ Deno.test("README: which ports get through a firewall", needsPrograms("iptables"
     "80         timeout",
     String.raw`443        greeted  "Thank you for connecting to the server.\r\n"`,
     String.raw`8000-8100  greeted  "Thank you for connecting to the server.\r\n"`,
-    "103 of 104 ports greeted (any greeting; check it with --expect) in TIME",
+    "103 of 104 ports greeted (content not checked; see --expect) in TIME",
     "",
   ]);
   assertEquals((await iptables("-D")).code, 0);

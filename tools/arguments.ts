@@ -14,7 +14,7 @@ import { type Values, valuesOf } from "../cli/values.ts";
  */
 export function parseToolArgs<T extends OptionTable>(args: readonly string[], table: T): Values<T> {
   const rewritten = rewriteArgs(args[0] === "--" ? args.slice(1) : args, table);
-  const unknown = rewritten.unknown ?? rewritten.operands.map(quote)[0];
+  const unknown = rewritten.unknown?.text ?? rewritten.operands.map(quote)[0];
   if (unknown !== undefined) throw new UsageError(`unknown argument ${unknown}`);
   return valuesOf(table, parseArgs(rewritten.args, parseOptions(table)), rewritten);
 }

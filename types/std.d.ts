@@ -45,3 +45,11 @@ declare module "@std/fmt/colors" {
 declare module "@std/fmt/duration" {
   export function format(ms: number, options?: { ignoreZero?: boolean }): string;
 }
+
+declare module "@std/text/closest-string" {
+  export function closestString(givenWord: string, possibleWords: readonly string[]): string;
+}
+
+declare module "@std/text/levenshtein-distance" {
+  export function levenshteinDistance(str1: string, str2: string): number;
+}

@@ -8,24 +8,40 @@ import { MAX_GREETING_BYTES } from "../../server.ts";
 import { formatOptions, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { uniquePorts } from "../ports.ts";
 import type { ProbeReportOptions } from "./report.ts";
-import { type Given, integer, invalidValue, milliseconds, portList, valuesOf } from "../values.ts";
+import {
+  type Given,
+  integer,
+  invalidValue,
+  isPortList,
+  milliseconds,
+  portList,
+  rejectBoth,
+  valuesOf,
+  writePorts,
+} from "../values.ts";
 
 /** The options of `greeter connect`. */
 export const CONNECT_OPTIONS = {
   port: {
     short: "p",
     value: "LIST",
+    example: "8080",
     repeatable: true,
     help: `ports, as in 22,80,8000-8100 or 60000- (default: ${CONNECT_DEFAULTS.port})`,
   },
-  expect: { short: "e", value: "TEXT", help: "text in the right greeting; {port} is replaced" },
+  expect: { short: "e", value: "TEXT", example: "SSH-2.0", help: "text the greeting must contain; {port} is replaced" },
   timeout: {
     short: "t",
     value: "SECONDS",
+    example: "5",
     help: `time to connect and to read the greeting (default: ${CONNECT_DEFAULTS.timeout / 1000})`,
   },
-  within: { short: "w", value: "SECONDS", help: "retry ports that were not greeted during this time" },
-  concurrency: { value: "N", help: `ports to check at once (default: ${CONNECT_DEFAULTS.concurrency})` },
+  within: { short: "w", value: "SECONDS", example: "60", help: "keep retrying failed ports for this long" },
+  concurrency: {
+    value: "N",
+    example: "100",
+    help: `ports to check at once (default: ${CONNECT_DEFAULTS.concurrency})`,
+  },
   ipv6: { short: "6", help: "use IPv6 only; otherwise IPv4 is preferred" },
   json: { help: "print JSON Lines, each port as soon as it is known" },
   quiet: { short: "q", help: "print errors only" },
@@ -45,7 +61,8 @@ export interface ConnectCommand extends ProbeReportOptions {
 export function connectHelp(): string {
   return `Usage: greeter connect [OPTIONS] HOST
 
-Checks which ports of HOST can be reached, and whether the right server answers.
+Checks which ports of HOST can be reached, and whether the expected server
+answers.
 
 Options:
 ${formatOptions(CONNECT_OPTIONS)}
@@ -63,11 +80,8 @@ const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
  */
 export function toConnectCommand(parsed: Record<string, unknown>, rewritten: Rewritten): ConnectCommand {
   const { given, flag, one } = valuesOf(CONNECT_OPTIONS, parsed, rewritten);
-  const [host, extra] = rewritten.operands;
-  if (host === undefined) throw new UsageError("HOST is missing: write greeter connect [OPTIONS] HOST");
-  if (extra !== undefined) {
-    throw new UsageError(`unexpected argument ${quote(extra)}: only one HOST can be checked; write ports after -p`);
-  }
+  const host = onlyHost(rewritten.operands, given("port"));
+  rejectBoth("quiet", "json", rewritten);
   const ports = uniquePorts(given("port").flatMap((value) => portList(value, value.text, 1)));
   const expected = one("expect", checkExpected);
   return {
@@ -87,6 +101,17 @@ export function toConnectCommand(parsed: Record<string, unknown>, rewritten: Rew
   };
 }
 
+const ONE_HOST = "only one HOST can be checked; run greeter connect once for each";
+
+/** Returns the only operand. */
+function onlyHost(operands: readonly string[], ports: readonly Given[]): string {
+  const [host, ...extra] = [...operands.filter((operand) => !isPortList(operand)), ...operands.filter(isPortList)];
+  if (host === undefined) throw new UsageError("HOST is missing; write greeter connect [OPTIONS] HOST");
+  if (extra[0] === undefined) return host;
+  const advice = extra.every(isPortList) ? `to check ports, ${writePorts(ports, extra)}` : ONE_HOST;
+  throw new UsageError(`unexpected argument ${quote(extra[0])}; ${advice}`);
+}
+
 /** Checks HOST, and removes the brackets of an IPv6 address. */
 function toHostname(host: string): string {
   const [, name = "", port = ""] = host.match(HOST_WITH_PORT) ?? [];
@@ -94,6 +119,7 @@ function toHostname(host: string): string {
     const suggestion = `greeter connect ${truncate(name)} -p ${port || "PORT"}`;
     throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);
   }
+  if (host.includes(",")) throw new UsageError(`invalid HOST ${quote(host)}: ${ONE_HOST}`);
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
   if (/^[^\s/[\]]+$/.test(hostname)) return hostname;
   throw new UsageError(`invalid HOST ${quote(host)}: expected a name or an address`);

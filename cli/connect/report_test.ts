@@ -252,7 +252,7 @@ Deno.test(
     // The run takes between 150 and 200 ms, unless this machine is busy.
     await until(async () => {
       const { shown } = await runOnTerminal(quoted([...CONNECT, "-p", `${silent.port}`, "-t", "0.1"]));
-      return !/ESC\[K|waiting|checked/.test(shown);
+      return !/ESC\[K|waiting|checked \d/.test(shown);
     });
     const ports = Array.from({ length: 9 }, () => freePort()).join(",");
     const { shown } = await runOnTerminal(`stty cols 20; ${quoted([...CONNECT, "-p", ports, "-w", "1.5"])}`);

@@ -90,7 +90,7 @@ function detailOf({ state, greeting, error }: ProbeResult, expected: string | un
 
 /** Formats the last line of text: how many ports were greeted. */
 export function formatTotals({ ports, results, expected, duration, interrupted }: ProbeSummary): string {
-  const hint = expected === undefined ? " (any greeting; check it with --expect)" : "";
+  const hint = expected === undefined ? " (content not checked; see --expect)" : "";
   const greeted = results.filter(({ state }) => state === "greeted").length;
   const totals = `${greeted} of ${plural(ports.length, "port")} greeted${hint} in ${(duration / 1000).toFixed(1)}s`;
   const unknown = ports.length - results.length;

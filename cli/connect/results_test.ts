@@ -101,7 +101,7 @@ const summary: ProbeSummary = {
 };
 
 Deno.test("formatTotals() counts the greeted ports, and shows whether the run was interrupted", () => {
-  assertEquals(formatTotals(summary), "2 of 3 ports greeted (any greeting; check it with --expect) in 3.0s");
+  assertEquals(formatTotals(summary), "2 of 3 ports greeted (content not checked; see --expect) in 3.0s");
   assertEquals(formatTotals({ ...summary, expected: "x", ports: [22] }), "2 of 1 port greeted in 3.0s");
   assertEquals(
     formatTotals({ ...summary, expected: "x", ports: [22, 23, 80, 81], interrupted: true }),

@@ -9,7 +9,17 @@ import { formatOptions, type OptionTable, quote, type Rewritten, UsageError } fr
 import { type Greeting, maxGreetingBytes } from "./greeting.ts";
 import { uniquePorts } from "../ports.ts";
 import type { ReportOptions } from "./report.ts";
-import { type Given, integer, invalidValue, milliseconds, portList, valuesOf } from "../values.ts";
+import {
+  type Given,
+  integer,
+  invalidValue,
+  isPortList,
+  milliseconds,
+  portList,
+  rejectBoth,
+  valuesOf,
+  writePorts,
+} from "../values.ts";
 
 /** The default greeting without CR LF, which is appended to every greeting. */
 const DEFAULT_GREETING_TEXT = DEFAULTS.greeting.trimEnd();
@@ -19,36 +29,60 @@ export const SERVE_OPTIONS = {
   port: {
     short: "p",
     value: "LIST[=TEXT]",
+    example: "8080",
     repeatable: true,
     help: "ports: 22,80,8000-8100, 60000-, - for all, 0 for any free port; " +
       `TEXT is their greeting (default: ${DEFAULTS.port})`,
   },
-  host: { short: "H", value: "HOST", help: `name or address to listen on (default: ${DEFAULTS.hostname})` },
-  greeting: { short: "g", value: "TEXT", help: "greeting, in which {client} and {port} are replaced" },
+  host: {
+    short: "H",
+    value: "HOST",
+    example: "127.0.0.1",
+    help: `name or address to listen on (default: ${DEFAULTS.hostname})`,
+  },
+  greeting: {
+    short: "g",
+    value: "TEXT",
+    example: "Hello",
+    help: "greeting, in which {client} and {port} are replaced",
+  },
   stdin: { help: "send standard input, byte for byte" },
   http: { help: "send the greeting as an HTTP response" },
   allow: {
     short: "a",
     value: "NETWORK",
+    example: "10.0.0.0/8",
     repeatable: true,
     help: "greet only these clients, such as 10.0.0.0/8; ::/0 covers only IPv6",
   },
-  ignore: { value: "NETWORK", repeatable: true, help: "neither log nor count these clients" },
-  count: { short: "n", value: "N", help: "stop when each port has greeted N clients" },
-  within: { short: "w", value: "SECONDS", help: "stop after this time" },
+  ignore: {
+    value: "NETWORK",
+    example: "10.0.0.0/8",
+    repeatable: true,
+    help: "neither log nor count these clients",
+  },
+  count: { short: "n", value: "N", example: "1", help: "stop when each port has greeted N clients" },
+  within: { short: "w", value: "SECONDS", example: "60", help: "stop after this time" },
   "skip-taken": { help: "skip ports that are in use" },
   json: { help: "log as JSON Lines" },
   timestamps: { help: "begin each line of the log with the local time" },
   quiet: { short: "q", help: "do not log; errors still go to standard error" },
-  backlog: { short: "b", value: "N", help: `connections for the kernel to queue (default: ${DEFAULTS.backlog})` },
+  backlog: {
+    short: "b",
+    value: "N",
+    example: "128",
+    help: `length of the kernel's accept queue (default: ${DEFAULTS.backlog})`,
+  },
   "max-connections": {
     short: "m",
     value: "N",
-    help: `connections to keep open at most (default: ${DEFAULTS.maxConnections})`,
+    example: "100",
+    help: `maximum number of open connections (default: ${DEFAULTS.maxConnections})`,
   },
   timeout: {
     short: "t",
     value: "SECONDS",
+    example: "5",
     help: `close each connection after this time (default: ${DEFAULTS.timeout / 1000})`,
   },
   help: { short: "h", help: "print this help and exit" },
@@ -82,29 +116,52 @@ ${formatOptions(SERVE_OPTIONS)}
 Exit status: 0 on success, 1 if a port did not reach --count, 2 on an error.`;
 }
 
+/** Pairs of options that cannot be combined. */
+const EXCLUSIVE = [
+  ["greeting", "stdin"],
+  ["http", "stdin"],
+  ["quiet", "json"],
+  ["quiet", "timestamps"],
+  ["json", "timestamps"],
+] as const;
+
+/** Says what to write instead of arguments that are not options. */
+function operandAdvice(operands: readonly string[], ports: readonly Given[]): string {
+  switch (operands[0]) {
+    case "connect":
+      return "connect must be the first argument: write greeter connect [OPTIONS] HOST";
+    case "help":
+      return `for help, write greeter ${operands[1] === "connect" ? "connect " : ""}--help`;
+    case "version":
+      return "for the version, write greeter --version";
+    case "serve":
+    case "server":
+    case "listen":
+    case "start":
+      return "the server has no command name: write greeter [OPTIONS], such as greeter -p 8080";
+  }
+  if (operands.every(isPortList)) return `to listen on ports, ${writePorts(ports, operands)}`;
+  return "to check the ports of a host, write greeter connect [OPTIONS] HOST";
+}
+
 /**
  * Checks the values, and returns the command.
  *
  * @throws {UsageError} If a value is invalid.
  */
 export async function toServeCommand(parsed: Record<string, unknown>, rewritten: Rewritten): Promise<ServeCommand> {
+  const { given, flag, one } = valuesOf(SERVE_OPTIONS, parsed, rewritten);
   const [operand] = rewritten.operands;
   if (operand !== undefined) {
-    throw new UsageError(
-      `unexpected argument ${quote(operand)}: to check the ports of a host, write greeter connect [OPTIONS] HOST`,
-    );
+    throw new UsageError(`unexpected argument ${quote(operand)}; ${operandAdvice(rewritten.operands, given("port"))}`);
   }
-  const { given, flag, one } = valuesOf(SERVE_OPTIONS, parsed, rewritten);
+  for (const [first, second] of EXCLUSIVE) rejectBoth(first, second, rewritten);
   const http = flag("http");
   const { ports, byPort } = portLists(given("port"), http);
   const text = one("greeting", (value) => checkLength(value, value.text, http));
   const isStdin = flag("stdin");
-  if (isStdin && text !== undefined) {
-    throw new UsageError("--greeting and --stdin cannot be combined: use only one of them");
-  }
-  if (isStdin && http) throw new UsageError("--http and --stdin cannot be combined: use only one of them");
   if (isStdin && byPort.size > 0) {
-    throw new UsageError("--stdin and a greeting in --port cannot be combined: use only one of them");
+    throw new UsageError("--stdin and a greeting in --port cannot be combined; use only one of them");
   }
   return {
     kind: "serve",

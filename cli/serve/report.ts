@@ -24,7 +24,7 @@ export interface ReportOptions {
   json: boolean;
   /** Whether nothing is logged. */
   quiet: boolean;
-  /** Whether lines of text begin with the date and the time. */
+  /** Whether lines of text begin with the date and the time. Not with `json`, whose lines contain the time. */
   timestamps: boolean;
 }
 
@@ -50,7 +50,7 @@ export class Report {
   constructor({ json, quiet, timestamps }: ReportOptions) {
     this.#format = json ? jsonFormat : textFormat;
     this.#isColored = !json && Deno.stdout.isTerminal();
-    this.#hasTimestamps = timestamps && !json;
+    this.#hasTimestamps = timestamps;
     if (quiet) return;
     this.#log = new Log(Deno.stdout, {
       formatGap: this.#format.gap,

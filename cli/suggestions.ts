@@ -1,0 +1,110 @@
+/**
+ * What the user probably meant: suggestions for messages about invalid arguments.
+ *
+ * @module
+ */
+import { closestString } from "@std/text/closest-string";
+import { levenshteinDistance } from "@std/text/levenshtein-distance";
+import { parsePorts } from "./ports.ts";
+
+/**
+ * Returns the word nearest to one that was typed, or `undefined` if none is close enough to be what was meant.
+ *
+ * @example
+ * ```ts
+ * import { nearest } from "./suggestions.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(nearest("prot", ["host", "port"]), "port");
+ * assertEquals(nearest("test", ["host", "port"]), undefined);
+ * ```
+ */
+export function nearest(typed: string, words: readonly string[]): string | undefined {
+  const word = typed.toLowerCase();
+  const plausible = words.filter((candidate) => isPlausible(word, candidate));
+  return plausible.length === 0 ? undefined : closestString(word, plausible);
+}
+
+/** Whether a word may be a typing mistake for another one, its beginning, or a longer form of it. */
+function isPlausible(word: string, candidate: string): boolean {
+  if (word.length >= 3 && (candidate.startsWith(word) || word.startsWith(candidate))) return true;
+  const distance = levenshteinDistance(word, candidate);
+  // Two swapped letters, which count as two changes, are one mistake.
+  const isSwap = distance === 2 && [...word].sort().join() === [...candidate].sort().join();
+  return isSwap || distance <= Math.max(1, Math.floor(word.length / 3)) && word.length > 2;
+}
+
+/** The ports of services that are often named instead of their port. */
+const SERVICE_PORTS: Readonly<Record<string, number>> = {
+  dns: 53,
+  domain: 53,
+  ftp: 21,
+  http: 80,
+  https: 443,
+  imap: 143,
+  imaps: 993,
+  ldap: 389,
+  mysql: 3306,
+  ntp: 123,
+  pop3: 110,
+  pop3s: 995,
+  postgres: 5432,
+  postgresql: 5432,
+  rdp: 3389,
+  redis: 6379,
+  smb: 445,
+  smtp: 25,
+  smtps: 465,
+  ssh: 22,
+  submission: 587,
+  telnet: 23,
+  vnc: 5900,
+};
+
+/**
+ * Returns a valid port list for one that has names of services, spaces or semicolons between the ports, or ranges such
+ * as `80:90` and `80..90`. Returns `undefined` if it has anything else that is invalid.
+ *
+ * @example
+ * ```ts
+ * import { suggestPorts } from "./suggestions.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(suggestPorts("ssh, 80;8000:8100"), "22,80,8000-8100");
+ * assertEquals(suggestPorts("lab"), undefined);
+ * ```
+ */
+export function suggestPorts(list: string): string | undefined {
+  const items = list.split(/[\s,;]+/).filter((item) => item !== "").map((item) => {
+    const name = item.toLowerCase();
+    return Object.hasOwn(SERVICE_PORTS, name) ? `${SERVICE_PORTS[name]}` : item.replace(/(?<=\d)(:|\.\.)(?=\d)/, "-");
+  });
+  const suggestion = items.join(",");
+  return parsePorts(suggestion) && suggestion;
+}
+
+/** How many seconds a unit has. */
+const SECONDS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, sec: 1, m: 60, min: 60, h: 3600 };
+
+/**
+ * Returns the number of seconds for a duration with units, such as `10m`, or with a decimal comma. Returns `undefined`
+ * for anything else.
+ *
+ * @example
+ * ```ts
+ * import { suggestSeconds } from "./suggestions.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(["5s", "1m30s", "250 ms", "0,5"].map(suggestSeconds), [5, 90, 0.25, 0.5]);
+ * assertEquals(suggestSeconds("soon"), undefined);
+ * ```
+ */
+export function suggestSeconds(text: string): number | undefined {
+  const duration = text.toLowerCase().replace(/^(\d+),(\d+)$/, "$1.$2s");
+  if (!/^(\d+(\.\d+)?\s*(ms|s|sec|m|min|h)\s*)+$/.test(duration)) return undefined;
+  let seconds = 0;
+  for (const [, number, unit = ""] of duration.matchAll(/([\d.]+)\s*([a-z]+)/g)) {
+    seconds += Number(number) * (SECONDS[unit] ?? NaN);
+  }
+  return Math.round(seconds * 1000) / 1000;
+}
