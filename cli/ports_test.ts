@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import * as fc from "fast-check";
+import { fc } from "../tests/deps.ts";
 import { formatPorts, parsePorts, uniquePorts } from "./ports.ts";
 
 Deno.test("parsePorts() accepts ports and ranges in any order", () => {

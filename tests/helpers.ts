@@ -193,7 +193,7 @@ export interface Process extends AsyncDisposable {
 export function spawn(command: readonly string[], options: Deno.CommandOptions = {}): Process {
   const [program = "", ...args] = command;
   // Deno would print a warning if it could not read this file because no descriptor is left.
-  const env = { ...options.env, NODE_EXTRA_CA_CERTS: "" };
+  const env = { NODE_EXTRA_CA_CERTS: "", ...options.env };
   const child = new Deno.Command(program, { args, stdin: "null", stdout: "piped", stderr: "piped", ...options, env })
     .spawn();
   const output = { stdout: "", stderr: "" };

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
 import { ROOT, run } from "./helpers.ts";
 
@@ -56,6 +56,20 @@ Deno.test("the command runs from another directory with the configuration of the
   const command = [Deno.execPath(), "run", "--config", `${ROOT}/deno.json`, `${ROOT}/main.ts`, "--version"];
   const { code, stdout } = await run(command, { cwd: Deno.env.get("TMPDIR") ?? "/" });
   assertEquals([code, stdout], [0, `greeter ${config.version}\n`]);
+});
+
+Deno.test("deno task start downloads nothing but the standard library to an empty cache (needs the registry)", async () => {
+  const cache = await Deno.makeTempDir();
+  // spawn() does not pass on this variable, but downloads may need it.
+  const env = { DENO_DIR: cache, NO_COLOR: "1", NODE_EXTRA_CA_CERTS: Deno.env.get("NODE_EXTRA_CA_CERTS") ?? "" };
+  const command = [Deno.execPath(), "task", "start", "--version"];
+  const { code, stdout, stderr } = await run(command, { cwd: ROOT, env }, 60_000);
+  assertEquals([code, stdout], [0, `greeter ${config.version}\n`], stderr);
+  const downloads = [...stderr.matchAll(/^Download (.*)$/gm)].map(([, url = ""]) => url);
+  assert(downloads.length > 0, stderr);
+  // From npm, it is the package deno-std; from JSR, its packages begin with @std.
+  assertEquals(downloads.filter((url) => !/\/(deno-std|@std)(\/|$)/.test(url)), []);
+  await Deno.remove(cache, { recursive: true });
 });
 
 Deno.test("deno publish packs the code of all exports, and neither tests nor tools", async () => {

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import * as fc from "fast-check";
+import { fc } from "./deps.ts";
 import { createConnection } from "node:net";
 import { UsageError } from "../cli/args.ts";
 import type { ServeCommand } from "../cli/serve/command.ts";

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import xterm from "@xterm/headless";
+import { xterm } from "../tests/deps.ts";
 import { inNamespace, MAIN } from "../tests/helpers.ts";
 import { toolOptions } from "./arguments.ts";
 

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import * as fc from "fast-check";
+import { fc } from "../../tests/deps.ts";
 import type { Connection } from "../../server.ts";
 import { jsonFormat, textFormat } from "./events.ts";
 import { hostAndPort, quoteBytes } from "../text.ts";
