@@ -108,13 +108,13 @@ async function runServe({ options, greeting, within, skipTaken, ...reportOptions
   return await report.close(options.count ?? 0) ? 0 : 1;
 }
 
-/** Warns if greeter listens on every port of the local port range, which leaves none for outgoing connections. */
+/** Warns if greeter listens on every ephemeral port, which leaves none for outgoing connections. */
 function warnIfNoPortIsLeft({ addr: { hostname } }: Server, report: Report) {
   try {
     Deno.listen({ hostname, port: 0 }).close();
   } catch (error) {
     if (!(error instanceof Deno.errors.AddrInUse)) return; // no descriptor is left: accepting will report that
-    report.error("no local port is left for outgoing connections from this machine; remove some ports from --port");
+    report.error("no ephemeral port is left for outgoing connections from this machine; remove some ports from --port");
   }
 }
 

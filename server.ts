@@ -148,7 +148,7 @@ class GreetingServer implements Server {
 
   /** Accepts until the port is closed. An error ends the `for await` loop, but the listener can be iterated again. */
   async #acceptUntilClosed(port: Port) {
-    const { allow, ignore, onRefuse, onConnection, onClose, onResetBeforeAccept } = this.#options;
+    const { allow, ignore, onDenied, onConnection, onClose, onResetBeforeAccept } = this.#options;
     const connections = this.#connections;
     // Only an IPv6 socket has IPv4-mapped addresses. Converting them costs 2 µs per connection.
     const isIPv6 = port.listener.addr.hostname.includes(":");
@@ -161,7 +161,7 @@ class GreetingServer implements Server {
           const info = isIPv6 ? unmapIPv4(conn) : conn;
           if (allow && !invoke(allow, info.remoteAddr)) {
             conn.close();
-            invoke(onRefuse, info);
+            invoke(onDenied, info);
             continue;
           }
           const greeting = invoke(this.#greetingFor, info);

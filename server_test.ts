@@ -486,7 +486,7 @@ Deno.test("serve() sends no greeting to clients that `allow` rejects", async () 
   const refused: string[] = [];
   const { server, reasons } = start({
     allow: () => allowed,
-    onRefuse: ({ remoteAddr }) => refused.push(remoteAddr.hostname),
+    onDenied: ({ remoteAddr }) => refused.push(remoteAddr.hostname),
   });
   assertEquals(await greetingFrom(server.addr.port), "");
   assertEquals([refused, reasons.size], [["127.0.0.1"], 0]);
@@ -744,7 +744,7 @@ Deno.test(
       allow: ({ hostname }) => allowed.has(hostname),
       ignore: ({ hostname }) => asked.push(hostname) === 0,
       onConnection: ({ remoteAddr, localAddr }) => addresses.push(remoteAddr.hostname, localAddr.hostname),
-      onRefuse: ({ remoteAddr }) => refused.push(remoteAddr.hostname),
+      onDenied: ({ remoteAddr }) => refused.push(remoteAddr.hostname),
     });
     assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
     assertEquals(await greetingFrom(server.addr.port, "::1"), "");

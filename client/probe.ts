@@ -108,7 +108,7 @@ export class Probe {
   }
 
   /**
-   * Linux can connect a socket to itself if nothing listens on a port of this machine that is in the local port range: of
+   * Linux can connect a socket to itself if nothing listens on a port of this machine that is an ephemeral port: of
    * 28,232 closed ports, one or two looked open. Another socket has another local port, so try again.
    */
   async #connect(): Promise<Deno.TcpConn> {

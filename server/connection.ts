@@ -31,7 +31,7 @@ export type CloseReason = "closed" | "reset" | "timeout" | "evicted" | "shutdown
 /** A connection, as passed to the callbacks of `ServeOptions`. */
 export interface Connection extends ConnInfo {
   /** When it was accepted, in milliseconds on the clock of `performance.now()`. */
-  readonly accepted: number;
+  readonly acceptedAt: number;
   /** How many bytes of the greeting the kernel has accepted for sending. */
   readonly bytesSent: number;
   /** Whether the kernel has accepted the whole greeting for sending. */

@@ -65,12 +65,12 @@ export class ConnectionList {
 
   /** Appends a connection that has been accepted. Its deadline starts now, also if it has to wait to be admitted. */
   add(conn: Deno.TcpConn, { remoteAddr, localAddr }: ConnInfo): OpenConnection {
-    const accepted = performance.now();
+    const acceptedAt = performance.now();
     const connection: OpenConnection = {
       conn,
       remoteAddr,
       localAddr,
-      accepted,
+      acceptedAt,
       bytesSent: 0,
       greeted: false,
       bytesReceived: 0,
@@ -216,8 +216,8 @@ export class ConnectionList {
   /** Closes expired connections. One timer is enough: all have the same timeout, so the oldest one expires first. */
   #closeExpired = () => {
     const now = performance.now();
-    while (this.#oldest && this.#oldest.accepted + this.#timeout <= now) this.close(this.#oldest, "timeout");
-    this.#deadlineTimer = this.#oldest && setTimeout(this.#closeExpired, this.#oldest.accepted + this.#timeout - now);
+    while (this.#oldest && this.#oldest.acceptedAt + this.#timeout <= now) this.close(this.#oldest, "timeout");
+    this.#deadlineTimer = this.#oldest && setTimeout(this.#closeExpired, this.#oldest.acceptedAt + this.#timeout - now);
   };
 
   /**

@@ -67,7 +67,7 @@ export interface ServeOptions {
   /** Called for each connection when it is closed. */
   onClose?: (connection: Connection) => void;
   /** Called for each connection that `allow` rejects; the other callbacks are not called for it. */
-  onRefuse?: (info: ConnInfo) => void;
+  onDenied?: (info: ConnInfo) => void;
   /**
    * Called when accepting fails for a reason other than a client. A lack of descriptors is reported only if it lasts for
    * 1 s, or if no connection is open. The server tries again after a pause, and reports no further error until accepting

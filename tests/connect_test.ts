@@ -318,7 +318,7 @@ Deno.test(
 Deno.test("greeter connect finds thousands of open ports with 4,096 probes at once and a timeout of 0.5 s (needs sh)", {
   ...needsPrograms("sh"),
 }, async () => {
-  // As many ports as this machine's limit on descriptors and the ports below its local port range allow.
+  // As many ports as this machine's limit on descriptors and the ports below its ephemeral ports allow.
   const { stdout: limit } = await run(["sh", "-c", "ulimit -Hn"]);
   const count = Math.min(14_000, (Number(limit) || 20_000) - 1000);
   const list = `10000-${10_000 + count - 1}`;
@@ -331,8 +331,8 @@ Deno.test("greeter connect finds thousands of open ports with 4,096 probes at on
   greeter.child.kill("SIGTERM");
   await greeter.ended;
   const rows = greeter.output.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
-  const outcomes = rows.filter(({ event_type }) => event_type === "closed").map(({ outcome }) => outcome);
-  assertEquals(new Set(outcomes), new Set(["closed"]));
+  const closeReasons = rows.filter(({ event_type }) => event_type === "closed").map(({ close_reason }) => close_reason);
+  assertEquals(new Set(closeReasons), new Set(["closed"]));
 });
 
 const emptyNetwork = inNamespace("");

@@ -318,7 +318,7 @@ Deno.test("greeter listens, logs, greets and stops (needs SIGTERM)", needsSignal
       stopped,
     ].join(""),
   );
-  assertMatch(stopped, /^Stopped: 3 greetings, 0 refused, 0 bytes received in \d+m?s\n$/);
+  assertMatch(stopped, /^Stopped: 3 greetings, 0 denied, 0 bytes received in \d+m?s\n$/);
 });
 
 Deno.test("greeter --greeting appends CR LF", async () => {
@@ -478,7 +478,7 @@ Deno.test("greeter --allow refuses other clients", async () => {
   await greeter.ended;
   assertMatch(
     greeter.output.stdout,
-    /\nRefused connection from 127\.0\.0\.1:\d+ on port \d+\nStopped: 0 greetings, 1 refused, /,
+    /\nDenied connection from 127\.0\.0\.1:\d+ on port \d+\nStopped: 0 greetings, 1 denied, /,
   );
 });
 
@@ -510,10 +510,10 @@ Deno.test("greeter --json logs one row for each event", async () => {
   ]);
   const { payload, payload_printable } = log[4] ?? {};
   assertEquals([payload, payload_printable], [btoa("GET / HTTP/1.0\r\n\r\n"), "GET / HTTP/1.0\r\n\r\n"]);
-  const { greetings, refused, bytes_received, dropped } = log[5] ?? {};
-  assertEquals({ greetings, refused, bytes_received, dropped }, {
+  const { greetings, denied, bytes_received, dropped } = log[5] ?? {};
+  assertEquals({ greetings, denied, bytes_received, dropped }, {
     greetings: 2,
-    refused: 0,
+    denied: 0,
     bytes_received: 18,
     dropped: 0,
   });
@@ -617,7 +617,7 @@ Deno.test("greeter stops on SIGINT (needs signals)", needsSignals, async () => {
   await portOf(greeter);
   greeter.child.kill("SIGINT");
   assertEquals((await greeter.ended).code, 0);
-  assertMatch(greeter.output.stdout, /Stopped: 0 greetings, 0 refused, 0 bytes received in \d+ms\n$/);
+  assertMatch(greeter.output.stdout, /Stopped: 0 greetings, 0 denied, 0 bytes received in \d+ms\n$/);
 });
 
 Deno.test("greeter exits 130 or 143 on a second signal (needs signals)", needsSignals, async () => {
@@ -779,12 +779,12 @@ Deno.test("greeter colors a text log on a terminal, but not with NO_COLOR, and n
   const plain = await logOf("--backlog=16", "1");
   assertMatch(
     plain,
-    /^Listening .*\nReceived .*\n.* "hi"\nRefused .*\nReceived .*\n1 connection was reset .*\nStopped: .*\n$/,
+    /^Listening .*\nReceived .*\n.* "hi"\nDenied .*\nReceived .*\n1 connection was reset .*\nStopped: .*\n$/,
   );
   const colored = await logOf("--backlog=16");
   assertMatch(
     colored,
-    /^ESC\[32mListening .*ESC\[39m\nReceived [^E]*\n[^E]* sent 2 bytes to port \d+: ESC\[2m"hi"ESC\[22m\nESC\[33mRefused .*ESC\[39m\nReceived [^E]*\nESC\[33m1 connection was reset .*ESC\[39m\nESC\[32mStopped: .*ESC\[39m\n$/,
+    /^ESC\[32mListening .*ESC\[39m\nReceived [^E]*\n[^E]* sent 2 bytes to port \d+: ESC\[2m"hi"ESC\[22m\nESC\[33mDenied .*ESC\[39m\nReceived [^E]*\nESC\[33m1 connection was reset .*ESC\[39m\nESC\[32mStopped: .*ESC\[39m\n$/,
   );
   assertEquals((await logOf("--json")).includes("ESC"), false);
   await Deno.remove(directory, { recursive: true });
@@ -911,7 +911,7 @@ Deno.test(
     for (let i = 0; i < 3; i++) assertEquals(await greetingFrom(port), DEFAULTS.greeting);
     greeter.child.kill("SIGTERM");
     assertEquals((await greeter.ended).code, 1);
-    assertMatch(greeter.output.stdout, /^Listening on .*\nStopped: 0 greetings, 0 refused, .*\n$/);
+    assertMatch(greeter.output.stdout, /^Listening on .*\nStopped: 0 greetings, 0 denied, .*\n$/);
   },
 );
 
@@ -989,7 +989,7 @@ Deno.test("greeter warns once if no local port is left (needs Linux, ip, and uns
   const all = await run([...command, "39990-40060"]);
   assertEquals([all.code, all.stderr], [
     0,
-    "greeter: no local port is left for outgoing connections from this machine; remove some ports from --port\n",
+    "greeter: no ephemeral port is left for outgoing connections from this machine; remove some ports from --port\n",
   ]);
   const allButOne = await run([...command, "40000-40008"]);
   assertEquals([allButOne.code, allButOne.stderr], [0, ""]);

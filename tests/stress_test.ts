@@ -242,8 +242,8 @@ Deno.test("greeter marks in its log where rows were dropped, and counts them in 
     import { Report } from "${import.meta.resolve("../cli/serve/report.ts")}";
     const report = new Report({ json: true, quiet: false, timestamps: false });
     const addr = { transport: "tcp", hostname: "127.0.0.1", port: 80 };
-    const { onRefuse } = report.callbacks();
-    for (let i = 0; i < 100_000; i++) onRefuse?.({ remoteAddr: addr, localAddr: addr });
+    const { onDenied } = report.callbacks();
+    for (let i = 0; i < 100_000; i++) onDenied?.({ remoteAddr: addr, localAddr: addr });
     report.error("full");
     await Deno.stdin.read(new Uint8Array(1));
     Deno.exit(await report.close(0) ? 0 : 1);

@@ -105,7 +105,7 @@ if (!isInNamespace) {
   if (namespace.ignore) throw new Error("cannot make a network namespace with iptables: run it as root on Linux");
   const [program = "", ...args] = namespace.command;
   const { code } = await new Deno.Command(program, {
-    args: [...args, Deno.execPath(), "run", "--allow-all", import.meta.filename ?? "", "--in-namespace"],
+    args: [...args, Deno.execPath(), "run", "--allow-all", "--no-lock", import.meta.filename ?? "", "--in-namespace"],
     stdin: "null",
   }).spawn().status;
   Deno.exit(code);

@@ -15,7 +15,7 @@ export interface Summary {
   /** How many clients received the whole greeting. */
   greetings: number;
   /** How many clients were closed without a greeting, because they are not allowed. */
-  refused: number;
+  denied: number;
   /** How many bytes all clients have sent. */
   bytesReceived: number;
   /** How many connections were reset before they could be accepted. */
@@ -37,7 +37,7 @@ export interface Format {
   /** A connection was closed. */
   closed(connection: Connection): string | undefined;
   /** A client that is not allowed was closed. */
-  refused(info: ConnInfo): string;
+  denied(info: ConnInfo): string;
   /** Connections to these ports were reset before they could be accepted. */
   resets(count: number, ports: Iterable<number>): string;
   /** Lines of the log were dropped here, because its reader was too slow. */
@@ -63,18 +63,17 @@ export const textFormat: Format = {
     const size = plural(bytesReceived, "byte");
     return `${hostAndPort(remoteAddr)} sent ${size} to port ${localAddr.port}: ${quoteBytes(received)}${more}`;
   },
-  refused: ({ remoteAddr, localAddr }) =>
-    `Refused connection from ${hostAndPort(remoteAddr)} on port ${localAddr.port}`,
+  denied: ({ remoteAddr, localAddr }) => `Denied connection from ${hostAndPort(remoteAddr)} on port ${localAddr.port}`,
   resets(count, ports) {
     const were = count === 1 ? "connection was reset before it" : "connections were reset before they";
     return `${count} ${were} could be accepted (a port scan?): ${formatPorts(ports)}`;
   },
   gap: (lines) => lines === 1 ? "1 log line was dropped" : `${lines} log lines were dropped`,
   error: () => undefined,
-  stopped({ greetings, refused, bytesReceived, resets, dropped, duration, ports }) {
+  stopped({ greetings, denied, bytesReceived, resets, dropped, duration, ports }) {
     // In whole seconds, or in whole milliseconds below one second.
     const rounded = duration < 1000 ? Math.ceil(duration) : Math.round(duration / 1000) * 1000;
-    const parts = [plural(greetings, "greeting"), `${refused} refused`, `${plural(bytesReceived, "byte")} received`];
+    const parts = [plural(greetings, "greeting"), `${denied} denied`, `${plural(bytesReceived, "byte")} received`];
     if (resets > 0) parts.push(`${resets} reset before accept`);
     const time = formatDuration(rounded, { ignoreZero: true });
     const lost = dropped > 0 ? `, ${plural(dropped, "log line")} dropped` : "";
@@ -104,18 +103,18 @@ export const jsonFormat: Format = {
       ...addresses(connection),
       bytes_sent: connection.bytesSent,
       bytes_received: connection.bytesReceived,
-      duration_ms: roundToMicroseconds(performance.now() - connection.accepted),
-      outcome: connection.closeReason,
+      duration_ms: roundToMicroseconds(performance.now() - connection.acceptedAt),
+      close_reason: connection.closeReason,
       ...payload(connection.received),
     }),
-  refused: (info) => row("refused", addresses(info)),
+  denied: (info) => row("denied", addresses(info)),
   resets: (count, ports) => row("resets_before_accept", { ports: formatPorts(ports), count }),
   gap: (lines) => row("log_dropped", { lines }),
   error: (error) => row("error", { message: messageOf(error) }),
-  stopped: ({ greetings, refused, bytesReceived, resets, dropped, duration, ports }) =>
+  stopped: ({ greetings, denied, bytesReceived, resets, dropped, duration, ports }) =>
     row("stopped", {
       greetings,
-      refused,
+      denied,
       bytes_received: bytesReceived,
       resets_before_accept: resets,
       dropped,

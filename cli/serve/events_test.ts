@@ -10,7 +10,7 @@ function connection(sent: Uint8Array, more: Partial<Connection> = {}): Connectio
   return {
     remoteAddr: { transport: "tcp", hostname: "192.0.2.7", port: 51514 },
     localAddr,
-    accepted: performance.now(),
+    acceptedAt: performance.now(),
     bytesSent: 41,
     greeted: true,
     bytesReceived: sent.length,
@@ -44,24 +44,24 @@ Deno.test("textFormat formats each event as a line, and what a client sent as an
     textFormat.closed(connection(bytes("x".repeat(300)))),
     `192.0.2.7:51514 sent 300 bytes to port 21: "${"x".repeat(256)}"...`,
   );
-  assertEquals(textFormat.refused(quiet), "Refused connection from 192.0.2.7:51514 on port 21");
+  assertEquals(textFormat.denied(quiet), "Denied connection from 192.0.2.7:51514 on port 21");
 });
 
 Deno.test("textFormat ends with the totals", () => {
   const totals = {
     greetings: 3,
-    refused: 1,
+    denied: 1,
     bytesReceived: 41,
     resets: 0,
     dropped: 0,
     duration: 12_345,
     ports: onePort,
   };
-  assertEquals(textFormat.stopped(totals), "Stopped: 3 greetings, 1 refused, 41 bytes received in 12s");
+  assertEquals(textFormat.stopped(totals), "Stopped: 3 greetings, 1 denied, 41 bytes received in 12s");
   const dropped = { ...totals, greetings: 1, bytesReceived: 1, dropped: 2, duration: 3_723_000 };
   assertEquals(
     textFormat.stopped(dropped),
-    "Stopped: 1 greeting, 1 refused, 1 byte received in 1h 2m 3s, 2 log lines dropped",
+    "Stopped: 1 greeting, 1 denied, 1 byte received in 1h 2m 3s, 2 log lines dropped",
   );
   assertMatch(textFormat.stopped({ ...totals, resets: 1 }), /, 41 bytes received, 1 reset before accept in 12s$/);
   assertMatch(textFormat.stopped({ ...totals, duration: 0.4 }), / in 1ms$/);
@@ -83,21 +83,21 @@ Deno.test("jsonFormat formats events as flat rows with the field names of Surica
     ports: "21",
   });
   assertEquals(parsed(jsonFormat.connection(conn)), { event_type: "connection", ...addresses });
-  assertEquals(parsed(jsonFormat.refused(conn)), { event_type: "refused", ...addresses });
+  assertEquals(parsed(jsonFormat.denied(conn)), { event_type: "denied", ...addresses });
   assertEquals(parsed(jsonFormat.error(new Error("Too many")) ?? ""), { event_type: "error", message: "Too many" });
   assertEquals(parsed(jsonFormat.closed(conn) ?? ""), {
     event_type: "closed",
     ...addresses,
     bytes_sent: 41,
     bytes_received: 0,
-    outcome: "closed",
+    close_reason: "closed",
   });
   assertEquals(parsed(jsonFormat.closed(connection(bytes("\0GET /\r\n\u007fé"), { closeReason: "timeout" })) ?? ""), {
     event_type: "closed",
     ...addresses,
     bytes_sent: 41,
     bytes_received: 11,
-    outcome: "timeout",
+    close_reason: "timeout",
     payload: "AEdFVCAvDQp/w6k=",
     payload_printable: ".GET /\r\n...",
   });
@@ -105,7 +105,7 @@ Deno.test("jsonFormat formats events as flat rows with the field names of Surica
     parsed(
       jsonFormat.stopped({
         greetings: 3,
-        refused: 1,
+        denied: 1,
         bytesReceived: 41,
         resets: 4,
         dropped: 2,
@@ -116,7 +116,7 @@ Deno.test("jsonFormat formats events as flat rows with the field names of Surica
     {
       event_type: "stopped",
       greetings: 3,
-      refused: 1,
+      denied: 1,
       bytes_received: 41,
       resets_before_accept: 4,
       dropped: 2,
@@ -154,17 +154,17 @@ Deno.test("both formats mark where lines were dropped", () => {
 });
 
 Deno.test("jsonFormat includes the time of each event, and durations with three decimal places", async () => {
-  const rowAt = () => JSON.parse(jsonFormat.refused(connection(new Uint8Array())));
+  const rowAt = () => JSON.parse(jsonFormat.denied(connection(new Uint8Array())));
   const before = Date.now();
   const first = Date.parse(rowAt().timestamp);
   assert(first >= before && first <= Date.now(), `${first}`);
   await new Promise((resolve) => setTimeout(resolve, 5));
   assert(Date.parse(rowAt().timestamp) > first, "the timestamp is frozen");
 
-  const closed = connection(new Uint8Array(), { accepted: performance.now() - 1234.5678 });
+  const closed = connection(new Uint8Array(), { acceptedAt: performance.now() - 1234.5678 });
   const { duration_ms } = JSON.parse(jsonFormat.closed(closed) ?? "");
   assert(duration_ms >= 1234.5 && duration_ms < 6000, `${duration_ms}`);
-  const totals = { greetings: 0, refused: 0, bytesReceived: 0, resets: 0, dropped: 0, ports: onePort };
+  const totals = { greetings: 0, denied: 0, bytesReceived: 0, resets: 0, dropped: 0, ports: onePort };
   for (const [duration, expected] of [[12.34567, 12.346], [0.0004, 0], [1e6, 1e6]] as const) {
     assertEquals(JSON.parse(jsonFormat.stopped({ ...totals, duration })).duration_ms, expected);
   }
@@ -198,16 +198,16 @@ Deno.test("both formats report resets before accept", () => {
 });
 
 Deno.test("both formats list in the summary what happened on each port, if there are several", () => {
-  const totals = { greetings: 1, refused: 0, bytesReceived: 0, resets: 5, dropped: 0, duration: 1000 };
+  const totals = { greetings: 1, denied: 0, bytesReceived: 0, resets: 5, dropped: 0, duration: 1000 };
   const ports = { greeted: [22], notGreeted: [25], onlyReset: [8001, 8000] };
   assertEquals(
     textFormat.stopped({ ...totals, ports }),
-    "Stopped: 1 greeting, 0 refused, 0 bytes received, 5 reset before accept in 1s. " +
+    "Stopped: 1 greeting, 0 denied, 0 bytes received, 5 reset before accept in 1s. " +
       "Greeted: 22. Not greeted: 25. Only reset: 8000-8001.",
   );
   assertEquals(
     textFormat.stopped({ ...totals, resets: 0, ports: { greeted: [22, 23], notGreeted: [], onlyReset: [] } }),
-    "Stopped: 1 greeting, 0 refused, 0 bytes received in 1s. Greeted: 22-23.",
+    "Stopped: 1 greeting, 0 denied, 0 bytes received in 1s. Greeted: 22-23.",
   );
   const greetedAndReset = textFormat.stopped({ ...totals, ports: { greeted: [22], notGreeted: [], onlyReset: [23] } });
   assertMatch(greetedAndReset, / in 1s\. Greeted: 22\. Only reset: 23\.$/);

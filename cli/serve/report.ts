@@ -68,9 +68,9 @@ export class Report {
         this.#totals.addClosed(connection);
         this.#print(format.closed(connection), dimPayload);
       },
-      onRefuse: (info) => {
-        this.#totals.addRefused();
-        this.#print(format.refused(info), yellow);
+      onDenied: (info) => {
+        this.#totals.addDenied();
+        this.#print(format.denied(info), yellow);
       },
       onAcceptError: (error) => {
         this.error(`cannot accept connections: ${messageOf(error)}; trying again`);

@@ -12,7 +12,7 @@ export class Totals {
   readonly #greetingsByPort = new Map<number, number>();
   /** The ports on which a connection was reset before its greeting. */
   readonly #portsReset = new Set<number>();
-  #refused = 0;
+  #denied = 0;
   #bytesReceived = 0;
   #resetsBeforeAccept = 0;
 
@@ -32,8 +32,8 @@ export class Totals {
   }
 
   /** Counts a client that is not allowed. */
-  addRefused() {
-    this.#refused++;
+  addDenied() {
+    this.#denied++;
   }
 
   /** Counts a connection that was reset before it could be accepted. */
@@ -52,7 +52,7 @@ export class Totals {
     const notGreeted = ports.filter((port) => !this.#greetingsByPort.has(port));
     return {
       greetings: this.greetings,
-      refused: this.#refused,
+      denied: this.#denied,
       bytesReceived: this.#bytesReceived,
       resets: this.#resetsBeforeAccept,
       dropped,

@@ -7,7 +7,7 @@ function connection(port: number, greeted: boolean, closeReason: CloseReason): C
   return {
     remoteAddr: addr("192.0.2.7", 51514),
     localAddr: addr("192.0.2.1", port),
-    accepted: 0,
+    acceptedAt: 0,
     bytesSent: 0,
     greeted,
     bytesReceived: 2,
@@ -25,12 +25,12 @@ Deno.test("Totals groups ports by what happened on them", () => {
   totals.addReset(24);
   totals.addReset(22);
   totals.addClosed(connection(25, false, "timeout"));
-  totals.addRefused();
+  totals.addDenied();
   const { duration, ...summary } = totals.summary([22, 23, 24, 25, 26], 3);
   assert(duration >= 0 && duration <= performance.now() - started, `${duration} ms`);
   assertEquals(summary, {
     greetings: 2,
-    refused: 1,
+    denied: 1,
     bytesReceived: 8,
     resets: 2,
     dropped: 3,
