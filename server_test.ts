@@ -16,12 +16,10 @@ import {
   GREETING_BYTES,
   greetingFrom,
   hasIPv6,
-  inNamespace,
   listenWithErrors,
   outOfDescriptors,
   readBytes,
   receive,
-  run,
   until,
   within,
 } from "./tests/helpers.ts";
@@ -753,27 +751,5 @@ Deno.test(
     assertEquals([addresses, refused], [["127.0.0.1", "127.0.0.1"], ["::1", "127.0.0.1"]]);
     assertEquals(asked, ["127.0.0.1"]);
     await server.shutdown();
-  },
-);
-
-// In a network namespace, the send buffer can be made so small that a client that does not read blocks its greeting.
-const slowNetwork = inNamespace(
-  "for buffer in tcp_wmem tcp_rmem; do echo 4096 4096 4096 > /proc/sys/net/ipv4/$buffer; done",
-);
-
-Deno.test(
-  "serve() is fair to newcomers while other clients do not read (needs Linux, ip, and unshare -n)",
-  { ignore: slowNetwork.ignore },
-  async () => {
-    const command = [
-      ...slowNetwork.command,
-      Deno.execPath(),
-      "test",
-      "--no-check",
-      "--allow-all",
-      "tests/slow_network.ts",
-    ];
-    const { code, stdout, stderr } = await run(command, { cwd: import.meta.dirname }, 60_000);
-    assertEquals(code, 0, stdout + stderr);
   },
 );

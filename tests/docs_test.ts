@@ -1,5 +1,5 @@
 /**
- * Tests of the documentation: its usage blocks, its commands, its links, and the systemd unit.
+ * Tests of the documentation: its usage blocks, its module example, its links, and the systemd unit.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 import { connectHelp } from "../cli/connect/command.ts";
 import { serveHelp } from "../cli/serve/command.ts";
 import { blocksOf, blockWith } from "./docs_blocks.ts";
-import { GREETER, inNamespace, needsPrograms, ROOT, run } from "./helpers.ts";
+import { GREETER, needsPrograms, ROOT, run } from "./helpers.ts";
 
 const FILES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/manual.md", "docs/design.md", "docs/benchmarks.md"];
 
@@ -44,7 +44,7 @@ const NOT_RUN: Record<string, string> = {
 };
 
 Deno.test("every command in the documentation is run by a test, or cannot be run", () => {
-  const tests = read("tests/docs_commands.ts");
+  const tests = read("tests/docs_commands_test.ts");
   const parts = [...tests.matchAll(/blockWith\("([^"]+)", "([^"]+)"\)/g)];
   for (const { file, language, text } of FILES.flatMap(blocksOf)) {
     if (language === "ts" || text.startsWith("Usage: ")) continue; // run by deno test --doc, and tested above
@@ -68,30 +68,6 @@ Deno.test("README's module example can be checked and run in another project, wi
   assertEquals([code, stdout, stderr], [0, "greeted\n", ""]);
   await Deno.remove(directory, { recursive: true });
 });
-
-const namespace = inNamespace(`
-  hosts=$(mktemp)
-  printf '127.0.0.1 localhost lab.example\\n' > "$hosts"
-  mount --bind "$hosts" /etc/hosts
-  rm "$hosts" 2> /dev/null || true
-`);
-
-Deno.test(
-  "the documentation's commands print what it shows (needs Linux, ip, and unshare -nm)",
-  { ignore: namespace.ignore },
-  async () => {
-    const command = [
-      ...namespace.command,
-      Deno.execPath(),
-      "test",
-      "--no-check",
-      "--allow-all",
-      "tests/docs_commands.ts",
-    ];
-    const { code, stdout, stderr } = await run(command, { cwd: ROOT }, 120_000);
-    assertEquals(code, 0, stdout + stderr);
-  },
-);
 
 Deno.test("the unit is not restarted after a usage error, and names the page that describes it", async () => {
   const unit = read("contrib/greeter.service");

@@ -39,6 +39,32 @@ export function inNamespace(setup: string): { command: string[]; ignore: boolean
   return { command, ignore: !isLinux || !isPossible() };
 }
 
+/** Set in the processes of {@linkcode testsInNamespace}. */
+const IN_NAMESPACE = "GREETER_TEST_IN_NAMESPACE";
+
+/**
+ * Returns a function that registers a test. The test runs in a process of its own, in the namespace that
+ * {@linkcode inNamespace} makes, and is skipped where that is not possible. `file` is the file of the tests, which that
+ * process runs again, with only this test.
+ */
+export function testsInNamespace(
+  setup: string,
+  file: string,
+): (name: string, options: { ignore: boolean }, body: () => Promise<void>) => void {
+  if (Deno.env.has(IN_NAMESPACE)) return Deno.test;
+  const { command, ignore } = inNamespace(setup);
+  return (name, options) =>
+    Deno.test(name, { ignore: ignore || options.ignore }, async () => {
+      const filter = `/^${name.replace(/[^\w ]/g, "\\$&")}$/`;
+      const test = [Deno.execPath(), "test", "--no-check", "--allow-all", "--filter", filter, file];
+      const env = { [IN_NAMESPACE]: "1", NO_COLOR: "1" };
+      const { code, stdout, stderr } = await run([...command, ...test], { cwd: ROOT, env }, 120_000);
+      // Indented, so that .ci/run does not count the results of this process.
+      const output = `\n${stdout}${stderr}`.replaceAll("\n", "\n  ");
+      assert(code === 0 && stdout.includes("| 1 passed | 0 failed"), output);
+    });
+}
+
 /** Whether this machine has IPv6 on its loopback interface. */
 export function hasIPv6(): boolean {
   try {

@@ -1,6 +1,6 @@
 /**
- * Runs the commands in the documentation as printed, and compares what they print with what is shown. docs_test.ts runs
- * this in a network namespace, where every port is free, with `lab.example` as a name of the loopback address.
+ * Runs the commands in the documentation as printed, and compares what they print with what is shown. Each test
+ * runs in a network namespace of its own, where every port is free, with `lab.example` as a name of the loopback address.
  *
  * @module
  */
@@ -16,8 +16,22 @@ import {
   ROOT,
   run,
   spawn,
+  testsInNamespace,
   until,
 } from "./helpers.ts";
+
+const test = testsInNamespace(
+  `
+    hosts=$(mktemp)
+    printf '127.0.0.1 localhost lab.example\\n' > "$hosts"
+    mount --bind "$hosts" /etc/hosts
+    rm "$hosts" 2> /dev/null || true
+  `,
+  import.meta.filename ?? "",
+);
+
+/** For tests that need nothing but the namespace. */
+const always = { ignore: false };
 
 // `greeter`, `sudo` and `npx` as programs.
 const programs = await Deno.makeTempDir();
@@ -29,6 +43,7 @@ const scripts = {
 for (const [name, script] of Object.entries(scripts)) {
   await Deno.writeTextFile(`${programs}/${name}`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
 }
+globalThis.addEventListener("unload", () => Deno.removeSync(programs, { recursive: true }));
 const env = { PATH: `${programs}:${Deno.env.get("PATH")}`, NO_COLOR: "1" };
 
 const shell = (script: string) => ["sh", "-c", script];
@@ -65,7 +80,7 @@ function serverCommand({ text }: Block): string {
   return text.split("\n")[0]?.replace(/^\$ /, "") ?? "";
 }
 
-Deno.test("README: quick start", needsPrograms("git"), async () => {
+test("README: quick start (needs Linux, ip, unshare -nm, and git)", needsPrograms("git"), async () => {
   const [clone = "", serve = "", connect = "", test = ""] = commands(blockWith("README.md", "git clone REPOSITORY"));
   const cwd = await Deno.makeTempDir();
   const cloned = await run(shell(clone.replace("REPOSITORY", `'${ROOT}'`)), { cwd, env });
@@ -81,7 +96,7 @@ Deno.test("README: quick start", needsPrograms("git"), async () => {
   await Deno.remove(cwd, { recursive: true });
 });
 
-Deno.test("README: the log", async () => {
+test("README: the log (needs Linux, ip, and unshare -nm)", always, async () => {
   const block = blockWith("README.md", "greeter -p 8080,8443");
   await using server = await start(serverCommand(block));
   const conn = await Deno.connect({ hostname: "127.0.0.1", port: 8080 });
@@ -99,58 +114,70 @@ Deno.test("README: the log", async () => {
   assertEquals(withoutTimes(json.output.stdout).split("\n").slice(0, 2), shown);
 });
 
-Deno.test("README: which ports get through a firewall", needsPrograms("iptables"), async () => {
-  const [serve = "", check = ""] = commands(blockWith("README.md", "--count 1 --within 600"));
-  const iptables = (action: string) => run(["iptables", action, "INPUT", "-p", "tcp", "--dport", "80", "-j", "DROP"]);
-  assertEquals((await iptables("-A")).code, 0);
-  await using server = await start(serve);
-  const blocked = await run(shell(check), { env });
-  assertEquals(normalize(blocked.stdout).split("\n"), [
-    "lab.example is 127.0.0.1",
-    String.raw`22         greeted  "Thank you for connecting to the server.\r\n"`,
-    "80         timeout",
-    String.raw`443        greeted  "Thank you for connecting to the server.\r\n"`,
-    String.raw`8000-8100  greeted  "Thank you for connecting to the server.\r\n"`,
-    "103 of 104 ports greeted (content not checked; see --expect) in TIME",
-    "",
-  ]);
-  assertEquals((await iptables("-D")).code, 0);
-  assertEquals(await greetingFrom(80), DEFAULTS.greeting);
-  assertEquals([(await server.ended).code, server.output.stderr], [0, ""]);
-});
+test(
+  "README: which ports get through a firewall (needs Linux, ip, unshare -nm, and iptables)",
+  needsPrograms("iptables"),
+  async () => {
+    const [serve = "", check = ""] = commands(blockWith("README.md", "--count 1 --within 600"));
+    const iptables = (action: string) => run(["iptables", action, "INPUT", "-p", "tcp", "--dport", "80", "-j", "DROP"]);
+    assertEquals((await iptables("-A")).code, 0);
+    await using server = await start(serve);
+    const blocked = await run(shell(check), { env });
+    assertEquals(normalize(blocked.stdout).split("\n"), [
+      "lab.example is 127.0.0.1",
+      String.raw`22         greeted  "Thank you for connecting to the server.\r\n"`,
+      "80         timeout",
+      String.raw`443        greeted  "Thank you for connecting to the server.\r\n"`,
+      String.raw`8000-8100  greeted  "Thank you for connecting to the server.\r\n"`,
+      "103 of 104 ports greeted (content not checked; see --expect) in TIME",
+      "",
+    ]);
+    assertEquals((await iptables("-D")).code, 0);
+    assertEquals(await greetingFrom(80), DEFAULTS.greeting);
+    assertEquals([(await server.ended).code, server.output.stderr], [0, ""]);
+  },
+);
 
-Deno.test("README: a smoke test in CI, also if the server fails to start", async () => {
-  const { text } = blockWith("README.md", "greeter -H 127.0.0.1 -p 8080");
-  const passed = await run(shell(text), { env });
-  assertEquals([passed.code, passed.stderr], [0, ""]);
-  assertStringIncludes(passed.stdout, "1 of 1 port greeted");
-  using _occupied = Deno.listen({ hostname: "127.0.0.1", port: 8080 });
-  const failed = await run(shell(text.replace("--within 30", "--within 1 --timeout 1")), { env });
-  assertEquals(failed.code, 2);
-  assertStringIncludes(failed.stderr, "greeter: cannot listen: port 8080 is in use");
-});
+test(
+  "README: a smoke test in CI, also if the server fails to start (needs Linux, ip, and unshare -nm)",
+  always,
+  async () => {
+    const { text } = blockWith("README.md", "greeter -H 127.0.0.1 -p 8080");
+    const passed = await run(shell(text), { env });
+    assertEquals([passed.code, passed.stderr], [0, ""]);
+    assertStringIncludes(passed.stdout, "1 of 1 port greeted");
+    using _occupied = Deno.listen({ hostname: "127.0.0.1", port: 8080 });
+    const failed = await run(shell(text.replace("--within 30", "--within 1 --timeout 1")), { env });
+    assertEquals(failed.code, 2);
+    assertStringIncludes(failed.stderr, "greeter: cannot listen: port 8080 is in use");
+  },
+);
 
-Deno.test("README: a lab machine with ten services, as nmap sees it", needsPrograms("nmap"), async () => {
-  const [serve = ""] = commands(blockWith("README.md", "No one is logged on"));
-  await using server = await start(serve);
-  assertStringIncludes(server.output.stdout, "(10 ports)");
-  const { stdout } = await run(shell("nmap -sV -p 21,22,25 127.0.0.1"), { env }, 60_000);
-  assertMatch(stdout, /21\/tcp open +ftp +ProFTPD 1\.3\.5/);
-  assertMatch(stdout, /22\/tcp open +ssh +OpenSSH 9\.2p1/);
-  assertMatch(stdout, /25\/tcp open +smtp +Postfix/);
-  // Another recipe waits for such a service.
-  const waiting = await run(shell(blockWith("README.md", "--expect SSH-2.0").text), { env });
-  assertMatch(waiting.stdout, /\n22 {2}greeted {2}"SSH-2\.0"\n1 of 1 port greeted in .*\nready\n$/);
-});
+test(
+  "README: a lab machine with ten services, as nmap sees it (needs Linux, ip, unshare -nm, and nmap)",
+  needsPrograms("nmap"),
+  async () => {
+    const [serve = ""] = commands(blockWith("README.md", "No one is logged on"));
+    await using server = await start(serve);
+    assertStringIncludes(server.output.stdout, "(10 ports)");
+    const { stdout } = await run(shell("nmap -sV -p 21,22,25 127.0.0.1"), { env }, 60_000);
+    assertMatch(stdout, /21\/tcp open +ftp +ProFTPD 1\.3\.5/);
+    assertMatch(stdout, /22\/tcp open +ssh +OpenSSH 9\.2p1/);
+    assertMatch(stdout, /25\/tcp open +smtp +Postfix/);
+    // Another recipe waits for such a service.
+    const waiting = await run(shell(blockWith("README.md", "--expect SSH-2.0").text), { env });
+    assertMatch(waiting.stdout, /\n22 {2}greeted {2}"SSH-2\.0"\n1 of 1 port greeted in .*\nready\n$/);
+  },
+);
 
-Deno.test("README: a page for curl", needsPrograms("curl"), async () => {
+test("README: a page for curl (needs Linux, ip, unshare -nm, and curl)", needsPrograms("curl"), async () => {
   const [serve = "", curl = ""] = commands(blockWith("README.md", "--http -g"));
   await using _server = await start(serve);
   const { stdout } = await run(shell(curl), { env });
   assertMatch(stdout, /^You reached port 8080 as 127\.0\.0\.1:\d+\r\n$/);
 });
 
-Deno.test("README: what a scanner sends", needsPrograms("jq"), async () => {
+test("README: what a scanner sends (needs Linux, ip, unshare -nm, and jq)", needsPrograms("jq"), async () => {
   const { text } = blockWith("README.md", "jq -r --unbuffered");
   await using watching = spawn(shell(text.replace("--json", "--json --count 1")), { env });
   await until(() =>
@@ -164,13 +191,13 @@ Deno.test("README: what a scanner sends", needsPrograms("jq"), async () => {
   assertEquals(watching.output.stdout, String.raw`127.0.0.1 "GET / HTTP/1.0\r\n\r\n"` + "\n");
 });
 
-Deno.test("manual: which address the server sees", async () => {
+test("manual: which address the server sees (needs Linux, ip, and unshare -nm)", always, async () => {
   const [serve = "", check = ""] = commands(blockWith("docs/manual.md", "You are {client}"));
   await using _server = await start(serve);
   assertMatch((await run(shell(check), { env })).stdout, /\n9999 {2}greeted {2}"You are 127\.0\.0\.1:\d+\\r\\n"\n/);
 });
 
-Deno.test("manual: the log of a scan", async () => {
+test("manual: the log of a scan (needs Linux, ip, and unshare -nm)", always, async () => {
   const block = blockWith("docs/manual.md", "greeter -p 22,25,8000-8100");
   await using server = await start(serverCommand(block));
   await greetingFrom(22);
@@ -182,7 +209,7 @@ Deno.test("manual: the log of a scan", async () => {
   assertShown(block, server.output.stdout);
 });
 
-Deno.test("manual: which clients have sent most", needsPrograms("jq"), async () => {
+test("manual: which clients have sent most (needs Linux, ip, unshare -nm, and jq)", needsPrograms("jq"), async () => {
   const cwd = await Deno.makeTempDir();
   const closed = (src_ip: string, bytes_received: number) =>
     JSON.stringify({ event_type: "closed", src_ip, bytes_received });
@@ -193,15 +220,19 @@ Deno.test("manual: which clients have sent most", needsPrograms("jq"), async () 
   await Deno.remove(cwd, { recursive: true });
 });
 
-Deno.test("manual: deno install makes a command that runs main.ts of the checkout", async () => {
-  const root = await Deno.makeTempDir();
-  const { text } = blockWith("docs/manual.md", "deno install");
-  const command = text.replace("deno install", `'${Deno.execPath()}' install --root '${root}'`);
-  const installed = await run(shell(command), { cwd: ROOT, env });
-  assertEquals(installed.code, 0, installed.stderr);
-  const { stdout } = await run([`${root}/bin/greeter`, "--version"], {
-    env: { PATH: `${Deno.execPath().replace(/\/[^/]*$/, "")}:${Deno.env.get("PATH")}` },
-  });
-  assertMatch(stdout, /^greeter \d+\.\d+\.\d+\n$/);
-  await Deno.remove(root, { recursive: true });
-});
+test(
+  "manual: deno install makes a command that runs main.ts of the checkout (needs Linux, ip, and unshare -nm)",
+  always,
+  async () => {
+    const root = await Deno.makeTempDir();
+    const { text } = blockWith("docs/manual.md", "deno install");
+    const command = text.replace("deno install", `'${Deno.execPath()}' install --root '${root}'`);
+    const installed = await run(shell(command), { cwd: ROOT, env });
+    assertEquals(installed.code, 0, installed.stderr);
+    const { stdout } = await run([`${root}/bin/greeter`, "--version"], {
+      env: { PATH: `${Deno.execPath().replace(/\/[^/]*$/, "")}:${Deno.env.get("PATH")}` },
+    });
+    assertMatch(stdout, /^greeter \d+\.\d+\.\d+\n$/);
+    await Deno.remove(root, { recursive: true });
+  },
+);
