@@ -119,7 +119,7 @@ export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
 }
 
 /**
- * Returns a free port from 24000 to 32767. Test files run at the same time, so a port from the ephemeral ports (Linux:
+ * Returns a free port from 24000 to 32767. Test files run at the same time, so an ephemeral port (Linux:
  * from 32768 on) could be assigned to another test before it is used.
  */
 export function freePort(): number {
