@@ -13,6 +13,7 @@ import { formatPorts } from "./cli/ports.ts";
 import { ProbeReport } from "./cli/connect/report.ts";
 import { errorLine, Report } from "./cli/serve/report.ts";
 import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./cli/serve/command.ts";
+import { valuesOf } from "./cli/values.ts";
 import { connect, ConnectError } from "./client.ts";
 import config from "./deno.json" with { type: "json" };
 import { resolve } from "./client/resolve.ts";
@@ -39,11 +40,11 @@ export async function parse(args: readonly string[]): Promise<Command> {
   const isConnect = args[0] === "connect";
   const table = isConnect ? CONNECT_OPTIONS : SERVE_OPTIONS;
   const rewritten = rewriteArgs(isConnect ? args.slice(1) : args, table);
-  const parsed: Record<string, unknown> = parseArgs(rewritten.args, parseOptions(table));
-  if (parsed.help) return { kind: "help", text: isConnect ? connectHelp() : serveHelp() };
-  if (parsed.version) return { kind: "version" };
+  const values = valuesOf(table, parseArgs(rewritten.args, parseOptions(table)), rewritten);
+  if (values.flag(table.help)) return { kind: "help", text: isConnect ? connectHelp() : serveHelp() };
+  if (values.flag(table.version)) return { kind: "version" };
   if (rewritten.unknown) throw unknownOption(rewritten.unknown, isConnect);
-  return isConnect ? toConnectCommand(parsed, rewritten) : await toServeCommand(parsed, rewritten);
+  return isConnect ? toConnectCommand(values, rewritten) : await toServeCommand(values, rewritten);
 }
 
 /** Returns the error for an option that the command does not have. */

@@ -3,27 +3,30 @@
  *
  * @module
  */
+import type { OptionTable } from "../cli/args.ts";
+import { anyText } from "../cli/values.ts";
 import { toolOptions } from "../tools/arguments.ts";
 import type { Selection } from "./measurements/all.ts";
 
-const { flag, given } = toolOptions({
+const OPTIONS = {
   quick: { help: "a short run with few servers" },
-  against: { value: "DIRECTORY", repeatable: true, help: "also measure another checkout of greeter" },
-  servers: { value: "NAME,...", help: "measure only these servers" },
+  against: { value: "DIRECTORY", repeatable: true, help: "also measure another checkout of greeter", check: anyText },
+  servers: { value: "NAME,...", help: "measure only these servers", check: anyText },
   scans: { help: "measure only the port scans" },
   report: { help: "measure nothing; write the page and the charts again from results.json" },
-});
+} as const satisfies OptionTable;
+const { flag, one, all } = toolOptions(OPTIONS);
 
 /** What is measured. */
 export const selection: Selection = {
-  quick: flag("quick"),
-  against: given("against").map(({ text }) => text),
-  servers: given("servers")[0]?.text,
-  scans: flag("scans"),
+  quick: flag(OPTIONS.quick),
+  against: all(OPTIONS.against),
+  servers: one(OPTIONS.servers),
+  scans: flag(OPTIONS.scans),
 };
 
 /** Whether nothing is measured, but the page and the charts are written again. */
-export const isReport: boolean = flag("report");
+export const isReport: boolean = flag(OPTIONS.report);
 
 /** Whether everything is measured. Only then are the results written to files. */
 export const isWholeRun: boolean = !selection.quick && !selection.scans && selection.servers === undefined &&

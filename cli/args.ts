@@ -5,27 +5,42 @@
  */
 import { nearest } from "./suggestions.ts";
 
-/** An option. An option without a `value` is a flag. */
-export interface Option {
+/** A value and its option, for messages. */
+export interface Given {
+  /** The option as typed: `-p` or `--port`. */
+  option: string;
+  /** The value. */
+  text: string;
+}
+
+/** An option without a value. */
+export interface Flag {
+  /** The letter of the short form, without the hyphen. */
+  readonly short?: string;
+  /** A flag has no value. */
+  readonly value?: undefined;
+  /** What it does, for the help. */
+  readonly help: string;
+}
+
+/** An option with a value of type `V`. */
+export interface Valued<V> {
   /** The letter of the short form, without the hyphen. */
   readonly short?: string;
   /** The name of the value in the help. */
-  readonly value?: string;
-  /** An example of the value, for the message that it is missing. */
+  readonly value: string;
+  /** An example of the value, for the message that it is missing. Default: the name of the value. */
   readonly example?: string;
   /** Whether it may be given more than once. */
   readonly repeatable?: boolean;
   /** What it does, for the help. */
   readonly help: string;
+  /** Converts the value, or throws a {@linkcode UsageError} if it is invalid. */
+  readonly check: (given: Given) => V;
 }
 
 /** The options of a command by their long names, in the order in which the help lists them. */
-export type OptionTable = Readonly<Record<string, Option>>;
-
-/** The long names of the options in a table that take a value. */
-export type ValuedName<T extends OptionTable> = {
-  [Name in keyof T]: T[Name] extends { readonly value: string } ? Name : never;
-}[keyof T];
+export type OptionTable = Readonly<Record<string, Flag | Valued<unknown>>>;
 
 /** Thrown if the command line is invalid. The message states why, and what to write instead. */
 export class UsageError extends Error {
@@ -68,7 +83,8 @@ export interface UnknownOption {
  * import { rewriteArgs } from "./args.ts";
  * import { assertEquals } from "@std/assert";
  *
- * const table = { port: { short: "p", value: "PORT", help: "" }, quiet: { short: "q", help: "" } };
+ * const port = { short: "p", value: "PORT", help: "", check: ({ text }: { text: string }) => Number(text) };
+ * const table = { port, quiet: { short: "q", help: "" } };
  * const { args, operands } = rewriteArgs(["-qp", "80", "lab"], table);
  * assertEquals([args, operands], [["--quiet", "--port=80"], ["lab"]]);
  * ```
@@ -92,12 +108,16 @@ export function rewriteArgs(args: readonly string[], table: OptionTable): Rewrit
       }
       const typed = result.typed[name] ??= [];
       typed.push(option);
-      if (typed.length > 1 && !table[name]?.repeatable) {
+      const definition = table[name];
+      if (typed.length > 1 && !(definition?.value && definition.repeatable)) {
         throw new UsageError(`${option} appears more than once; write it only once`);
       }
-      const { value, example = value } = table[name] ?? {};
-      if (example === undefined) result.args.push(`--${name}`);
-      else result.args.push(`--${name}=${attached ?? separateValue(option, name, example, rest.shift())}`);
+      if (definition?.value === undefined) {
+        result.args.push(`--${name}`);
+      } else {
+        const { value, example = value } = definition;
+        result.args.push(`--${name}=${attached ?? separateValue(option, name, example, rest.shift())}`);
+      }
     }
   }
   return result;

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { formatOptions, quote } from "./args.ts";
+import { anyText } from "./values.ts";
 
 Deno.test("quote() truncates to 60 characters, and escapes all but printable ASCII", () => {
   assertEquals(quote("a\u001b\u00e9"), String.raw`"a\u001b\u00e9"`);
@@ -9,7 +10,7 @@ Deno.test("quote() truncates to 60 characters, and escapes all but printable ASC
 
 Deno.test("formatOptions() aligns the columns and wraps them at 80", () => {
   const table = {
-    port: { short: "p", value: "PORT", help: "word ".repeat(20).trim() },
+    port: { short: "p", value: "PORT", help: "word ".repeat(20).trim(), check: anyText },
     "long-flag": { help: "does something" },
     full: { help: `${"x".repeat(30)} ${"y".repeat(30)}` },
     over: { help: `${"x".repeat(30)} ${"y".repeat(31)}` },

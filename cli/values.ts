@@ -3,45 +3,56 @@
  *
  * @module
  */
-import { type OptionTable, quote, type Rewritten, truncate, UsageError, type ValuedName } from "./args.ts";
+import {
+  type Flag,
+  type Given,
+  type OptionTable,
+  quote,
+  type Rewritten,
+  truncate,
+  UsageError,
+  type Valued,
+} from "./args.ts";
 import { parsePorts } from "./ports.ts";
 import { suggestPorts, suggestSeconds } from "./suggestions.ts";
 
-/** A value and its option, for messages. */
-export interface Given {
-  /** The option as typed: `-p` or `--port`. */
-  option: string;
-  /** The value. */
-  text: string;
-}
-
-/** The options that were given. */
-export interface Values<T extends OptionTable> {
-  /** The values of an option in their order. */
-  given(name: ValuedName<T>): Given[];
+/** The values of the options that were given. Their types follow from the checks in the option table. */
+export interface Values {
   /** Whether a flag is set. */
-  flag(name: Exclude<keyof T, ValuedName<T>>): boolean;
+  flag(option: Flag): boolean;
   /** The checked value of an option that cannot be repeated, or `undefined` if it was not given. */
-  one<V>(name: ValuedName<T>, check: (value: Given) => V): V | undefined;
+  one<V>(option: Valued<V> & { readonly repeatable?: false }): V | undefined;
+  /** The checked values of an option that can be repeated, in their order. */
+  all<V>(option: Valued<V> & { readonly repeatable: true }): V[];
+  /** The values of an option before they are checked, or one with an empty value for a flag. */
+  given(option: Flag | Valued<unknown>): Given[];
 }
 
-/** Adds the types of an option table to the result of `parseArgs`, which has none. */
-export function valuesOf<T extends OptionTable>(
-  _table: T,
-  parsed: Record<string, unknown>,
-  { typed }: Rewritten,
-): Values<T> {
-  const given = (name: ValuedName<T>): Given[] => {
-    const key = String(name);
-    const values = parsed[key];
-    if (!Array.isArray(values)) return [];
-    return values.map((text, i) => ({ option: typed[key]?.[i] ?? `--${key}`, text: `${text}` }));
-  };
+/** Assigns what `parseArgs` returns to the options of a table. */
+export function valuesOf(table: OptionTable, parsed: Record<string, unknown>, { typed }: Rewritten): Values {
+  const givenOf = new Map<Flag | Valued<unknown>, Given[]>();
+  for (const [name, option] of Object.entries(table)) {
+    const value = parsed[name];
+    const texts = Array.isArray(value) ? value : value === true ? [""] : [];
+    givenOf.set(option, texts.map((text, i) => ({ option: typed[name]?.[i] ?? `--${name}`, text: `${text}` })));
+  }
+  const given = (option: Flag | Valued<unknown>) => givenOf.get(option) ?? [];
   return {
+    flag: (option) => given(option).length > 0,
+    one: (option) => given(option).map(option.check)[0],
+    all: (option) => given(option).map(option.check),
     given,
-    flag: (name) => parsed[String(name)] === true,
-    one: (name, check) => given(name).map(check)[0],
   };
+}
+
+/** Leaves a value to a check that needs other options or all values of the option. */
+export function checkedLater(given: Given): Given {
+  return given;
+}
+
+/** Accepts any text. */
+export function anyText({ text }: Given): string {
+  return text;
 }
 
 /** Returns the error for an invalid value: `invalid value "x" for -p: expected ...`. */
@@ -58,8 +69,10 @@ function writeInstead(suggestion: string | undefined, text: string): string {
 export function portList(given: Given, list: string, min: 0 | 1): number[] {
   const ports = parsePorts(list);
   if (ports && (min === 0 || !ports.includes(0))) return ports;
+  const suggestion = ports ? undefined : suggestPorts(list);
+  const isSuggested = suggestion !== undefined && (min === 0 || !parsePorts(suggestion)?.includes(0));
   const expected = `ports from 1 to 65535, such as 22,80,8000-8100${min === 0 ? ", or 0 for any free port" : ""}`;
-  throw invalidValue(given, expected + writeInstead(ports ? undefined : suggestPorts(list), list));
+  throw invalidValue(given, expected + writeInstead(isSuggested ? suggestion : undefined, list));
 }
 
 /** Whether an argument is a port list, so that the option `--port` is missing before it. */

@@ -96,6 +96,7 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["lab", "--quiet", "--json"], "--quiet and --json cannot be combined; use only one of them"],
     [["lab", "--expct", "x"], 'unknown option "--expct" (did you mean --expect?); see greeter connect --help'],
     [["lab", "-expect", "x"], 'unknown option "-expect" (did you mean --expect?); see greeter connect --help'],
+    [["lab", "-port", "80"], 'unknown option "-port" (did you mean --port?); see greeter connect --help'],
     [["lab", "--retry", "x"], 'unknown option "--retry"; see greeter connect --help'],
     [[""], `""`, "HOST"],
     [["lab:22"], `"lab:22"`, "greeter connect lab -p 22"],
@@ -128,6 +129,22 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
   for (const args of [["lab"], ["-q", "connect", "lab"], ["conect", "lab"]]) {
     const { message } = await assertRejects(() => parse(args), UsageError);
     assertStringIncludes(message, "greeter connect [OPTIONS] HOST");
+  }
+});
+
+Deno.test("parse() suggests no value of greeter connect that is invalid too", async () => {
+  const expectedPorts = "expected ports from 1 to 65535, such as 22,80,8000-8100";
+  const expectedSeconds = "expected seconds from 0.001 to 86400";
+  for (
+    const [option = "", value = "", expected = ""] of [
+      ["-p", "lab", expectedPorts],
+      ["-p", "ssh,0", expectedPorts],
+      ["-t", "25h", expectedSeconds],
+      ["-w", "0s", expectedSeconds],
+    ]
+  ) {
+    const { message } = await assertRejects(() => parseConnect("lab", option, value), UsageError);
+    assertEquals(message, `invalid value "${value}" for ${option}: ${expected}`);
   }
 });
 

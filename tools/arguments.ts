@@ -12,7 +12,7 @@ import { type Values, valuesOf } from "../cli/values.ts";
  *
  * @throws {UsageError} If an argument is not in the table.
  */
-export function parseToolArgs<T extends OptionTable>(args: readonly string[], table: T): Values<T> {
+export function parseToolArgs(args: readonly string[], table: OptionTable): Values {
   const rewritten = rewriteArgs(args[0] === "--" ? args.slice(1) : args, table);
   const unknown = rewritten.unknown?.text ?? rewritten.operands.map(quote)[0];
   if (unknown !== undefined) throw new UsageError(`unknown argument ${unknown}`);
@@ -20,7 +20,7 @@ export function parseToolArgs<T extends OptionTable>(args: readonly string[], ta
 }
 
 /** Parses the arguments of this process. If they are invalid, prints why and the options, and exits 2. */
-export function toolOptions<T extends OptionTable>(table: T): Values<T> {
+export function toolOptions(table: OptionTable): Values {
   try {
     return parseToolArgs(Deno.args, table);
   } catch (error) {

@@ -1,16 +1,20 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { UsageError } from "../cli/args.ts";
+import { type OptionTable, UsageError } from "../cli/args.ts";
+import { anyText } from "../cli/values.ts";
 import { run } from "../tests/helpers.ts";
 import { parseToolArgs } from "./arguments.ts";
 
 const ROOT = `${import.meta.dirname}/..`;
-const TABLE = { quick: { help: "" }, against: { value: "DIRECTORY", repeatable: true, help: "" } };
+const TABLE = {
+  quick: { help: "" },
+  against: { value: "DIRECTORY", repeatable: true, help: "", check: anyText },
+} as const satisfies OptionTable;
 
 Deno.test("parseToolArgs() accepts -- before the options, as in deno task bench -- --quick", () => {
   for (const separator of [[], ["--"]]) {
-    const { flag, given } = parseToolArgs([...separator, "--quick", "--against", "a", "--against=b"], TABLE);
-    assertEquals([flag("quick"), given("against").map(({ text }) => text)], [true, ["a", "b"]]);
-    assertEquals(parseToolArgs(separator, TABLE).flag("quick"), false);
+    const { flag, all } = parseToolArgs([...separator, "--quick", "--against", "a", "--against=b"], TABLE);
+    assertEquals([flag(TABLE.quick), all(TABLE.against)], [true, ["a", "b"]]);
+    assertEquals(parseToolArgs(separator, TABLE).flag(TABLE.quick), false);
   }
 });
 

@@ -54,7 +54,8 @@ async function compile(target: string, output: string): Promise<boolean> {
   return false;
 }
 
-const all = toolOptions({ all: { help: "compile for every target" } }).flag("all");
+const ARGUMENTS = { all: { help: "compile for every target" } };
+const all = toolOptions(ARGUMENTS).flag(ARGUMENTS.all);
 const bundleError = await deno(["bundle", "--quiet", "--minify", "--output", BUNDLE, "main.ts"]);
 if (bundleError !== undefined) {
   console.error(`cannot bundle main.ts: ${bundleError}`);

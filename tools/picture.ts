@@ -99,7 +99,8 @@ function escape(text: string): string {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-const isInNamespace = toolOptions({ "in-namespace": { help: "used by this program itself" } }).flag("in-namespace");
+const OPTIONS = { "in-namespace": { help: "used by this program itself" } };
+const isInNamespace = toolOptions(OPTIONS).flag(OPTIONS["in-namespace"]);
 const namespace = inNamespace("iptables -A INPUT -p tcp --dport 80 -j DROP");
 if (!isInNamespace) {
   if (namespace.ignore) throw new Error("cannot make a network namespace with iptables: run it as root on Linux");

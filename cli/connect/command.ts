@@ -5,18 +5,17 @@
  */
 import { CONNECT_DEFAULTS, type ConnectOptions } from "../../client.ts";
 import { MAX_GREETING_BYTES } from "../../server.ts";
-import { formatOptions, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
+import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { uniquePorts } from "../ports.ts";
 import type { ProbeReportOptions } from "./report.ts";
 import {
-  type Given,
   integer,
   invalidValue,
   isPortList,
   milliseconds,
   portList,
   rejectBoth,
-  valuesOf,
+  type Values,
   writePorts,
 } from "../values.ts";
 
@@ -28,19 +27,34 @@ export const CONNECT_OPTIONS = {
     example: "8080",
     repeatable: true,
     help: `ports, as in 22,80,8000-8100 or 60000- (default: ${CONNECT_DEFAULTS.port})`,
+    check: (given) => portList(given, given.text, 1),
   },
-  expect: { short: "e", value: "TEXT", example: "SSH-2.0", help: "text the greeting must contain; {port} is replaced" },
+  expect: {
+    short: "e",
+    value: "TEXT",
+    example: "SSH-2.0",
+    help: "text the greeting must contain; {port} is replaced",
+    check: checkExpected,
+  },
   timeout: {
     short: "t",
     value: "SECONDS",
     example: "5",
     help: `time to connect and to read the greeting (default: ${CONNECT_DEFAULTS.timeout / 1000})`,
+    check: milliseconds,
   },
-  within: { short: "w", value: "SECONDS", example: "60", help: "keep retrying failed ports for this long" },
+  within: {
+    short: "w",
+    value: "SECONDS",
+    example: "60",
+    help: "keep retrying failed ports for this long",
+    check: milliseconds,
+  },
   concurrency: {
     value: "N",
     example: "100",
     help: `ports to check at once (default: ${CONNECT_DEFAULTS.concurrency})`,
+    check: integer(1, 65_535),
   },
   ipv6: { short: "6", help: "use IPv6 only; otherwise IPv4 is preferred" },
   json: { help: "print JSON Lines, each port as soon as it is known" },
@@ -78,26 +92,25 @@ const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
  *
  * @throws {UsageError} If a value is invalid.
  */
-export function toConnectCommand(parsed: Record<string, unknown>, rewritten: Rewritten): ConnectCommand {
-  const { given, flag, one } = valuesOf(CONNECT_OPTIONS, parsed, rewritten);
-  const host = onlyHost(rewritten.operands, given("port"));
+export function toConnectCommand({ flag, one, all, given }: Values, rewritten: Rewritten): ConnectCommand {
+  const host = onlyHost(rewritten.operands, given(CONNECT_OPTIONS.port));
   rejectBoth("quiet", "json", rewritten);
-  const ports = uniquePorts(given("port").flatMap((value) => portList(value, value.text, 1)));
-  const expected = one("expect", checkExpected);
+  const ports = uniquePorts(all(CONNECT_OPTIONS.port).flat());
+  const expected = one(CONNECT_OPTIONS.expect);
   return {
     kind: "connect",
     options: {
       hostname: toHostname(host),
       port: ports.length > 0 ? ports : [CONNECT_DEFAULTS.port],
       expect: expected?.includes("{port}") ? (port) => expected.replaceAll("{port}", `${port}`) : expected,
-      timeout: one("timeout", milliseconds),
-      within: one("within", milliseconds),
-      concurrency: one("concurrency", integer(1, 65_535)),
-      ipv6: flag("ipv6"),
+      timeout: one(CONNECT_OPTIONS.timeout),
+      within: one(CONNECT_OPTIONS.within),
+      concurrency: one(CONNECT_OPTIONS.concurrency),
+      ipv6: flag(CONNECT_OPTIONS.ipv6),
     },
     expected,
-    json: flag("json"),
-    quiet: flag("quiet"),
+    json: flag(CONNECT_OPTIONS.json),
+    quiet: flag(CONNECT_OPTIONS.quiet),
   };
 }
 

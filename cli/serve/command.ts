@@ -5,19 +5,20 @@
  */
 import { DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../../server.ts";
 import { addressMatcher, InvalidRule } from "./addresses.ts";
-import { formatOptions, type OptionTable, quote, type Rewritten, UsageError } from "../args.ts";
+import { formatOptions, type Given, type OptionTable, quote, type Rewritten, UsageError } from "../args.ts";
 import { type Greeting, maxGreetingBytes } from "./greeting.ts";
 import { uniquePorts } from "../ports.ts";
 import type { ReportOptions } from "./report.ts";
 import {
-  type Given,
+  anyText,
+  checkedLater,
   integer,
   invalidValue,
   isPortList,
   milliseconds,
   portList,
   rejectBoth,
-  valuesOf,
+  type Values,
   writePorts,
 } from "../values.ts";
 
@@ -33,18 +34,21 @@ export const SERVE_OPTIONS = {
     repeatable: true,
     help: "ports: 22,80,8000-8100, 60000-, - for all, 0 for any free port; " +
       `TEXT is their greeting (default: ${DEFAULTS.port})`,
+    check: greetedPorts,
   },
   host: {
     short: "H",
     value: "HOST",
     example: "127.0.0.1",
     help: `name or address to listen on (default: ${DEFAULTS.hostname})`,
+    check: anyText,
   },
   greeting: {
     short: "g",
     value: "TEXT",
     example: "Hello",
     help: "greeting, in which {client} and {port} are replaced",
+    check: checkedLater,
   },
   stdin: { help: "send standard input, byte for byte" },
   http: { help: "send the greeting as an HTTP response" },
@@ -54,15 +58,23 @@ export const SERVE_OPTIONS = {
     example: "10.0.0.0/8",
     repeatable: true,
     help: "greet only these clients, such as 10.0.0.0/8; ::/0 covers only IPv6",
+    check: checkedLater,
   },
   ignore: {
     value: "NETWORK",
     example: "10.0.0.0/8",
     repeatable: true,
     help: "neither log nor count these clients",
+    check: checkedLater,
   },
-  count: { short: "n", value: "N", example: "1", help: "stop when each port has greeted N clients" },
-  within: { short: "w", value: "SECONDS", example: "60", help: "stop after this time" },
+  count: {
+    short: "n",
+    value: "N",
+    example: "1",
+    help: "stop when each port has greeted N clients",
+    check: integer(1, 1_000_000_000),
+  },
+  within: { short: "w", value: "SECONDS", example: "60", help: "stop after this time", check: milliseconds },
   "skip-taken": { help: "skip ports that are in use" },
   json: { help: "log as JSON Lines" },
   timestamps: { help: "begin each line of the log with the local time" },
@@ -72,18 +84,21 @@ export const SERVE_OPTIONS = {
     value: "N",
     example: "128",
     help: `length of the kernel's accept queue (default: ${DEFAULTS.backlog})`,
+    check: integer(1, 65_535),
   },
   "max-connections": {
     short: "m",
     value: "N",
     example: "100",
     help: `maximum number of open connections (default: ${DEFAULTS.maxConnections})`,
+    check: integer(1, 1_000_000),
   },
   timeout: {
     short: "t",
     value: "SECONDS",
     example: "5",
     help: `close each connection after this time (default: ${DEFAULTS.timeout / 1000})`,
+    check: milliseconds,
   },
   help: { short: "h", help: "print this help and exit" },
   version: { short: "V", help: "print the version and exit" },
@@ -123,7 +138,7 @@ const EXCLUSIVE = [
   ["quiet", "json"],
   ["quiet", "timestamps"],
   ["json", "timestamps"],
-] as const;
+] as const satisfies [first: keyof typeof SERVE_OPTIONS, second: keyof typeof SERVE_OPTIONS][];
 
 /** Says what to write instead of arguments that are not options. */
 function operandAdvice(operands: readonly string[], ports: readonly Given[]): string {
@@ -149,57 +164,73 @@ function operandAdvice(operands: readonly string[], ports: readonly Given[]): st
  *
  * @throws {UsageError} If a value is invalid.
  */
-export async function toServeCommand(parsed: Record<string, unknown>, rewritten: Rewritten): Promise<ServeCommand> {
-  const { given, flag, one } = valuesOf(SERVE_OPTIONS, parsed, rewritten);
+export async function toServeCommand(
+  { flag, one, all, given }: Values,
+  rewritten: Rewritten,
+): Promise<ServeCommand> {
   const [operand] = rewritten.operands;
   if (operand !== undefined) {
-    throw new UsageError(`unexpected argument ${quote(operand)}; ${operandAdvice(rewritten.operands, given("port"))}`);
+    throw new UsageError(
+      `unexpected argument ${quote(operand)}; ${operandAdvice(rewritten.operands, given(SERVE_OPTIONS.port))}`,
+    );
   }
   for (const [first, second] of EXCLUSIVE) rejectBoth(first, second, rewritten);
-  const http = flag("http");
-  const { ports, byPort } = portLists(given("port"), http);
-  const text = one("greeting", (value) => checkLength(value, value.text, http));
-  const isStdin = flag("stdin");
+  const http = flag(SERVE_OPTIONS.http);
+  const { ports, byPort } = portLists(all(SERVE_OPTIONS.port), http);
+  const greeting = one(SERVE_OPTIONS.greeting);
+  const text = greeting && checkLength(greeting, greeting.text, http);
+  const isStdin = flag(SERVE_OPTIONS.stdin);
   if (isStdin && byPort.size > 0) {
     throw new UsageError("--stdin and a greeting in --port cannot be combined; use only one of them");
   }
   return {
     kind: "serve",
     options: {
-      hostname: given("host")[0]?.text,
+      hostname: one(SERVE_OPTIONS.host),
       port: ports.length > 0 ? ports : undefined,
-      allow: await matcher(given("allow")),
-      ignore: await matcher(given("ignore")),
-      count: one("count", integer(1, 1_000_000_000)),
-      backlog: one("backlog", integer(1, 65_535)),
-      maxConnections: one("max-connections", integer(1, 1_000_000)),
-      timeout: one("timeout", milliseconds),
+      allow: await matcher(all(SERVE_OPTIONS.allow)),
+      ignore: await matcher(all(SERVE_OPTIONS.ignore)),
+      count: one(SERVE_OPTIONS.count),
+      backlog: one(SERVE_OPTIONS.backlog),
+      maxConnections: one(SERVE_OPTIONS["max-connections"]),
+      timeout: one(SERVE_OPTIONS.timeout),
     },
     greeting: isStdin ? undefined : { text: text ?? DEFAULT_GREETING_TEXT, byPort, http },
-    within: one("within", milliseconds),
-    skipTaken: flag("skip-taken"),
-    json: flag("json"),
-    quiet: flag("quiet"),
-    timestamps: flag("timestamps"),
+    within: one(SERVE_OPTIONS.within),
+    skipTaken: flag(SERVE_OPTIONS["skip-taken"]),
+    json: flag(SERVE_OPTIONS.json),
+    quiet: flag(SERVE_OPTIONS.quiet),
+    timestamps: flag(SERVE_OPTIONS.timestamps),
   };
 }
 
+/** A port list, and the greeting of its ports if they have their own. */
+interface GreetedPorts {
+  given: Given;
+  list: number[];
+  text: string | undefined;
+}
+
+/** Parses `LIST` or `LIST=TEXT`. */
+function greetedPorts(given: Given): GreetedPorts {
+  const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
+  const ports = portList(given, list, 0);
+  if (text === undefined || !ports.includes(0)) return { given, list: ports, text };
+  throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
+}
+
 /**
- * Parses port lists. Returns the ports of all lists in order, each but 0 once, and the greetings of ports that have
+ * Merges port lists. Returns the ports of all lists in order, each but 0 once, and the greetings of ports that have
  * their own. A port may be both in a list with a greeting and in one without.
  */
-function portLists(lists: Given[], http: boolean): { ports: number[]; byPort: Map<number, string> } {
+function portLists(lists: GreetedPorts[], http: boolean): { ports: number[]; byPort: Map<number, string> } {
   const ports: number[] = [];
   const byPort = new Map<number, string>();
-  for (const given of lists) {
-    const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
+  for (const { given, list, text } of lists) {
     // Once for each list, which may have 65,535 ports.
     if (text !== undefined) checkLength(given, text, http);
-    for (const port of portList(given, list, 0)) {
+    for (const port of list) {
       if (text !== undefined) {
-        if (port === 0) {
-          throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
-        }
         if ((byPort.get(port) ?? text) !== text) {
           throw new UsageError(`port ${port} appears with two greetings; remove one of them from --port`);
         }
