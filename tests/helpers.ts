@@ -56,7 +56,7 @@ export function testsInNamespace(
   return (name, options) =>
     Deno.test(name, { ignore: ignore || options.ignore }, async () => {
       const filter = `/^${name.replace(/[^\w ]/g, "\\$&")}$/`;
-      const test = [Deno.execPath(), "test", "--no-check", "--allow-all", "--filter", filter, file];
+      const test = [Deno.execPath(), "test", "--no-lock", "--no-check", "--allow-all", "--filter", filter, file];
       const env = { [IN_NAMESPACE]: "1", NO_COLOR: "1" };
       const { code, stdout, stderr } = await run([...command, ...test], { cwd: ROOT, env }, 120_000);
       // Indented, so that .ci/run does not count the results of this process.

@@ -33,11 +33,25 @@ Deno.test("parseToolArgs() rejects arguments that are not in the table", () => {
 });
 
 Deno.test("each tool exits 2 on an unknown argument, before it does anything", async () => {
-  const tools = [["bench/bench.ts", "--config", "bench/deno.json"], ["tools/compile.ts"], ["tools/picture.ts"]];
+  const lock = "--lock=tests/deno.lock";
+  const tools = [["bench/bench.ts", "--config", "bench/deno.json"], ["tools/compile.ts", lock], [
+    "tools/picture.ts",
+    lock,
+  ]];
   for (const [tool = "", ...options] of tools) {
     for (const args of [["--bogus"], ["--", "--bogus"]]) {
       // Without permission to write or to run programs, so that nothing is lost if the tool goes on.
-      const command = [Deno.execPath(), "run", "--no-prompt", "--allow-env", "--allow-read", ...options, tool, ...args];
+      const command = [
+        Deno.execPath(),
+        "run",
+        "--no-prompt",
+        "--no-lock",
+        "--allow-env",
+        "--allow-read",
+        ...options,
+        tool,
+        ...args,
+      ];
       const { code, stdout, stderr } = await run(command, { cwd: ROOT, env: { NO_COLOR: "1" } }, 60_000);
       const [message] = stderr.split("\n").filter((line) => !line.startsWith("Download"));
       assertEquals([code, stdout, message], [2, "", 'unknown argument "--bogus"'], tool);
