@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { getColorEnabled, setColorEnabled } from "@std/fmt/colors";
 import type { ProbeResult } from "../../client.ts";
+import { ROOT, run } from "../../tests/helpers.ts";
 import { formatResultRow, formatResults, formatSummaryRow, formatTotals, type ProbeSummary } from "./results.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -63,31 +63,30 @@ Deno.test("formatResults() shows `...` after a long greeting only if there is mo
   assertEquals(formatResults(results), [`80-81  greeted  "${"x".repeat(256)}"...`]);
 });
 
-Deno.test("formatResults() colors each state, and dims what follows, without changing the columns", {
-  ignore: Deno.noColor, // @std/fmt then has no colors
-}, () => {
+Deno.test("formatResults() colors each state, and dims what follows, without changing the columns", async () => {
   const results = [
     ...(["greeted", "mismatch", "silent", "closed", "reset", "refused", "timeout"] as const)
       .map((state, i) => result(80 + i, state, i < 2 ? "x" : "")),
     result(87, "unreachable", "", "No route to host"),
   ];
-  const isEnabled = getColorEnabled();
-  setColorEnabled(true);
-  try {
-    assertEquals(formatResults(results, undefined, true).map((line) => line.replaceAll("\u001b", "ESC")), [
-      `80  ESC[32mgreetedESC[39m      ESC[2m"x"ESC[22m`,
-      `81  ESC[33mmismatchESC[39m     ESC[2m"x"ESC[22m`,
-      "82  ESC[33msilentESC[39m",
-      "83  ESC[33mclosedESC[39m",
-      "84  ESC[33mresetESC[39m",
-      "85  ESC[31mrefusedESC[39m",
-      "86  ESC[31mtimeoutESC[39m",
-      "87  ESC[31munreachableESC[39m  ESC[2mNo route to hostESC[22m",
-    ]);
-    assertEquals(formatResults([result(80, "refused")]), ["80  refused"]);
-  } finally {
-    setColorEnabled(isEnabled);
-  }
+  // In a process of its own: @std/fmt has no colors if NO_COLOR was set when it was loaded.
+  const script = `
+    import { formatResults } from "${import.meta.resolve("./results.ts")}";
+    const results = ${JSON.stringify(results)};
+    for (const result of results) result.greeting = new Uint8Array(Object.values(result.greeting));
+    console.log(formatResults(results, undefined, true).join("\\n"));`;
+  const { stdout, stderr } = await run([Deno.execPath(), "eval", script], { cwd: ROOT, env: { NO_COLOR: "" } });
+  assertEquals(stdout.trimEnd().replaceAll("\u001b", "ESC").split("\n"), [
+    `80  ESC[32mgreetedESC[39m      ESC[2m"x"ESC[22m`,
+    `81  ESC[33mmismatchESC[39m     ESC[2m"x"ESC[22m`,
+    "82  ESC[33msilentESC[39m",
+    "83  ESC[33mclosedESC[39m",
+    "84  ESC[33mresetESC[39m",
+    "85  ESC[31mrefusedESC[39m",
+    "86  ESC[31mtimeoutESC[39m",
+    "87  ESC[31munreachableESC[39m  ESC[2mNo route to hostESC[22m",
+  ], stderr);
+  assertEquals(formatResults([result(80, "refused")]), ["80  refused"]);
 });
 
 const summary: ProbeSummary = {
