@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { ConnectError } from "./options.ts";
 import { NO_IPV6, resolve } from "./resolve.ts";
-import { hasIPv6, inNamespace, run } from "../tests/helpers.ts";
+import { hasIPv6, inNamespace, run, SILENT_NAME_SERVER } from "../tests/helpers.ts";
 
 Deno.test("resolve() returns an address unchanged, and prefers IPv4 for a name", async () => {
   for (const address of ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"]) assertEquals(await resolve(address), address);
@@ -46,18 +46,7 @@ Deno.test("resolve() chooses an address by its family (needs Linux and unshare -
   ]);
 });
 
-// A network that swallows all packets, so the name server does not answer.
-const noAnswer = inNamespace(`
-  file=$(mktemp)
-  echo nameserver 192.0.2.53 > $file
-  mount --bind $file /etc/resolv.conf
-  rm $file
-  ip link add greeter0 type veth peer name greeter1
-  ip address add 192.0.2.1/24 dev greeter0
-  ip link set greeter0 up
-  ip link set greeter1 up
-  ip neighbor add 192.0.2.53 lladdr 02:00:00:00:00:01 dev greeter0
-`);
+const noAnswer = inNamespace(SILENT_NAME_SERVER);
 
 Deno.test("connect() ends when its signal is aborted during the lookup (needs Linux and unshare -n)", {
   ignore: noAnswer.ignore,

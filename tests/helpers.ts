@@ -39,6 +39,19 @@ export function inNamespace(setup: string): { command: string[]; ignore: boolean
   return { command, ignore: !isLinux || !isPossible() };
 }
 
+/** For {@linkcode inNamespace}: a network that swallows all packets, so that the name server does not answer. */
+export const SILENT_NAME_SERVER = `
+  file=$(mktemp)
+  echo nameserver 192.0.2.53 > $file
+  mount --bind $file /etc/resolv.conf
+  rm $file
+  ip link add greeter0 type veth peer name greeter1
+  ip address add 192.0.2.1/24 dev greeter0
+  ip link set greeter0 up
+  ip link set greeter1 up
+  ip neighbor add 192.0.2.53 lladdr 02:00:00:00:00:01 dev greeter0
+`;
+
 /** Set in the processes of {@linkcode testsInNamespace}. */
 const IN_NAMESPACE = "GREETER_TEST_IN_NAMESPACE";
 

@@ -8,6 +8,7 @@ import {
   needsPrograms,
   needsSignals,
   run,
+  SILENT_NAME_SERVER,
   spawn,
   startServer,
   until,
@@ -339,18 +340,7 @@ Deno.test("greeter connect prints known rows before an error, even to a slow rea
   assertEquals([rows.length, rows.at(-1).state], [41, "silent"]);
 });
 
-// A network that swallows all packets, so the name server does not answer.
-const noAnswer = inNamespace(`
-  file=$(mktemp)
-  echo nameserver 192.0.2.53 > $file
-  mount --bind $file /etc/resolv.conf
-  rm $file
-  ip link add greeter0 type veth peer name greeter1
-  ip address add 192.0.2.1/24 dev greeter0
-  ip link set greeter0 up
-  ip link set greeter1 up
-  ip neighbor add 192.0.2.53 lladdr 02:00:00:00:00:01 dev greeter0
-`);
+const noAnswer = inNamespace(SILENT_NAME_SERVER);
 
 Deno.test(
   "greeter connect ends on a signal during the lookup, also as process 1 (needs Linux, pgrep, and unshare -nm)",
