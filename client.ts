@@ -1,5 +1,5 @@
 /**
- * A TCP client that checks which ports of a host can be reached, and whether the right server answers.
+ * A TCP client that checks which ports of a host can be reached, and whether the expected server answers.
  *
  * Read {@linkcode connect} first: it probes all ports, and then again those that were not greeted, as long as `within`
  * allows. Then read client/pool.ts, which keeps many probes running at once, and client/probe.ts, which has a single probe. The
