@@ -36,10 +36,11 @@ export class ListenError extends Error {
   }
 }
 
-/** How many descriptors must be left for connections, with many ports and with few, and how many ports are few. */
+/**
+ * How many descriptors must be left for connections. Checked only for more ports than that: the check opens port 0, for
+ * which a program that listens on a single port may not have the permission.
+ */
 export const RESERVED_DESCRIPTORS = 64;
-const RESERVED_FOR_FEW_PORTS = 8;
-const FEW_PORTS = 64;
 
 /** What {@linkcode listen} returns. */
 export interface Listening {
@@ -77,13 +78,12 @@ export function listen(options: ServeOptions): Listening {
         if (!onPortInUse || inUse.length === ports.length) throw error;
       }
     }
-    const reserved = opened.size > FEW_PORTS ? RESERVED_DESCRIPTORS : RESERVED_FOR_FEW_PORTS;
-    checkDescriptors(hostname, reserved, () => spare++);
+    if (opened.size > RESERVED_DESCRIPTORS) checkDescriptors(hostname, () => spare++);
   } catch (error) {
     for (const listener of opened.values()) listener.close();
-    const available = opened.size + spare;
+    // Descriptors are reserved only if there are more ports than that.
     const maxPorts = isOutOfDescriptors(error)
-      ? Math.max(available - RESERVED_DESCRIPTORS, Math.min(available - RESERVED_FOR_FEW_PORTS, FEW_PORTS), 0)
+      ? Math.max(opened.size + spare - RESERVED_DESCRIPTORS, Math.min(opened.size, RESERVED_DESCRIPTORS))
       : undefined;
     throw new ListenError(hostname, current, error, { portCount: ports.length, portsInUse: inUse, maxPorts });
   }
@@ -91,10 +91,10 @@ export function listen(options: ServeOptions): Listening {
 }
 
 /** Checks that enough descriptors are left. The only way to find out is to open them. */
-function checkDescriptors(hostname: string, count: number, onOpen: () => void) {
+function checkDescriptors(hostname: string, onOpen: () => void) {
   const spares: Deno.TcpListener[] = [];
   try {
-    while (spares.length < count) {
+    while (spares.length < RESERVED_DESCRIPTORS) {
       // The server has listened on this host, so the address exists. A host may have no 127.0.0.1.
       spares.push(Deno.listen({ hostname, port: 0 }));
       onOpen();

@@ -729,6 +729,15 @@ Deno.test("greeter reports that it cannot accept connections (needs prlimit)", n
   assertEquals([event_type, message], ["error", "Too many open files (os error 24)"]);
 });
 
+Deno.test("greeter requires the permission for its own port only (not tested on the binary, which has it built in)", {
+  ignore: !!BINARY,
+}, async () => {
+  const port = freePort();
+  const options = ["--quiet", "-H", "127.0.0.1", "-p", `${port}`, "--within", "0.1"];
+  const { code, stderr } = await run([...DENO_RUN, `--allow-net=127.0.0.1:${port}`, MAIN, ...options]);
+  assertEquals([code, stderr], [0, ""]);
+});
+
 Deno.test("greeter requires only the network permission (not tested on the binary, which has it built in)", {
   ignore: !!BINARY,
 }, async () => {
