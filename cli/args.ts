@@ -236,5 +236,10 @@ export function truncate(text: string): string {
 /** Quotes an argument for a message. Truncates it, and escapes all but printable ASCII. */
 export function quote(text: string): string {
   const shown = text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}...` : text;
-  return JSON.stringify(shown).replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return printable(JSON.stringify(shown));
+}
+
+/** Escapes all but printable ASCII. Unlike {@linkcode quote}, leaves backslashes as they were typed. */
+export function printable(text: string): string {
+  return text.replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

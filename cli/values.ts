@@ -7,12 +7,14 @@ import {
   type Flag,
   type Given,
   type OptionTable,
+  printable,
   quote,
   type Rewritten,
   truncate,
   UsageError,
   type Valued,
 } from "./args.ts";
+import { encodeText, InvalidEscape } from "./escapes.ts";
 import { parsePorts } from "./ports.ts";
 import { suggestPorts, suggestSeconds } from "./suggestions.ts";
 
@@ -53,6 +55,20 @@ export function checkedLater(given: Given): Given {
 /** Accepts any text. */
 export function anyText({ text }: Given): string {
   return text;
+}
+
+/** Accepts TEXT, whose backslashes must begin escapes. Returns it as it was given. */
+export function checkEscapes({ option, text }: Given): string {
+  try {
+    encodeText(text);
+    return text;
+  } catch (error) {
+    if (!(error instanceof InvalidEscape)) throw error;
+    // The value is not quoted here: quote() doubles backslashes, so that the value would look like what to write.
+    const where = error.escape === "\\" ? "at the end of" : "in";
+    const escapes = "write \\\\ for a backslash, or one of \\r \\n \\t \\xHH";
+    throw new UsageError(`invalid escape ${printable(error.escape)} ${where} the value of ${option}: ${escapes}`);
+  }
 }
 
 /** Returns the error for an invalid value: `invalid value "x" for -p: expected ...`. */

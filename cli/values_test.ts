@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { type OptionTable, rewriteArgs, UsageError } from "./args.ts";
-import { anyText, integer, valuesOf } from "./values.ts";
+import { anyText, checkEscapes, integer, valuesOf } from "./values.ts";
 
 const TABLE = {
   count: { short: "n", value: "N", help: "", check: integer(1, 9) },
@@ -33,4 +33,25 @@ Deno.test("valuesOf() throws a UsageError that names the option as typed if its 
     UsageError,
     'invalid value "x" for --count: expected a whole number from 1 to 9',
   );
+});
+
+Deno.test("checkEscapes() returns valid text as it was given", () => {
+  for (const text of ["", "für {port}", String.raw`\r\n\t\\\x00\xfF\x7bport}`]) {
+    assertEquals(checkEscapes({ option: "-g", text }), text);
+  }
+});
+
+Deno.test("checkEscapes() throws a UsageError that shows the escape as typed, and says what to write", () => {
+  for (
+    const [text, start] of [
+      [String.raw`a\q`, String.raw`invalid escape \q in the value of -g: `],
+      [String.raw`\"`, String.raw`invalid escape \" in the value of -g: `],
+      [String.raw`\x4{port}`, String.raw`invalid escape \x4 in the value of -g: `],
+      ["\\\\\\", "invalid escape \\ at the end of the value of -g: "],
+      ["\\\u001b[2J", String.raw`invalid escape \\u001b in the value of -g: `],
+    ] as const
+  ) {
+    const { message } = assertThrows(() => checkEscapes({ option: "-g", text }), UsageError);
+    assertEquals(message, start + String.raw`write \\ for a backslash, or one of \r \n \t \xHH`);
+  }
 });

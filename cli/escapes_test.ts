@@ -1,0 +1,77 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { encodeText, InvalidEscape } from "./escapes.ts";
+
+const utf8 = (text: string) => new TextEncoder().encode(text);
+
+Deno.test("encodeText() encodes text without escapes as UTF-8", () => {
+  for (const text of ["", "220 ready", "für {port} 😀\r\n", "x{}\"'/x41", "😀".repeat(1000)]) {
+    assertEquals(encodeText(text), utf8(text));
+  }
+});
+
+Deno.test("encodeText() decodes each escape, with other text around it encoded as UTF-8", () => {
+  for (
+    const [text, ...expected] of [
+      [String.raw`\r\n\t\\`, 0x0d, 0x0a, 0x09, 0x5c],
+      [String.raw`\x00\x7f\x80\xff`, 0x00, 0x7f, 0x80, 0xff],
+      [String.raw`\xaF\xFa`, 0xaf, 0xfa],
+      [String.raw`ü\xfcü😀\n😀`, ...utf8("ü"), 0xfc, ...utf8("ü😀\n😀")],
+      [String.raw`\\n\\\n`, ...utf8("\\n\\\n")],
+      [String.raw`\\x41\x5cn`, ...utf8("\\x41\\n")],
+      [String.raw`\x410`, ...utf8("A0")],
+      [String.raw`a` + "\n\\n", ...utf8("a\n\n")],
+      [String.raw`\n${"€".repeat(1000)}`, ...utf8(`\n${"€".repeat(1000)}`)],
+    ] as [string, ...number[]][]
+  ) {
+    assertEquals([...encodeText(text)], expected, text);
+  }
+});
+
+Deno.test("encodeText() replaces the placeholders that have a value, and no others", () => {
+  const values = { port: "80", client: "[::1]:5" };
+  for (
+    const [text, expected] of [
+      ["{port}{port} {client}", "8080 [::1]:5"],
+      ["{Port} {po rt} {} {unknown} {toString} {port", "{Port} {po rt} {} {unknown} {toString} {port"],
+      ["{{port}}", "{80}"],
+      [String.raw`\\{port}\n{client}\t`, "\\80\n[::1]:5\t"],
+    ] as const
+  ) {
+    assertEquals(encodeText(text, values), utf8(expected), text);
+  }
+  assertEquals(encodeText("{port}"), utf8("{port}"));
+  assertEquals(encodeText("{port}", { port: "$&" }), utf8("$&"));
+  assertEquals(encodeText("<{port}>", { port: "" }), utf8("<>"));
+});
+
+Deno.test("encodeText() decodes escapes after placeholders are replaced, so that an escape makes no placeholder", () => {
+  for (const text of [String.raw`\x7bport}`, String.raw`{port\x7d`, String.raw`{po\x72t}`]) {
+    assertEquals(encodeText(text, { port: "80" }), utf8("{port}"), text);
+  }
+  assertEquals(encodeText("{port}", { port: String.raw`\x41` }), utf8("A"));
+});
+
+Deno.test("encodeText() throws an InvalidEscape with the escape as typed", () => {
+  for (
+    const [text, escape] of [
+      [String.raw`a\qb`, String.raw`\q`],
+      [String.raw`\"`, String.raw`\"`],
+      [String.raw`\N`, String.raw`\N`],
+      [String.raw`\0`, String.raw`\0`],
+      [String.raw`\X41`, String.raw`\X`],
+      [String.raw`\{port}`, String.raw`\{`],
+      [String.raw`\n\x4`, String.raw`\x4`],
+      [String.raw`\x4g`, String.raw`\x4`],
+      [String.raw`\xg4`, String.raw`\x`],
+      [String.raw`\x`, String.raw`\x`],
+      [String.raw`\x\n`, String.raw`\x`],
+      [String.raw`\u0041`, String.raw`\u`],
+      ["a\\", "\\"],
+      ["\\\\\\", "\\"],
+      ["\\\n", "\\\n"],
+      ["\\😀", "\\😀"],
+    ] as const
+  ) {
+    assertEquals(assertThrows(() => encodeText(text), InvalidEscape).escape, escape, text);
+  }
+});
