@@ -12,6 +12,7 @@ import type { ReportOptions } from "./report.ts";
 import {
   anyText,
   checkedLater,
+  checkEscapes,
   integer,
   invalidValue,
   isPortList,
@@ -47,7 +48,7 @@ export const SERVE_OPTIONS = {
     short: "g",
     value: "TEXT",
     example: "Hello",
-    help: "greeting, in which {client} and {port} are replaced",
+    help: "greeting; {client} and {port} are replaced; escapes: \\r \\n \\t \\\\ \\xHH",
     check: checkedLater,
   },
   stdin: { help: "send standard input, byte for byte" },
@@ -178,7 +179,7 @@ export async function toServeCommand(
   const http = flag(SERVE_OPTIONS.http);
   const { ports, byPort } = portLists(all(SERVE_OPTIONS.port), http);
   const greeting = one(SERVE_OPTIONS.greeting);
-  const text = greeting && checkLength(greeting, greeting.text, http);
+  const text = greeting && checkGreeting(greeting, greeting.text, http);
   const isStdin = flag(SERVE_OPTIONS.stdin);
   if (isStdin && byPort.size > 0) {
     throw new UsageError("--stdin and a greeting in --port cannot be combined; use only one of them");
@@ -228,7 +229,7 @@ function portLists(lists: GreetedPorts[], http: boolean): { ports: number[]; byP
   const byPort = new Map<number, string>();
   for (const { given, list, text } of lists) {
     // Once for each list, which may have 65,535 ports.
-    if (text !== undefined) checkLength(given, text, http);
+    if (text !== undefined) checkGreeting(given, text, http);
     for (const port of list) {
       if (text !== undefined) {
         if ((byPort.get(port) ?? text) !== text) {
@@ -242,11 +243,14 @@ function portLists(lists: GreetedPorts[], http: boolean): { ports: number[]; byP
   return { ports: uniquePorts(ports), byPort };
 }
 
-function checkLength({ option }: Given, text: string, http: boolean): string {
+/** Checks the escapes and the length of a greeting, which is the whole value of an option or a part of it. */
+function checkGreeting(given: Given, text: string, http: boolean): string {
+  checkEscapes(given);
   const length = maxGreetingBytes(text, http);
   if (length <= MAX_GREETING_BYTES) return text;
   throw new UsageError(
-    `the greeting of ${option} is too long: it can have ${length} bytes; shorten it to ${MAX_GREETING_BYTES} bytes`,
+    `the greeting of ${given.option} is too long: it can have ${length} bytes; ` +
+      `shorten it to ${MAX_GREETING_BYTES} bytes`,
   );
 }
 

@@ -1,35 +1,41 @@
 /**
- * Creates the greetings: replaces placeholders, selects the text of the port, and adds the head of an HTTP response.
+ * Creates the greetings: selects the text of the port, converts it to bytes, and adds the head of an HTTP response.
  *
  * @module
  */
 import type { ConnInfo, ServeOptions } from "../../server.ts";
+import { encodeText } from "../escapes.ts";
 import { hostAndPort } from "../text.ts";
 
 /** What the server sends. */
 export interface Greeting {
-  /** The text for all ports that are not in `byPort`. */
+  /** The text, with valid escapes, for all ports that are not in `byPort`. */
   text: string;
-  /** Texts by port. */
+  /** Texts by port, with valid escapes. */
   byPort: ReadonlyMap<number, string>;
   /** Whether the text is sent as an HTTP response. */
   http: boolean;
 }
 
-const PLACEHOLDERS = /\{(client|port)\}/g;
+const PLACEHOLDER = /\{(client|port)\}/;
+
+const CR_LF = new TextEncoder().encode("\r\n");
+const NOTHING = new Uint8Array();
 
 /**
  * Returns the greeting for `serve`: bytes if it is the same for all connections, or else a function. `{client}` is
  * replaced by the client's address and port, `{port}` by the port that the client connected to.
  */
 export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
-  const isConstant = greeting.byPort.size === 0 && greeting.text.search(PLACEHOLDERS) < 0;
+  const isConstant = greeting.byPort.size === 0 && !PLACEHOLDER.test(greeting.text);
   // A constant greeting can be encoded for any connection.
   return isConstant ? encodeGreeting(greeting, LONGEST) : (info) => encodeGreeting(greeting, info);
 }
 
 /**
- * Encodes the greeting for a connection.
+ * Encodes the greeting for a connection. Appends CR LF unless the text ends in a line feed.
+ *
+ * @throws {InvalidEscape} If an escape in the text is invalid.
  *
  * @example
  * ```ts
@@ -44,21 +50,27 @@ export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
  */
 export function encodeGreeting({ text, byPort, http }: Greeting, { remoteAddr, localAddr }: ConnInfo): Uint8Array {
   const template = byPort.get(localAddr.port) ?? text;
-  const expanded = template.replace(
-    PLACEHOLDERS,
-    (_, name) => name === "port" ? `${localAddr.port}` : hostAndPort(remoteAddr),
-  );
-  const encoder = new TextEncoder();
-  const body = encoder.encode(`${expanded}\r\n`);
-  if (!http) return body;
-  const head = [
+  const encoded = encodeText(template, { client: hostAndPort(remoteAddr), port: `${localAddr.port}` });
+  const end = encoded.at(-1) === CR_LF.at(-1) ? NOTHING : CR_LF;
+  const length = encoded.length + end.length;
+  const head = http ? encodeHead(length) : NOTHING;
+  const bytes = new Uint8Array(head.length + length);
+  bytes.set(head);
+  bytes.set(encoded, head.length);
+  bytes.set(end, head.length + encoded.length);
+  return bytes;
+}
+
+/** Encodes the head of an HTTP response whose body has this number of bytes. */
+function encodeHead(bodyLength: number): Uint8Array {
+  const lines = [
     "HTTP/1.1 200 OK",
     "Content-Type: text/plain; charset=utf-8",
-    `Content-Length: ${body.length}`,
+    `Content-Length: ${bodyLength}`,
     "Connection: close",
     "\r\n",
-  ].join("\r\n");
-  return encoder.encode(`${head}${expanded}\r\n`);
+  ];
+  return new TextEncoder().encode(lines.join("\r\n"));
 }
 
 /** A connection whose addresses are as long as possible. */

@@ -1,13 +1,19 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type Greeting, maxGreetingBytes, toServeGreeting } from "./greeting.ts";
 
-/** What a client gets on a port. */
-function sentOn(port: number, greeting: Greeting): string {
+/** The bytes that a client gets on a port. */
+function bytesOn(port: number, greeting: Greeting): Uint8Array {
   const addr = (hostname: string, port: number): Deno.NetAddr => ({ transport: "tcp", hostname, port });
   const info = { remoteAddr: addr("2001:db8::7", 51514), localAddr: addr("2001:db8::1", port) };
   const served = toServeGreeting(greeting);
   const sent = typeof served === "function" ? served(info) : served;
-  return sent instanceof Uint8Array ? new TextDecoder().decode(sent) : `${sent}`;
+  assert(sent instanceof Uint8Array);
+  return sent;
+}
+
+/** What a client gets on a port, as text. */
+function sentOn(port: number, greeting: Greeting): string {
+  return new TextDecoder().decode(bytesOn(port, greeting));
 }
 
 Deno.test("toServeGreeting() returns bytes if the greeting is the same for all connections", () => {
@@ -36,9 +42,49 @@ Deno.test("toServeGreeting() sends an HTTP response with the length of its body 
   );
 });
 
+Deno.test("toServeGreeting() decodes escapes after it replaces placeholders, also in the body of an HTTP response", () => {
+  const byPort = new Map([[21, String.raw`\x7bport}\\{port}`]]);
+  for (const text of [String.raw`\xff\x00\t\x7bclient}`, String.raw`\xff\x00\t\x7bclient}{client}`]) {
+    const client = text.endsWith("{client}") ? "[2001:db8::7]:51514" : "";
+    const body = [0xff, 0x00, ...new TextEncoder().encode(`\t{client}${client}\r\n`)];
+    assertEquals([...bytesOn(80, { text, byPort: new Map(), http: false })], body);
+    assertEquals([...bytesOn(80, { text, byPort, http: false })], body);
+    assertEquals(sentOn(21, { text, byPort, http: false }), "{port}\\21\r\n");
+    const response = bytesOn(80, { text, byPort, http: true });
+    assertEquals([...response.slice(-body.length)], body);
+    assertMatch(new TextDecoder().decode(response), new RegExp(`\r\nContent-Length: ${body.length}\r\n`));
+  }
+});
+
+Deno.test("toServeGreeting() appends CR LF unless the text ends in a line feed, also in an HTTP response", () => {
+  for (
+    const [text, sent] of [
+      ["", "\r\n"],
+      ["x", "x\r\n"],
+      [String.raw`x\r`, "x\r\r\n"],
+      [String.raw`x\\n`, "x\\n\r\n"],
+      [String.raw`x\n `, "x\n \r\n"],
+      [String.raw`x\n`, "x\n"],
+      [String.raw`x\x0A`, "x\n"],
+      [String.raw`x\r\n`, "x\r\n"],
+      ["x\n", "x\n"],
+      [String.raw`{port}\n`, "80\n"],
+      [String.raw`\n{port}`, "\n80\r\n"],
+    ] as const
+  ) {
+    assertEquals(sentOn(80, { text, byPort: new Map(), http: false }), sent, text);
+    assertEquals(sentOn(80, { text: "", byPort: new Map([[80, text]]), http: false }), sent, text);
+    const [head, ...rest] = sentOn(80, { text, byPort: new Map(), http: true }).split("\r\n\r\n");
+    assertEquals(rest.join("\r\n\r\n"), sent, text);
+    assertMatch(`${head}`, new RegExp(`\r\nContent-Length: ${sent.length}\r\n`), text);
+  }
+});
+
 Deno.test("maxGreetingBytes() counts the longest addresses, CR LF, and HTTP headers", () => {
   assertEquals(maxGreetingBytes("ü", false), 4);
   assertEquals(maxGreetingBytes("{port}", false), "65535\r\n".length);
   assertEquals(maxGreetingBytes("{client}", false), `[${"ffff:".repeat(7)}ffff]:65535\r\n`.length);
   assertEquals(maxGreetingBytes("x".repeat(98), true), 200);
+  assertEquals(maxGreetingBytes(String.raw`\xff\\\n`, false), 3);
+  assertEquals(maxGreetingBytes(String.raw`{port}\xff\xff`, false), 9);
 });
