@@ -9,11 +9,12 @@ export function paint(color: (text: string) => string, stream: { isTerminal(): b
   return stream.isTerminal() ? color(text) : text;
 }
 
-const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", '"': '\\"', "\\": "\\\\" };
+const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\" };
 
 /**
  * Quotes bytes and escapes all but printable ASCII, so that no client can control the reader's terminal or forge a line
- * of the log.
+ * of the log. What is between the quotes is TEXT, from which `encodeText()` restores the bytes: hence `{`, which could
+ * begin a placeholder, is escaped, too. So is `"`, so that the only quotes are the first and the last character.
  *
  * @example
  * ```ts
@@ -25,7 +26,7 @@ const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r",
  */
 export function quoteBytes(bytes: Uint8Array): string {
   const escaped = latin1(bytes).replace(
-    /[^ !#-[\]-~]/g,
+    /[^ !#-[\]-z|}~]/g,
     (char) => ESCAPES[char] ?? `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
   return `"${escaped}"`;

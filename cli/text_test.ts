@@ -1,13 +1,33 @@
 import { assertEquals } from "@std/assert";
+import { fc } from "../tests/deps.ts";
+import { encodeText } from "./escapes.ts";
 import { localTimestamp, paint, quoteBytes } from "./text.ts";
 
-Deno.test("quoteBytes() escapes quotes, backslashes, and all but printable ASCII", () => {
+const utf8 = (text: string) => new TextEncoder().encode(text);
+
+Deno.test("quoteBytes() escapes quotes, backslashes, braces that open, and all but printable ASCII", () => {
   const everyByte = Uint8Array.from({ length: 256 }, (_, i) => i);
   const quoted = quoteBytes(everyByte);
-  assertEquals(quoteBytes(new TextEncoder().encode(' !"#[\\]~')), String.raw`" !\"#[\\]~"`);
-  assertEquals(quoteBytes(new TextEncoder().encode("\t\r\n\0\u007f")), String.raw`"\t\r\n\x00\x7f"`);
+  assertEquals(quoteBytes(utf8(' !"#[\\]z{|}~')), String.raw`" !\x22#[\\]z\x7b|}~"`);
+  assertEquals(quoteBytes(utf8("\t\r\n\0\u007f")), String.raw`"\t\r\n\x00\x7f"`);
   assertEquals(quoteBytes(new Uint8Array([0x80, 0xff])), String.raw`"\x80\xff"`);
   assertEquals(/^[ -~]+$/.test(quoted), true);
+});
+
+Deno.test("quoteBytes() gives TEXT between the quotes, from which encodeText() restores the bytes", () => {
+  const values = { port: "80", client: "x" };
+  const restored = (bytes: Uint8Array) => encodeText(quoteBytes(bytes).slice(1, -1), values);
+  // Bytes that have a meaning in TEXT would hardly ever follow each other by chance.
+  const part = fc.oneof(
+    fc.uint8Array({ maxLength: 20 }),
+    fc.constantFrom("{port}", "{client}", "{", "}", "\\", '"', "x41", "n", "\r\n", "ü").map((text) => utf8(text)),
+  );
+  fc.assert(fc.property(fc.array(part), (parts) => {
+    const bytes = Uint8Array.from(parts.flatMap((part) => [...part]));
+    assertEquals(restored(bytes), bytes);
+  }));
+  const everyByte = Uint8Array.from({ length: 256 }, (_, i) => i);
+  assertEquals(restored(everyByte), everyByte);
 });
 
 Deno.test("paint() colors text only for a terminal", () => {

@@ -41,7 +41,7 @@ Deno.test("formatResults() folds neighboring ports with the same state and greet
 Deno.test("formatResults() shows the expected text for ports that match, and folds them by state", () => {
   const results = [result(80, "greeted", "port 80"), result(81, "greeted", "port 81"), result(82, "mismatch", "x")];
   assertEquals(formatResults(results, 'port "{port}"'), [
-    String.raw`80-81  greeted   "port \"{port}\""`,
+    String.raw`80-81  greeted   "port \x22\x7bport}\x22"`,
     `82     mismatch  "x"`,
   ]);
 });
@@ -51,7 +51,7 @@ Deno.test("formatResults() shows at most 256 bytes of a greeting, as printable A
   assertEquals(formatResults([result(80, "greeted", "x".repeat(257))]), [`80  greeted  "${"x".repeat(256)}"...`]);
   const forged = '\u001b[2J\r\n22  greeted  "real"';
   assertEquals(formatResults([result(80, "greeted", forged)]), [
-    String.raw`80  greeted  "\x1b[2J\r\n22  greeted  \"real\""`,
+    String.raw`80  greeted  "\x1b[2J\r\n22  greeted  \x22real\x22"`,
   ]);
 });
 

@@ -1,0 +1,97 @@
+/**
+ * Tests of TEXT: what the options accept, and that it restores the bytes that greeter prints.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { UsageError } from "../cli/args.ts";
+import { parse } from "../main.ts";
+import { MAX_GREETING_BYTES, serve } from "../server.ts";
+import { freePort, GREETER, greetingFrom, LOCAL, portOf, receive, run, spawn, until } from "./helpers.ts";
+
+const utf8 = (text: string) => new TextEncoder().encode(text);
+
+/** Bytes that end in a line feed, so that nothing is appended to them: first all bytes, then text like TEXT. */
+const SAMPLES = [
+  Uint8Array.from({ length: 256 }, (_, i) => i).map((byte) => byte === 10 ? 255 : byte === 255 ? 10 : byte),
+  utf8(String.raw`{port} {client} \x41\n\\ "für" '$HOME'` + "\r\n\t\n"),
+];
+
+/** Returns what a server sends that is started with these options and listens on a free port. */
+async function sentBy(options: string[]): Promise<Uint8Array> {
+  await using greeter = spawn([...GREETER, ...LOCAL, ...options]);
+  return await receive(await Deno.connect({ hostname: "127.0.0.1", port: await portOf(greeter) }));
+}
+
+Deno.test("a server with -g from the log of another one sends what its client sent", async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL]);
+  const port = await portOf(greeter);
+  for (const sample of SAMPLES) {
+    using conn = await Deno.connect({ hostname: "127.0.0.1", port });
+    await conn.write(sample);
+    await conn.closeWrite();
+    const line = new RegExp(` sent ${sample.length} bytes to port ${port}: "(.*)"\n`);
+    await until(() => line.test(greeter.output.stdout));
+    const [, text = ""] = greeter.output.stdout.match(line) ?? [];
+    assertEquals(await sentBy(["-g", text]), sample, text);
+  }
+});
+
+Deno.test("a server with -g or -p from what greeter connect prints sends the same greeting", async () => {
+  for (const sample of SAMPLES) {
+    await using server = serve({ hostname: "127.0.0.1", port: 0, greeting: sample });
+    const { stdout } = await run([...GREETER, "connect", "127.0.0.1", "-p", `${server.addr.port}`]);
+    const [, text = ""] = stdout.match(/greeted +"(.*)"\n/) ?? [];
+    assertEquals(await sentBy(["-g", text]), sample, text);
+    const port = freePort();
+    await using greeter = spawn([...GREETER, "-H", "127.0.0.1", "-p", `${port}=${text}`]);
+    await portOf(greeter);
+    assertEquals(await receive(await Deno.connect({ hostname: "127.0.0.1", port })), sample, text);
+  }
+});
+
+Deno.test("greeter --http decodes the escapes of the body", async () => {
+  const response = new TextDecoder().decode(await sentBy(["--http", "-g", String.raw`<{port}>\x7bport}\n`]));
+  assertMatch(response, /^HTTP\/1\.1 200 OK\r\n.*\r\nContent-Length: \d+\r\n.*\r\n\r\n<\d+>\{port\}\n$/s);
+  const [, length = "", body = ""] = response.match(/Content-Length: (\d+).*?\r\n\r\n(.*)$/s) ?? [];
+  assertEquals(Number(length), body.length);
+});
+
+Deno.test("greeter --stdin decodes no escapes and replaces no placeholders", async () => {
+  const text = String.raw`\x41\q{port}\n` + "\\";
+  await using greeter = spawn([...GREETER, ...LOCAL, "--stdin"], { stdin: "piped" });
+  const writer = greeter.child.stdin.getWriter();
+  await writer.write(utf8(text));
+  await writer.close();
+  assertEquals(await greetingFrom(await portOf(greeter)), text);
+});
+
+Deno.test("parse() rejects invalid escapes in -g and -p LIST=TEXT, and names the option as typed", async () => {
+  const advice = String.raw`: write \\ for a backslash, or one of \r \n \t \xHH`;
+  for (
+    const [args, message] of [
+      [["-g", String.raw`C:\dir`], String.raw`invalid escape \d in the value of -g`],
+      [["--greeting", "a\\"], "invalid escape \\ at the end of the value of --greeting"],
+      [["--http", "-g", String.raw`\x4{port}`], String.raw`invalid escape \x4 in the value of -g`],
+      [["-p", "80", "-p", String.raw`21-25=\{port}`], String.raw`invalid escape \{ in the value of -p`],
+      [["--port", String.raw`22=a=\"`], String.raw`invalid escape \" in the value of --port`],
+    ] as const
+  ) {
+    const { message: actual } = await assertRejects(() => parse([...args]), UsageError);
+    assertEquals(actual, message + advice);
+  }
+});
+
+Deno.test("parse() limits the bytes that a greeting sends, not the characters of TEXT", async () => {
+  const longest = String.raw`\xff`.repeat(MAX_GREETING_BYTES - 2);
+  for (const prefix of [["-g", ""], ["-p", "22="]] as const) {
+    const parsed = (text: string) => parse([prefix[0], prefix[1] + text]);
+    const command = await parsed(longest);
+    assert(command.kind === "serve");
+    const tooLong = `the greeting of ${prefix[0]} is too long: it can have ${MAX_GREETING_BYTES + 1} bytes; `;
+    await assertRejects(() => parsed(longest + "x"), UsageError, tooLong);
+    // Nothing is appended to a line feed.
+    await parsed(longest + String.raw`x\n`);
+    await assertRejects(() => parsed(longest + String.raw`xx\n`), UsageError, tooLong);
+  }
+});
