@@ -71,7 +71,7 @@ Deno.test("portPermissionAdvice() says how to permit a port on each system, and 
   assertEquals(portPermissionAdvice(9999, "darwin", "/usr/local/bin/greeter"), sudo);
   for (
     const [path, quoted] of [
-      ["/usr/local/bin/greeter-2.0.0", "/usr/local/bin/greeter-2.0.0"],
+      ["/usr/local/bin/greeter-3.0.0", "/usr/local/bin/greeter-3.0.0"],
       ["/opt/it's here/greeter", String.raw`'/opt/it'\''s here/greeter'`],
     ] as const
   ) {
