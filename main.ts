@@ -149,7 +149,7 @@ async function runConnect({ options, ...reportOptions }: ConnectCommand): Promis
     await report.add(result);
   }
   const isGreeted = await report.close();
-  // Without a status, the reader of standard output has gone.
+  // If the reason is not a status, the reader of standard output is gone.
   if (typeof signal.reason === "number") return signal.reason;
   return isGreeted ? 0 : 1;
 }
@@ -187,13 +187,13 @@ function stopOnSignals(stop: AbortController, signals: readonly Deno.Signal[]) {
 }
 
 /**
- * The signals that stop greeter. SIGHUP is one if greeter runs in a terminal: it then means that the terminal has been
- * closed. Otherwise ignores SIGHUP, so that `nohup` works: the first listener for any signal makes Deno handle SIGHUP,
- * which nohup had set to be ignored.
+ * Returns the signals that stop greeter. They include SIGHUP if greeter runs in a terminal, where it means that the
+ * terminal has been closed. Otherwise, ignores SIGHUP, so that `nohup` works: the first listener for any signal makes
+ * Deno handle SIGHUP, which nohup had set to be ignored.
  */
 function stopSignals(): readonly Deno.Signal[] {
   if (Deno.build.os === "windows") return STOP_SIGNALS;
-  // Asked at the start, because a terminal that has been closed is not a terminal any longer.
+  // Checked at the start, because a terminal that has been closed no longer counts as one.
   if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) return [...STOP_SIGNALS, "SIGHUP"];
   Deno.addSignalListener("SIGHUP", () => {});
   return STOP_SIGNALS;

@@ -1,8 +1,8 @@
 /**
  * A TCP server that sends every client a greeting, and a client that checks which ports of a host can be reached.
  *
- * {@linkcode serve} is for TCP what `Deno.serve()` is for HTTP. {@linkcode connect} connects to ports in parallel, and
- * checks their greetings.
+ * {@linkcode serve} starts a TCP server, as `Deno.serve()` starts an HTTP server. {@linkcode connect} connects to ports
+ * in parallel, and checks their greetings.
  *
  * @example Greet clients, and check that they are greeted
  * ```ts

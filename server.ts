@@ -121,7 +121,7 @@ class GreetingServer implements Server {
   readonly #acceptErrors: AcceptErrors;
   /** How many ports are open. */
   #openPorts: number;
-  /** How many calls of `#greet` have not returned. The last operation on a connection may end after it is closed. */
+  /** How many calls of `#greet` have not returned. The last operation on a connection may end after it was closed. */
   #runningHandlers = 0;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -183,7 +183,7 @@ class GreetingServer implements Server {
         }
       } catch (error) {
         if (isClientReset(error)) {
-          backoff = 0; // accepting works again, although this client has gone
+          backoff = 0; // accepting works again, although this client is gone
           this.#acceptErrors.end();
           invoke(onResetBeforeAccept, port.listener.addr);
         } else backoff = await this.#acceptErrors.pauseAfter(error, backoff, this.#runningHandlers > 0);

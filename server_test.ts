@@ -119,7 +119,7 @@ Deno.test("serve() opens port 0 last, because the system could choose one of the
   await server.shutdown();
 });
 
-Deno.test("serve() throws a ListenError with the possible number of ports if no descriptor is left", () => {
+Deno.test("serve() throws a ListenError that says how many ports are possible if no descriptor is left", () => {
   for (const [descriptors, maxPorts] of [[300, 236], [128, 64], [100, 64], [40, 40]] as const) {
     let opened = 0;
     const listen = (options: Deno.TcpListenOptions) => {
@@ -222,7 +222,7 @@ Deno.test("serve() reports an accept error once, and again after a success", asy
   assertEquals(errors, [steps[0], steps[4]]);
 });
 
-Deno.test("serve() reports an accept error that many ports have only once", async () => {
+Deno.test("serve() reports an accept error only once if it affects many ports", async () => {
   const errors: unknown[] = [];
   const steps = Array.from({ length: 50 }, (_, i) => new Error(`error ${i}`));
   await using server = start({
@@ -370,7 +370,7 @@ Deno.test("serve() closes a silent connection at its own timeout, and not before
   await server.shutdown();
 });
 
-Deno.test("serve() closes a connection that never stops sending at its timeout", async () => {
+Deno.test("serve() closes a connection at its timeout even if the client never stops sending", async () => {
   const { server, reasons } = start({ timeout: 300 });
   const conn = await connect(server);
   const flood = new Uint8Array(16_384);
@@ -596,7 +596,7 @@ Deno.test("serve() skips ports that are in use if `onPortInUse` is given, unless
   assertEquals(skipped, [port]);
 });
 
-Deno.test("serve() reports an exception of `onPortInUse`, and listens on the other ports", async () => {
+Deno.test("serve() reports an exception in `onPortInUse`, and listens on the other ports", async () => {
   const reported: unknown[] = [];
   const report = (event: ErrorEvent) => {
     event.preventDefault();
@@ -681,7 +681,7 @@ Deno.test("serve() counts a greeting that was sent completely even if the timeou
   assertEquals(greeted, whole);
 });
 
-Deno.test("serve() greets exactly `count` clients although the timeout closes many connections", async () => {
+Deno.test("serve() greets exactly `count` clients even if the timeout closes many connections", async () => {
   let greeted = 0;
   const { server } = start({
     timeout: 0.001,
@@ -730,7 +730,7 @@ Deno.test("serve() counts what each client sends, and keeps its first 256 bytes"
 });
 
 Deno.test(
-  "serve() reports IPv4 clients of an IPv6 socket with their IPv4 addresses (needs IPv6)",
+  "serve() reports IPv4 clients of an IPv6 socket by their IPv4 addresses (needs IPv6)",
   { ignore: !hasIPv6() },
   async () => {
     const addresses: string[] = [];

@@ -1,11 +1,11 @@
 /**
  * Compares greeter with other servers and scanners in one run: `deno task bench`. It prints tables, and writes
  * `results.json`, `docs/benchmarks.md` and its charts. options.ts has its options. It requires Linux, because it reads
- * what a server costs from /proc, and a C compiler for its load generator.
+ * what a server uses from /proc, and a C compiler for its load generator.
  *
  * @module
  */
-// The first import, so that nothing is done if an argument is invalid: programs.ts makes a directory when it is loaded.
+// The first import, so that an invalid argument has no effects: programs.ts makes a directory when it is loaded.
 import { isReport, isWholeRun, selection } from "./options.ts";
 import { measure } from "./measurements/all.ts";
 import { descriptorsNeeded, FULL, QUICK } from "./measurements/extent.ts";

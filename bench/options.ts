@@ -13,7 +13,7 @@ const OPTIONS = {
   against: { value: "DIRECTORY", repeatable: true, help: "also measure another checkout of greeter", check: anyText },
   servers: { value: "NAME,...", help: "measure only these servers", check: anyText },
   scans: { help: "measure only the port scans" },
-  report: { help: "measure nothing; write the page and the charts again from results.json" },
+  report: { help: "measure nothing; regenerate the page and the charts from results.json" },
 } as const satisfies OptionTable;
 const { flag, one, all } = toolOptions(OPTIONS);
 
@@ -25,7 +25,7 @@ export const selection: Selection = {
   scans: flag(OPTIONS.scans),
 };
 
-/** Whether nothing is measured, but the page and the charts are written again. */
+/** Whether nothing is measured, and the page and the charts are only regenerated. */
 export const isReport: boolean = flag(OPTIONS.report);
 
 /** Whether everything is measured. Only then are the results written to files. */

@@ -32,7 +32,7 @@ export interface Held {
   wait: number | null;
 }
 
-/** What became of a server under one kind of abuse. */
+/** How a server did under one kind of abuse. */
 export interface Abuse {
   alive: boolean;
   /** How many of its clients received the whole greeting. */
@@ -118,7 +118,7 @@ export interface Results {
   scans: ScanResult[];
 }
 
-/** The median of all numbers; `null` counts as larger than any number. */
+/** The median of all numbers. `null` counts as larger than any number. */
 export function median<T extends number | null>(values: readonly T[]): T {
   const sorted = [...values].sort((a, b) => (a ?? Infinity) - (b ?? Infinity));
   const middle = sorted[Math.floor(sorted.length / 2)];

@@ -233,7 +233,7 @@ export function truncate(text: string): string {
   return quote(text).slice(1, -1);
 }
 
-/** Quotes an argument for a message. Truncates it, and escapes all but printable ASCII. */
+/** Quotes an argument for a message. Truncates it, and escapes everything except printable ASCII. */
 export function quote(text: string): string {
   const shown = text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}...` : text;
   return printable(JSON.stringify(shown));

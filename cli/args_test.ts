@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { formatOptions, quote } from "./args.ts";
 import { anyText } from "./values.ts";
 
-Deno.test("quote() truncates to 60 characters, and escapes all but printable ASCII", () => {
+Deno.test("quote() truncates to 60 characters, and escapes everything except printable ASCII", () => {
   assertEquals(quote("a\u001b\u00e9"), String.raw`"a\u001b\u00e9"`);
   assertEquals(quote("x".repeat(60)), `"${"x".repeat(60)}"`);
   assertEquals(quote("x".repeat(61)), `"${"x".repeat(60)}..."`);

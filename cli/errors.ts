@@ -51,12 +51,12 @@ const zoneAdvice = ({ hostname }: Host) =>
     : `${quote(hostname)} has a zone, which only a link-local address can have; write ${
       truncate(hostname.replace(/%.*/s, ""))
     }`;
-/** Whether the system cannot parse a host as an address, and it cannot be a name, such as `::g` and `300.1.1.1`. */
+/** Whether a host, such as `::g` or `300.1.1.1`, is not a valid address and cannot be a name. */
 const isHostInvalid = (cause: unknown, { hostname }: Host) =>
   cause instanceof URIError || (isLookupFailure(cause) && /^[\d.]+$/.test(hostname));
 
 /**
- * Says what to do if the system does not permit a port. That need not be a port below 1024: Linux can set another limit.
+ * Says what to do if the system does not permit a port. The port may be above 1023: Linux can set another limit.
  * `executable` is the path of greeter if it has been compiled, or `undefined` if Deno runs it.
  */
 export function portPermissionAdvice(port: number, os: typeof Deno.build.os, executable: string | undefined): string {
@@ -83,7 +83,7 @@ const systemDescriptorsAdvice = () =>
  */
 const MORE_DESCRIPTORS = 100;
 
-/** A limit on open files with which the client works, with fewer ports at once than `--concurrency`. */
+/** A limit on open files that is enough for the client, which then checks fewer ports at once. */
 const CLIENT_DESCRIPTORS = 1024;
 
 /** Advice for the causes of a `ListenError`. The first entry whose test passes applies. */

@@ -36,7 +36,7 @@ Deno.test("Log keeps 8 MiB that nobody reads, and marks the gap before the next 
   const log = new Log(pipe, { formatGap });
   const line = "x".repeat(99);
   for (let i = 0; i < 50_000; i++) log.print(line);
-  await delay(50); // so that a write has begun, whose bytes count too
+  await delay(50); // lets a write begin, because its bytes count, too
   for (let i = 0; i < 50_000; i++) log.print(line);
   const kept = Math.floor(MAX_BUFFERED_BYTES / 100);
   assertEquals(log.dropped, 100_000 - kept);
@@ -64,7 +64,7 @@ Deno.test("Log writes at once when 64 KiB are waiting, and after 10 ms otherwise
   await log.close(10_000);
 });
 
-Deno.test("Log.close() waits no longer than `ms`, and returns at least how many lines are missing", async () => {
+Deno.test("Log.close() waits no longer than `ms`, and returns a lower bound for the missing lines", async () => {
   const pipe = unreadPipe();
   const log = new Log(pipe);
   for (let i = 0; i < 5; i++) log.print("x".repeat(CHUNK_BYTES));
@@ -87,7 +87,7 @@ Deno.test("Log.close() waits for a slow reader", async () => {
   assertEquals([await closed, pipe.contents()], [{ complete: true, missing: 0 }, "one\nlast\n"]);
 });
 
-Deno.test("Log ends at a closed pipe or a bad descriptor, without calling onError", async () => {
+Deno.test("Log ends when it finds a closed pipe or a bad descriptor, without calling onError", async () => {
   const badDescriptor = Object.assign(new Error("Bad file descriptor (os error 9)"), { code: "EBADF" });
   for (const error of [new Deno.errors.BrokenPipe(), new Deno.errors.BadResource(), badDescriptor]) {
     const errors: unknown[] = [];
@@ -145,7 +145,7 @@ Deno.test("Log pauses for 10 ms to 1 s between attempts, and for 10 ms again aft
     log.print("one");
     log.print("two");
     await until(() => writes > 12);
-    // The first one gathers lines. In until(), they are of 5 ms.
+    // The first timer gathers lines. Those of until() take 5 ms.
     assertEquals(pauses.filter((ms) => ms !== 5).slice(1), [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 10, 20]);
     await log.close(10_000);
   } finally {

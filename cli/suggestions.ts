@@ -25,16 +25,16 @@ export function nearest(typed: string, words: readonly string[]): string | undef
   return plausible.length === 0 ? undefined : closestString(word, plausible);
 }
 
-/** Whether a word may be a typing mistake for another one, its beginning, or a longer form of it. */
+/** Whether a word may be a misspelling of another one, its beginning, or a longer form of it. */
 function isPlausible(word: string, candidate: string): boolean {
   if (word.length >= 3 && (candidate.startsWith(word) || word.startsWith(candidate))) return true;
   const distance = levenshteinDistance(word, candidate);
-  // Two swapped letters, which count as two changes, are one mistake.
+  // Two swapped letters count as two changes, but are one mistake.
   const isSwap = distance === 2 && [...word].sort().join() === [...candidate].sort().join();
   return isSwap || distance <= Math.max(1, Math.floor(word.length / 3)) && word.length > 2;
 }
 
-/** The ports of services that are often named instead of their port. */
+/** The ports of services whose names users often write instead. */
 const SERVICE_PORTS: Readonly<Record<string, number>> = {
   dns: 53,
   domain: 53,

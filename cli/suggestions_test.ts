@@ -29,7 +29,7 @@ Deno.test("nearest() finds nothing if no word is close enough", () => {
   }
 });
 
-Deno.test("suggestPorts() replaces the names of services, and other separators", () => {
+Deno.test("suggestPorts() replaces names of services, and separators other than commas", () => {
   for (
     const [list, ports] of [
       ["ssh", "22"],

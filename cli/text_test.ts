@@ -5,7 +5,7 @@ import { localTimestamp, paint, quoteBytes } from "./text.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
-Deno.test("quoteBytes() escapes quotes, backslashes, braces that open, and all but printable ASCII", () => {
+Deno.test("quoteBytes() escapes quotes, backslashes, braces that open, and everything except printable ASCII", () => {
   const everyByte = Uint8Array.from({ length: 256 }, (_, i) => i);
   const quoted = quoteBytes(everyByte);
   assertEquals(quoteBytes(utf8(' !"#[\\]z{|}~')), String.raw`" !\x22#[\\]z\x7b|}~"`);

@@ -47,7 +47,7 @@ export function valuesOf(table: OptionTable, parsed: Record<string, unknown>, { 
   };
 }
 
-/** Leaves a value to a check that needs other options or all values of the option. */
+/** Returns a value unchanged, because a later check needs other options or all values of the option. */
 export function checkedLater(given: Given): Given {
   return given;
 }
@@ -76,7 +76,7 @@ export function invalidValue({ option, text }: Given, expected: string): UsageEr
   return new UsageError(`invalid value ${quote(text)} for ${option}: expected ${expected}`);
 }
 
-/** Returns the advice to write one value instead of another, or nothing if there is no better value. */
+/** Advises the user to write a better value. Returns an empty string if there is none. */
 function writeInstead(suggestion: string | undefined, text: string): string {
   return suggestion === undefined ? "" : `; write ${truncate(suggestion)} instead of ${truncate(text)}`;
 }
@@ -91,12 +91,12 @@ export function portList(given: Given, list: string, min: 0 | 1): number[] {
   throw invalidValue(given, expected + writeInstead(isSuggested ? suggestion : undefined, list));
 }
 
-/** Whether an argument is a port list, so that the option `--port` is missing before it. */
+/** Whether an argument is a port list, which suggests that `--port` is missing before it. */
 export function isPortList(operand: string): boolean {
   return /^\d/.test(operand) && parsePorts(operand) !== undefined;
 }
 
-/** Returns the advice to write operands that are ports in the last `--port` that was given, or after `-p`. */
+/** Advises the user to write operands that are ports in the last `--port` option, or after `-p` if there is none. */
 export function writePorts(given: readonly Given[], operands: readonly string[]): string {
   const { option, text } = given.at(-1) ?? { option: "-p", text: "=" };
   // A list with a greeting has its own option. "-p 80, 443" has a comma already.

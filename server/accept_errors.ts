@@ -43,7 +43,7 @@ const EVICTION_WAIT_MS = 5;
  */
 const OUT_OF_DESCRIPTORS_GRACE_MS = 1000;
 
-/** What the accept loops of all ports do after accept errors. They share this, because they fail together. */
+/** What the accept loops of all ports do after accept errors. They share it, because they usually fail together. */
 export class AcceptErrors {
   readonly #connections: ConnectionList;
   readonly #onError: ((error: unknown) => void) | undefined;

@@ -7,7 +7,7 @@ Deno.test("nextBackoff() doubles from 5 ms to 1 s", () => {
   assertEquals(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
 });
 
-Deno.test("isClientReset() recognizes EINVAL as the reset of a client on macOS, and nowhere else", () => {
+Deno.test("isClientReset() recognizes EINVAL as a client's reset only on macOS", () => {
   const [typeError, other] = ["Invalid argument (os error 22)", "Too many open files (os error 24)"].map((message) =>
     new TypeError(message)
   );

@@ -45,8 +45,8 @@ export interface Connection extends ConnInfo {
 }
 
 /**
- * How far a connection has come: it waits to be admitted (`waiting`), is being greeted (`greeting`), has made no progress
- * with that for a while (`stalled`), or has been half-closed and is read until the client closes it (`draining`).
+ * The stage of a connection: it waits to be admitted (`waiting`), is being greeted (`greeting`), has made no progress in
+ * being greeted for a while (`stalled`), or is half-closed and read until the client closes it (`draining`).
  */
 export type Stage = "waiting" | "greeting" | "stalled" | "draining";
 
@@ -64,11 +64,11 @@ export interface OpenConnection extends Connection {
   received: Uint8Array;
   /** See {@linkcode Connection.closeReason}. */
   closeReason: CloseReason | undefined;
-  /** How far it has come. */
+  /** Its current stage. */
   stage: Stage;
-  /** When a part of the greeting was last sent, on the clock of `performance.now()`. Infinity until only a part was. */
+  /** When a part of the greeting was last sent, on the clock of `performance.now()`. Infinity before that. */
   progressAt: number;
-  /** Ends its wait for a slot or for its admission. */
+  /** Ends its wait for a slot or for admission. */
   wake: (() => void) | undefined;
   /** The connection that was accepted before this one. */
   older: OpenConnection | undefined;

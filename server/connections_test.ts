@@ -50,7 +50,7 @@ function at(connections: readonly OpenConnection[], index: number, callback: (co
   callback(connection);
 }
 
-Deno.test("ConnectionList admits connections in order, at most 16 that have not been greeted", async () => {
+Deno.test("ConnectionList admits connections in order, and at most 16 that have not been greeted", async () => {
   const { list, add, admitted, end } = await start(1000, 40);
   const added = add(40);
   assertEquals(admitted(), MAX_UNGREETED);
@@ -77,7 +77,7 @@ Deno.test("ConnectionList admits all others at once when the 16 that are being g
   at(added, 0, (first) => list.markDraining(first));
   add(40);
   assertEquals(admitted(), 60);
-  // Those that have stalled do not count when they leave, either.
+  // Stalled connections do not count when they leave, either.
   for (const connection of added.slice(1, 16)) list.markDraining(connection);
   assertEquals(admitted(), 60);
   for (const connection of added.slice(16, 60)) list.markDraining(connection);
@@ -160,7 +160,7 @@ Deno.test("ConnectionList evicts no connection whose write has not begun, or has
   end();
 });
 
-Deno.test("ConnectionList closes a connection at its deadline although it has not been admitted", async () => {
+Deno.test("ConnectionList closes a connection at its deadline even if it has not been admitted", async () => {
   const { list, add, turns, end } = await start(1, 3, 300);
   const added = add(2);
   await until(() => list.size === 0);

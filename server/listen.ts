@@ -20,7 +20,7 @@ export class ListenError extends Error {
   readonly port: number;
   /** How many ports were requested. */
   readonly portCount: number;
-  /** The requested ports that were found to be in use. If `onPortInUse` is given and all are, these are all ports. */
+  /** The requested ports that were found to be in use. If `onPortInUse` is given and all ports are in use, all of them. */
   readonly portsInUse: readonly number[];
   /** How many ports can be opened, if there are too few descriptors for all of them; otherwise undefined. */
   readonly maxPorts: number | undefined;
@@ -37,8 +37,8 @@ export class ListenError extends Error {
 }
 
 /**
- * How many descriptors must be left for connections. Checked only for more ports than that: the check opens port 0, for
- * which a program that listens on a single port may not have the permission.
+ * How many descriptors must be left for connections. Checked only if there are more ports than this: the check opens
+ * port 0, which a program that listens on a few ports may not have permission for.
  */
 export const RESERVED_DESCRIPTORS = 64;
 
@@ -63,7 +63,7 @@ export function listen(options: ServeOptions): Listening {
   /** The listeners by the index of their port. */
   const opened = new Map<number, Deno.TcpListener>();
   const inUse: number[] = [];
-  /** How many descriptors are left when the ports are open, as far as is known. */
+  /** How many descriptors are left when the ports are open, as far as the check has counted. */
   let spare = 0;
   let current = 0;
   try {

@@ -29,15 +29,15 @@ export interface ServeOptions {
    */
   backlog?: number;
   /**
-   * Text, sent as UTF-8, or bytes; at most 16 KiB. Or a function that returns either for a
-   * connection, and cannot be async. If the function throws or returns something else, the error is passed to
-   * `reportError()` and the connection is closed. Default: `Thank you for connecting to the server.` with CR LF.
+   * Text, which is sent as UTF-8, or bytes, up to 16 KiB; or a function that returns either for a connection, and
+   * cannot be async. If the function throws or returns something else, the error is passed to `reportError()` and the
+   * connection is closed. Default: `Thank you for connecting to the server.` with CR LF.
    */
   greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
   /**
-   * How many connections may be open, apart from one per port that waits to be greeted. At the limit, the oldest
-   * connection that has received its greeting is closed to make room, or else the oldest one that has stalled: its send
-   * buffer is smaller than the greeting, and nothing could be sent for 20 ms. Default: 1000.
+   * Maximum number of open connections, not counting one per port that waits to be greeted. At the limit, the oldest
+   * connection that has received its greeting is closed to make room. If there is none, the oldest one that has stalled
+   * is closed: its send buffer is smaller than the greeting, and nothing could be sent for 20 ms. Default: 1000.
    */
   maxConnections?: number;
   /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */

@@ -7,7 +7,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { BINARY, freePort, inNamespace, needsPrograms, run } from "./helpers.ts";
 
-/** System calls that only read the file system, and those that open a file. strace must not show any other. */
+/** System calls that only read the file system, and those that open a file. strace must not show any others. */
 const READ_ONLY_CALL = /^(?:execve|access|faccessat2?|readlink|readlinkat|\w*stat\w*|getcwd|open|openat)\(/;
 
 /** What may be opened besides the executable: libraries, devices, and files that describe the system. */
@@ -19,7 +19,7 @@ const SYSTEM_FILE = /^\/(?:(?:usr\/)?lib\d*\/.*\.so[.\d]*|dev\/urandom|(?:etc|pr
  */
 async function filesOpened(args: readonly string[]): Promise<string[]> {
   const directory = await Deno.makeTempDir();
-  // The runtime would keep its code cache here. Where TMPDIR is not set, it would be in /tmp.
+  // A runtime with a code cache would keep it here. Without TMPDIR, it would be in /tmp.
   const env = { TMPDIR: `${directory}/tmp` };
   await Deno.mkdir(env.TMPDIR);
   // Operations of an io_uring are not system calls, so strace would not show them.
@@ -142,20 +142,24 @@ Deno.test(
   },
 );
 
-Deno.test("the advice for a privileged port is right about setcap (needs Linux, root, setcap, setpriv, and a binary)", {
-  ignore: !BINARY || Deno.uid() !== 0 || needsPrograms("setcap", "setpriv").ignore,
-}, async () => {
-  const directory = await Deno.makeTempDir();
-  await Deno.chmod(directory, 0o755);
-  const greeter = `${directory}/my greeter`;
-  await Deno.copyFile(BINARY ?? "", greeter);
-  const asNobody = inNamespace("").command.concat("setpriv", "--reuid=65534", "--clear-groups", greeter);
-  const options = ["-p", "80", "--within", "0.1"];
-  const failed = await run([...asNobody, ...options]);
-  const [, advice = ""] = failed.stderr.match(/or permit it with sudo (setcap .*)\n$/) ?? [];
-  assertEquals([failed.code, advice], [2, `setcap cap_net_bind_service=+ep '${greeter}'`]);
-  assertEquals((await run(["sh", "-c", advice])).code, 0);
-  const permitted = await run([...asNobody, ...options]);
-  assertEquals([permitted.code, permitted.stderr], [0, ""]);
-  await Deno.remove(directory, { recursive: true });
-});
+Deno.test(
+  "the setcap command in the advice for a privileged port works (needs Linux, root, setcap, setpriv, and a binary)",
+  {
+    ignore: !BINARY || Deno.uid() !== 0 || needsPrograms("setcap", "setpriv").ignore,
+  },
+  async () => {
+    const directory = await Deno.makeTempDir();
+    await Deno.chmod(directory, 0o755);
+    const greeter = `${directory}/my greeter`;
+    await Deno.copyFile(BINARY ?? "", greeter);
+    const asNobody = inNamespace("").command.concat("setpriv", "--reuid=65534", "--clear-groups", greeter);
+    const options = ["-p", "80", "--within", "0.1"];
+    const failed = await run([...asNobody, ...options]);
+    const [, advice = ""] = failed.stderr.match(/or permit it with sudo (setcap .*)\n$/) ?? [];
+    assertEquals([failed.code, advice], [2, `setcap cap_net_bind_service=+ep '${greeter}'`]);
+    assertEquals((await run(["sh", "-c", advice])).code, 0);
+    const permitted = await run([...asNobody, ...options]);
+    assertEquals([permitted.code, permitted.stderr], [0, ""]);
+    await Deno.remove(directory, { recursive: true });
+  },
+);

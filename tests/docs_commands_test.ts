@@ -1,6 +1,6 @@
 /**
  * Runs the commands in the documentation as printed, and compares what they print with what is shown. Each test
- * runs in a network namespace of its own, where every port is free, with `lab.example` as a name of the loopback address.
+ * runs in its own network namespace, where every port is free, with `lab.example` as a name of the loopback address.
  *
  * @module
  */
@@ -30,7 +30,7 @@ const test = testsInNamespace(
   import.meta.filename ?? "",
 );
 
-/** For tests that need nothing but the namespace. */
+/** For tests that need only the namespace. */
 const always = { ignore: false };
 
 // `greeter`, `sudo` and `npx` as programs.
@@ -48,7 +48,7 @@ const env = { PATH: `${programs}:${Deno.env.get("PATH")}`, NO_COLOR: "1" };
 
 const shell = (script: string) => ["sh", "-c", script];
 
-/** Starts a server's command in a process group of its own, and waits until it listens. */
+/** Starts a server's command in its own process group, and waits until it listens. */
 async function start(script: string, cwd?: string): Promise<Process> {
   const process = spawn(["setsid", ...shell(`exec ${script}`)], { env, cwd });
   await until(() => process.output.stdout.includes("istening"));
@@ -115,7 +115,7 @@ test("README: the log (needs Linux, ip, and unshare -nm)", always, async () => {
 });
 
 test(
-  "README: which ports get through a firewall (needs Linux, ip, unshare -nm, and iptables)",
+  "README: which ports a firewall lets through (needs Linux, ip, unshare -nm, and iptables)",
   needsPrograms("iptables"),
   async () => {
     const [serve = "", check = ""] = commands(blockWith("README.md", "--count 1 --within 600"));
@@ -139,7 +139,7 @@ test(
 );
 
 test(
-  "README: a smoke test in CI, also if the server fails to start (needs Linux, ip, and unshare -nm)",
+  "README: a smoke test in CI, even if the server fails to start (needs Linux, ip, and unshare -nm)",
   always,
   async () => {
     const { text } = blockWith("README.md", "greeter -H 127.0.0.1 -p 8080");
@@ -164,7 +164,7 @@ test(
     assertMatch(stdout, /21\/tcp open +ftp +ProFTPD 1\.3\.5/);
     assertMatch(stdout, /22\/tcp open +ssh +OpenSSH 9\.2p1/);
     assertMatch(stdout, /25\/tcp open +smtp +Postfix/);
-    // Another recipe waits for such a service.
+    // Another recipe waits for one of these services.
     const waiting = await run(shell(blockWith("README.md", "--expect SSH-2.0").text), { env });
     assertMatch(waiting.stdout, /\n22 {2}greeted {2}"SSH-2\.0"\n1 of 1 port greeted in .*\nready\n$/);
   },
@@ -209,16 +209,20 @@ test("manual: the log of a scan (needs Linux, ip, and unshare -nm)", always, asy
   assertShown(block, server.output.stdout);
 });
 
-test("manual: which clients have sent most (needs Linux, ip, unshare -nm, and jq)", needsPrograms("jq"), async () => {
-  const cwd = await Deno.makeTempDir();
-  const closed = (src_ip: string, bytes_received: number) =>
-    JSON.stringify({ event_type: "closed", src_ip, bytes_received });
-  const log = [closed("192.0.2.1", 5), closed("192.0.2.2", 7), closed("192.0.2.1", 10), `{"event_type":"stopped"}`];
-  await Deno.writeTextFile(`${cwd}/log.jsonl`, log.join("\n"));
-  const { stdout } = await run(shell(blockWith("docs/manual.md", "group_by(.src_ip)").text), { cwd, env });
-  assertEquals(stdout, "15 192.0.2.1\n7 192.0.2.2\n");
-  await Deno.remove(cwd, { recursive: true });
-});
+test(
+  "manual: which clients sent the most data (needs Linux, ip, unshare -nm, and jq)",
+  needsPrograms("jq"),
+  async () => {
+    const cwd = await Deno.makeTempDir();
+    const closed = (src_ip: string, bytes_received: number) =>
+      JSON.stringify({ event_type: "closed", src_ip, bytes_received });
+    const log = [closed("192.0.2.1", 5), closed("192.0.2.2", 7), closed("192.0.2.1", 10), `{"event_type":"stopped"}`];
+    await Deno.writeTextFile(`${cwd}/log.jsonl`, log.join("\n"));
+    const { stdout } = await run(shell(blockWith("docs/manual.md", "group_by(.src_ip)").text), { cwd, env });
+    assertEquals(stdout, "15 192.0.2.1\n7 192.0.2.2\n");
+    await Deno.remove(cwd, { recursive: true });
+  },
+);
 
 test(
   "manual: deno install makes a command that runs main.ts of the checkout (needs Linux, ip, and unshare -nm)",

@@ -38,7 +38,7 @@ const NOT_RUN: Record<string, string> = {
   "sha256sum --check": "needs a release",
   "sudo setcap": "changes the installed executable",
   "systemctl enable": "needs a machine that runs systemd",
-  "ExecStart=": "is a part of the unit, which has a test of its own",
+  "ExecStart=": "is part of the unit, which has its own test",
   "deno task bench": "takes too long; .ci/run runs it with --quick",
   '"jsr:@std/assert@1"': "needs JSR; a workflow does it",
 };
@@ -69,7 +69,7 @@ Deno.test("README's module example can be checked and run in another project, wi
   await Deno.remove(directory, { recursive: true });
 });
 
-Deno.test("the unit is not restarted after a usage error, and names the page that describes it", async () => {
+Deno.test("the systemd unit does not restart after a usage error, and names the page that describes it", async () => {
   const unit = read("contrib/greeter.service");
   const [, service = ""] = unit.match(/^\[Service\]\n([^]*?)^\[/m) ?? [];
   const { code } = await run([...GREETER, "--bogus"]);
@@ -79,7 +79,7 @@ Deno.test("the unit is not restarted after a usage error, and names the page tha
 });
 
 Deno.test(
-  "systemd accepts the unit, and rates its exposure at most 1.5 (needs systemd-analyze)",
+  "systemd accepts the unit, and rates its exposure 1.5 or less (needs systemd-analyze)",
   needsPrograms("systemd-analyze"),
   async () => {
     const directory = await Deno.makeTempDir();

@@ -39,7 +39,7 @@ export function inNamespace(setup: string): { command: string[]; ignore: boolean
   return { command, ignore: !isLinux || !isPossible() };
 }
 
-/** For {@linkcode inNamespace}: a network that swallows all packets, so that the name server does not answer. */
+/** For {@linkcode inNamespace}: a network that drops all packets, so that the name server does not answer. */
 export const SILENT_NAME_SERVER = `
   file=$(mktemp)
   echo nameserver 192.0.2.53 > $file
@@ -56,7 +56,7 @@ export const SILENT_NAME_SERVER = `
 const IN_NAMESPACE = "GREETER_TEST_IN_NAMESPACE";
 
 /**
- * Returns a function that registers a test. The test runs in a process of its own, in the namespace that
+ * Returns a function that registers a test. The test runs in its own process, in the namespace that
  * {@linkcode inNamespace} makes, and is skipped where that is not possible. `file` is the file of the tests, which that
  * process runs again, with only this test.
  */
@@ -288,7 +288,7 @@ export async function stop(greeter: Process) {
   assertEquals([code, greeter.output.stderr], [0, ""]);
 }
 
-/** Calls `send`, which sends a signal, again and again until the process has ended. */
+/** Calls `send`, which sends a signal, repeatedly until the process has ended. */
 export async function signalUntilEnded({ ended }: Process, send: () => void) {
   let running = true;
   ended.finally(() => running = false);

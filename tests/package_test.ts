@@ -42,7 +42,7 @@ Deno.test("each export can be checked and run in another project, with default s
   const env = { NO_COLOR: "1" };
   for (const [name, path] of Object.entries(config.exports)) {
     const program = Object.entries(PROGRAMS).find(([each]) => each === name)?.[1];
-    if (program === undefined) continue; // ./main is the command, which has tests of its own
+    if (program === undefined) continue; // ./main is the command, which has its own tests
     await Deno.writeTextFile(`${cwd}/program.ts`, program.replaceAll("MODULE", import.meta.resolve(`../${path}`)));
     const checked = await run([Deno.execPath(), "check", "program.ts"], { cwd, env }, 60_000);
     assertEquals(checked.code, 0, checked.stderr);

@@ -1,6 +1,6 @@
 /**
  * Tests with send and receive buffers of 4 KiB, so that a client that does not read blocks its greeting. Each test runs
- * in a network namespace of its own, which has these sizes.
+ * in its own network namespace, which has these sizes.
  *
  * @module
  */
@@ -25,7 +25,7 @@ const test = testsInNamespace(
   import.meta.filename ?? "",
 );
 
-/** For tests that need nothing but the namespace. */
+/** For tests that need only the namespace. */
 const always = { ignore: false };
 
 const greeting = "x".repeat(16_000);
@@ -99,7 +99,7 @@ test(
 );
 
 test(
-  "serve() lets a client wait while all slots of `count` are taken, until it is known whether it is greeted (needs Linux, ip, and unshare -n)",
+  "serve() makes a client wait while all slots of `count` are taken, and greets it when one is released (needs Linux, ip, and unshare -n)",
   always,
   async () => {
     let isIgnored = false;
@@ -136,7 +136,7 @@ test(
 );
 
 test(
-  "serve() greets a new client within 1 s although 600 clients that do not read exceed its limit of 100 (needs Linux, ip, and unshare -n)",
+  "serve() greets a new client within 1 s even if 600 clients that do not read exceed its limit of 100 (needs Linux, ip, and unshare -n)",
   always,
   async () => {
     const { server, seen } = start({ timeout: 6000, maxConnections: 100 });
@@ -149,7 +149,7 @@ test(
 );
 
 test(
-  "serve() closes each of 10 clients that do not read at its timeout, also while they wait (needs Linux, ip, unshare -n, and Deno 2.9.5)",
+  "serve() closes each of 10 clients that do not read at its timeout, even while they wait (needs Linux, ip, unshare -n, and Deno 2.9.5)",
   needsDeno295,
   async () => {
     const { server } = start({ port: Array(10).fill(0), timeout: 300, maxConnections: 1 });
@@ -194,7 +194,7 @@ test(
       for (const reader of readers) reader.close();
       await until(() => seen.reasons.length === 40);
       assertEquals(seen.greeted, 0);
-      // Those that do not read may be evicted meanwhile.
+      // Clients that do not read may have been evicted.
       const others = seen.reasons.filter((reason) => reason !== "shutdown" && reason !== "evicted");
       if (timeout > grace) assertEquals(others, []);
     }

@@ -44,7 +44,7 @@ Deno.test(
     const silent = await Promise.all(Array.from({ length: 300 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
     for (const conn of silent) assertEquals((await readBytes(conn, GREETING_BYTES)).length, GREETING_BYTES);
 
-    // Each new client costs one of the others its connection, and not more.
+    // Each new client evicts only one of the others.
     for (let i = 0; i < 40; i++) {
       const conn = await Deno.connect({ hostname: "127.0.0.1", port });
       silent.push(conn);
@@ -126,7 +126,7 @@ Deno.test("greeter writes a line to the log within 50 ms when it is idle", async
     await until(() => greeter.output.stdout.length > before);
     waits.push(performance.now() - greeted);
   }
-  // The median, because this process may be delayed now and then.
+  // The median, because this process may be delayed occasionally.
   waits.sort((a, b) => a - b);
   assert((waits[4] ?? Infinity) < 50, `${waits}`);
 });

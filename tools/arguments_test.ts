@@ -38,7 +38,7 @@ Deno.test("each tool exits 2 on an unknown argument, before it does anything", a
   const tools = [bench, ["tools/compile.ts", lock], ["tools/picture.ts", lock]];
   for (const [tool = "", ...options] of tools) {
     for (const args of [["--bogus"], ["--", "--bogus"]]) {
-      // Without permission to write or to run programs, so that nothing is lost if the tool goes on.
+      // Without permission to write or to run programs, so that nothing is lost if the tool continues.
       const command = [
         Deno.execPath(),
         "run",

@@ -21,9 +21,9 @@ const TARGETS = [
 const BUNDLE = "dist/greeter.js";
 
 const OPTIONS = [
-  // Without this, all npm packages of deno.json would be embedded, which the bundle does not need.
+  // With the configuration, all npm packages of deno.json would be embedded, which the bundle does not need.
   "--no-config",
-  // The runtime would keep a cache in /tmp, and run what is in it, whoever owns it.
+  // Otherwise, the runtime keeps a code cache in /tmp, and runs the code in it even if another user owns the file.
   "--no-code-cache",
   "--allow-net",
   "--no-prompt",

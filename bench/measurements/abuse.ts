@@ -66,7 +66,7 @@ async function unreadLog({ command }: Server, seconds: number): Promise<Abuse> {
   return await result(running, whole, whole + failed);
 }
 
-/** What becomes of a server under each kind of abuse. */
+/** Measures how a server does under each kind of abuse. */
 export async function measureAbuse(server: Server, extent: Extent): Promise<Record<string, Abuse | null>> {
   return {
     "resets": await resets(server, extent.resets),

@@ -1,4 +1,4 @@
-/* The least that greets: accept, send, close. Its cost is the cost of the kernel.
+/* The simplest server that greets: accept, send, close. What it costs is what the kernel costs.
  * accept PORT [FILE]: listens on 127.0.0.1 and sends the tutorial's line, or the first 16 KiB of a file. */
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,6 +1,6 @@
-// The least that greets correctly and fairly in Deno, as a reference for what the runtime costs: it outlives errors in
-// accepting, half-closes, and reads until the client closes. At most MAX_UNGREETED connections wait for their greeting at
-// once, as in greeter. It has no timeout, no limit and no log.
+// The simplest server in Deno that greets correctly and fairly, as a reference for what the runtime costs: it survives
+// accept errors, half-closes, and reads until the client closes. At most MAX_UNGREETED connections wait for their
+// greeting at once, as in greeter. It has no timeout, no limit and no log.
 //
 // minimal.ts PORT FILE
 const MAX_UNGREETED = 16; // the same as in ../../server/connections.ts

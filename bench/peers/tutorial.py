@@ -1,4 +1,4 @@
-# The tutorial's server, changed only as far as necessary: it listens on the loopback address, the port is an argument, and
+# The tutorial's server, with only the necessary changes: it listens on the loopback address, the port is an argument, and
 # the address can be reused at once.
 import socket
 import sys

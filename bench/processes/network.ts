@@ -7,7 +7,7 @@ import { has } from "./programs.ts";
 
 /** A network namespace. It exists until it is disposed of. */
 export interface Network extends AsyncDisposable {
-  /** The words before a command that run it in the namespace. */
+  /** The words to put before a command to run it in the namespace. */
   readonly enter: readonly string[];
 }
 

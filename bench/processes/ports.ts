@@ -14,7 +14,7 @@ export function freePort(): number {
   return listener.addr.port;
 }
 
-/** The first port of a range of so many free ports. */
+/** Returns the first port of a range of `count` free ports. */
 export function freeRange(count: number): number {
   for (let first = FIRST_PORT; first + count <= END_PORT;) {
     const listeners: Deno.Listener[] = [];

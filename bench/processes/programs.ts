@@ -28,7 +28,7 @@ export async function compileC(source: URL): Promise<string> {
   return output;
 }
 
-/** Whether the server and the clients have a core each. */
+/** Whether the server and the clients each have their own core. */
 export const pinned = has("taskset") && navigator.hardwareConcurrency > 1;
 
 const onCore = (core: number) => pinned ? ["taskset", "-c", `${core}`] : [];
@@ -44,7 +44,7 @@ export function descriptorLimit(): number {
   return limit === "unlimited" ? Infinity : Number(limit);
 }
 
-/** Waits for so many milliseconds. */
+/** Waits for `ms` milliseconds. */
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

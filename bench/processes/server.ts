@@ -1,5 +1,5 @@
 /**
- * Runs a server on a core of its own, and reads from /proc what it uses.
+ * Runs a server on its own core, and reads from /proc what it uses.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import { onServerCore, shortGreeting, sleep, workDirectory } from "./programs.ts
 /** A command that listens on a port, or a range of ports, of 127.0.0.1, and sends the content of a file. */
 export type ServerCommand = (ports: string, file: string) => readonly string[];
 
-/** A server that runs. */
+/** A running server. */
 export interface Running extends AsyncDisposable {
   /** The port, or the range of ports. */
   readonly ports: string;
   /** How long it took from the start of the process to the first greeting, in milliseconds. */
   readonly startTime: number;
-  /** How long a new client waits, as {@linkcode waitForGreeting} says. */
+  /** Returns how long a new client waits, like {@linkcode waitForGreeting}. */
   wait(): Promise<number | null>;
   alive(): boolean;
   /** The processor time that it and its children have used, in seconds; `null` if it has ended. */

@@ -41,16 +41,16 @@ deno task bench
 \`\`\`
 
 It requires Linux and a C compiler. Install nmap, ncat, socat, tcpserver (Debian: ucspi-tcp), Node and Python to measure
-them too. The scan of dropped ports requires root and iptables; the firewall is in a network namespace of its own. On a
+them too. The scan of dropped ports requires root and iptables; the firewall is in its own network namespace. On a
 quiet machine it takes about half an hour. It writes this page, its charts and bench/results.json.
 
 | option                           | what it does                                                              |
 | -------------------------------- | ------------------------------------------------------------------------- |
-| \`--quick\`                        | a short run with few servers, to see whether it works                     |
+| \`--quick\`                        | a short run with few servers, to check that it works                      |
 | \`--against DIRECTORY\`            | also measure another checkout of greeter, repeatable                      |
 | \`--servers NAME,...\`             | measure only these servers                                                |
 | \`--scans\`                        | measure only the port scans                                               |
-| \`--report\`                       | measure nothing; write this page and the charts again from bench/results.json |
+| \`--report\`                       | measure nothing; regenerate this page and the charts from bench/results.json |
 
 With one of the first four options, it writes no files.
 
@@ -61,15 +61,15 @@ ${method}
 - The load generator is a C program with one epoll loop. It compares every byte received with the greeting. A client that
   does not receive exactly the greeting and then end of stream has failed.
 - The wait is the time from \`connect()\` to end of stream. Processor time is that of the server, from /proc.
-- Every server is started anew for each measurement, and warmed up before it is put under load.
-- The C loop only accepts, sends and closes: its cost is the kernel's. The minimal Deno loop is the least that greets
-  correctly and fairly in Deno: its cost is the runtime's. greeter has its log on.
+- Every server is restarted for each measurement, and warmed up before it is put under load.
+- The C loop only accepts, sends and closes: its cost is the kernel's. The minimal Deno loop is the simplest server in
+  Deno that greets correctly and fairly: its cost is the runtime's. greeter logs to a file.
 - Scanners scan a range of ports on which greeter listens. \`greeter connect\` reads every greeting and compares it.
   \`nmap -sT\` only connects; with \`--script banner\` it reads the greetings.
 
 ${leftOut.length > 0 ? `${formatLeftOut(leftOut)}\n\n` : ""}${parts.join("\n\n")}
 
-## What greeter is worse at
+## Where greeter is worse
 
 ${weaknesses(results).map((sentence) => `- ${sentence}`).join("\n")}
 `;

@@ -26,7 +26,7 @@ export function formatSection({ title, note, head, rows }: Section): string {
 /** A figure that does not exist. */
 const NONE = "–";
 
-/** A figure with so many digits after the point. */
+/** A figure with `count` decimal places. */
 export function digits(value: number | null | undefined, count: number): string {
   if (value === null || value === undefined || Number.isNaN(value)) return NONE;
   return value.toLocaleString("en-US", { minimumFractionDigits: count, maximumFractionDigits: count });
@@ -37,12 +37,12 @@ export function whole(value: number): string {
   return digits(value, 0);
 }
 
-/** A time in milliseconds or seconds, with a digit after the point if it is less than 10. */
+/** A time in milliseconds or seconds, with one decimal place if it is less than 10. */
 export function time(value: number | null | undefined): string {
   return digits(value, value !== null && value !== undefined && value < 10 ? 1 : 0);
 }
 
-/** A wait in milliseconds; `null` means that it had no end. */
+/** A wait in milliseconds; `null` means that the client was not greeted. */
 export function wait(value: number | null | undefined): string {
   return value === null ? "never" : time(value);
 }

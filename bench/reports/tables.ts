@@ -31,7 +31,7 @@ function scaleSections(servers: readonly ServerResult[]): Section[] {
     title: "Start and memory",
     note:
       "Start is the time to the first greeting. Memory is resident; that of child processes is included. The wait is " +
-      "that of a new client while so many silent connections are held.",
+      "that of a new client while that many silent connections are held.",
     head: [
       ...["server", "start ms", "executable", "idle"],
       ...holds.flatMap((count) => [`${whole(Number(count))} held`, "wait ms"]),
@@ -62,8 +62,8 @@ const ABUSE_NOTE = `How many clients received the whole greeting, and how long a
 - Resets: thousands of connections are reset at once, then four clients connect.
 - nmap -sT: it scans the port several times, then four clients connect.
 - No descriptors left: a client connects while 300 silent ones hold connections to a server with 64 descriptors.
-- Talkative clients: 100 clients speak twice before they read 16,000 bytes. A server that closes without reading what
-  they have sent resets them, and they lose the greeting.
+- Talkative clients: 100 clients send data twice before they read 16,000 bytes. A server that closes without reading
+  that data resets their connections, and they lose the greeting.
 - Silent holders: a client connects while thousands of silent ones hold connections.
 - Unread log: standard output is a pipe that nobody reads.`;
 

@@ -1,5 +1,5 @@
 /**
- * What greeter is worse at than the others, in sentences.
+ * Where greeter is worse than the others, in sentences.
  *
  * @module
  */
@@ -91,7 +91,7 @@ function serverWeaknesses(servers: readonly ServerResult[]): string[] {
       (own, better) => `Start: the first greeting comes ${own} after the start. These servers are faster: ${better}.`,
     ),
     ...servers.flatMap(({ name, size }) =>
-      size === null ? [] : [`Size: the executable (${name}) has ${bytes(size)}, because it contains Deno's runtime.`]
+      size === null ? [] : [`Size: the executable (${name}) is ${bytes(size)}, because it contains Deno's runtime.`]
     ),
     ...compare(
       servers,
@@ -110,7 +110,7 @@ function perConnection(held: number | null | undefined, idle: number | null, cou
 function logWeaknesses({ quiet, ...formats }: Results["log"]): string[] {
   return Object.entries(formats).flatMap(([name, cost]) => {
     const more = ((ratio(cost, quiet) ?? 1) - 1) * 100;
-    return more >= 1 ? [`The log: as ${name}, it costs ${digits(more, 0)} % more processor time than --quiet.`] : [];
+    return more >= 1 ? [`The log: as ${name}, it costs ${digits(more, 0)}% more processor time than --quiet.`] : [];
   });
 }
 
@@ -125,7 +125,7 @@ function portsWeaknesses([first]: readonly PortsResult[]): string[] {
         `Many ports: when ${clients} clients connect at once, the 99th percentile is ${
           milliseconds(manyPorts.p99)
         } if each ` +
-        `has a port of its own, and ${milliseconds(onePort.p99)} if all connect to one port.`,
+        `has its own port, and ${milliseconds(onePort.p99)} if all connect to one port.`,
       ]
       : []),
   ];
@@ -143,12 +143,10 @@ function scanWeaknesses({ ports, dropped, scans }: ScanResult): string[] {
     own.cpu > other.cpu && `${digits(own.cpu / other.cpu, 1)} times the processor time`,
     own.memory > other.memory && `${digits(own.memory / other.memory, 1)} times the memory`,
   ].filter((part) => part !== false);
-  return more.length > 0
-    ? [`Port scans: for ${range}, greeter connect takes ${more.join(", ")}, compared with ${name}.`]
-    : [];
+  return more.length > 0 ? [`Port scans: for ${range}, greeter connect takes ${more.join(", ")} of ${name}.`] : [];
 }
 
-/** All that greeter is worse at, as far as it was measured. */
+/** Where greeter is worse, as far as it was measured. */
 export function weaknesses({ servers, log, ports, scans }: Results): string[] {
   return [
     ...serverWeaknesses(servers),

@@ -48,7 +48,7 @@ export interface Format {
   stopped(summary: Summary): string;
 }
 
-/** Lines for people. Errors in accepting have no line, because they go to standard error. */
+/** Lines for people. Accept errors have no line, because they go to standard error. */
 export const textFormat: Format = {
   listening(addrs) {
     const [first] = addrs;

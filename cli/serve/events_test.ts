@@ -163,12 +163,12 @@ Deno.test("jsonFormat includes the time of each event, and durations with three 
   }
 });
 
-Deno.test("jsonFormat replaces all but printable ASCII, CR and LF in payload_printable with dots", () => {
+Deno.test("jsonFormat replaces everything except printable ASCII, CR and LF in payload_printable with dots", () => {
   const sent = bytes("a\tb\r\n\u001b\u0000\u007f~ ");
   assertEquals(JSON.parse(jsonFormat.closed(connection(sent)) ?? "").payload_printable, "a.b\r\n...~ ");
 });
 
-Deno.test("both formats fold the ports that the server listens on", () => {
+Deno.test("both formats show the ports that the server listens on as ranges", () => {
   const addrs = [8001, 22, 8000].map((port) => ({ ...localAddr, port }));
   assertEquals(textFormat.listening(addrs), "Listening on 198.51.100.1:22,8000-8001 (3 ports)");
   const ipv6 = addrs.map((addr) => ({ ...addr, hostname: "::" }));
@@ -190,7 +190,7 @@ Deno.test("both formats report resets before accept", () => {
   });
 });
 
-Deno.test("both formats list in the summary what happened on each port, if there are several", () => {
+Deno.test("both formats show in the summary what happened on each port if there are several", () => {
   const totals = { greetings: 1, denied: 0, bytesReceived: 0, resets: 5, dropped: 0, duration: 1000 };
   const ports = { greeted: [22], notGreeted: [25], onlyReset: [8001, 8000] };
   assertEquals(

@@ -24,7 +24,7 @@ export interface ReportOptions {
   json: boolean;
   /** Whether nothing is logged. */
   quiet: boolean;
-  /** Whether lines of text begin with the date and the time. Not with `json`, whose lines contain the time. */
+  /** Whether lines of text begin with the date and the time. Not combined with `json`, whose rows always contain the time. */
   timestamps: boolean;
 }
 
