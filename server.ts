@@ -64,7 +64,7 @@ export interface Server extends AsyncDisposable {
 
 /**
  * Read buffers to reuse. Each connection needs its own buffer for the input that is kept: in a shared buffer, another
- * connection could overwrite that input before it is copied. Allocating a buffer for each connection costs 2 µs.
+ * connection could overwrite that input before it is copied.
  */
 const bufferPool: Uint8Array<ArrayBuffer>[] = [];
 
@@ -150,7 +150,7 @@ class GreetingServer implements Server {
   async #acceptUntilClosed(port: Port) {
     const { allow, ignore, onDenied, onConnection, onClose, onResetBeforeAccept } = this.#options;
     const connections = this.#connections;
-    // Only an IPv6 socket has IPv4-mapped addresses. Converting them costs 2 µs per connection.
+    // Only an IPv6 socket has IPv4-mapped addresses, so the others save the conversion of each address.
     const isIPv6 = port.listener.addr.hostname.includes(":");
     let backoff = 0;
     while (!port.closed) {

@@ -78,8 +78,8 @@ const systemDescriptorsAdvice = () =>
   "the system's limit on open files is reached; close other programs, or raise the limit";
 
 /**
- * How many descriptors to have beside one for each port: those that the server reserves for connections, and those of
- * the runtime (24 in Deno 2.9.6, 16 in 2.6.10), with a margin.
+ * How many descriptors are needed in addition to one for each port: those that the server reserves for connections, and
+ * those of the runtime, with a margin.
  */
 const MORE_DESCRIPTORS = 100;
 

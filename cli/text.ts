@@ -69,15 +69,16 @@ export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** The time in UTC, in ISO 8601 format. Formatting it for each event would cost 3 µs per connection. */
+/** The time in UTC, in ISO 8601 format. */
 export const utcTimestamp: () => string = oncePerMillisecond((date) => date.toISOString());
 
-/** The local date and time. Formatting it costs more than a greeting. */
+/** The local date and time. */
 export const localTimestamp: () => string = oncePerMillisecond((date) => {
   // Swedish dates have this form: 2026-11-24 17:30:39.
   return `${date.toLocaleString("sv-SE")}.${`${date.getMilliseconds()}`.padStart(3, "0")}`;
 });
 
+/** Formats the time only if it has changed, which saves CPU time when there are many events per millisecond. */
 function oncePerMillisecond(format: (date: Date) => string): () => string {
   let latest = { time: NaN, text: "" };
   return () => {

@@ -24,8 +24,8 @@ export interface ServeOptions {
   /** One port, or several. 0 is any free port. Default: 999. */
   port?: number | readonly number[];
   /**
-   * How many connections the kernel may queue until they are accepted; the kernel has its own limit (Linux:
-   * `somaxconn`). Of 2,000 clients at once, Deno's default of 511 left 166 without a greeting. Default: 4096.
+   * Length of the kernel's accept queue for each port. The kernel has its own limit (Linux: `somaxconn`). Deno's default
+   * of 511 is too short if thousands of clients connect at once. Default: 4096.
    */
   backlog?: number;
   /**

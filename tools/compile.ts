@@ -27,7 +27,7 @@ const OPTIONS = [
   "--no-code-cache",
   "--allow-net",
   "--no-prompt",
-  // Without this limit, V8 enlarges its young generation, and resident memory is 117 MB instead of 75.
+  // Without this limit, V8 enlarges its young generation, which takes more memory.
   "--v8-flags=--max-semi-space-size=8",
 ];
 

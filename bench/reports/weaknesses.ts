@@ -14,7 +14,7 @@ const isGreeter = ({ name }: ServerResult) => name.startsWith("greeter");
 
 /**
  * A sentence about the servers with a lower figure than greeter's, if there are any. They are given to `sentence` as, for
- * example, `C loop (8.3 µs), textbook Deno (19 µs)`.
+ * example, `C loop (20.8 µs)`.
  */
 function compare(
   [greeter, ...others]: readonly ServerResult[],
