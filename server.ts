@@ -25,6 +25,7 @@ import {
   unmapIPv4,
 } from "./server/connection.ts";
 import { ConnectionList } from "./server/connections.ts";
+import { Gate } from "./server/gate.ts";
 import { toGreetingFunction } from "./server/greeting.ts";
 import { invoke } from "./server/invoke.ts";
 import { listen, ListenError, type ListenErrorDetails } from "./server/listen.ts";
@@ -109,7 +110,7 @@ export function serve(options: ServeOptions = {}): Server {
   return new GreetingServer(options, greetingFor, listeners);
 }
 
-/** A running server: an accept loop for each port, and one list of the connections of all ports. */
+/** A running server: an accept loop for each port, and one list and one gate for the connections of all ports. */
 class GreetingServer implements Server {
   readonly addr: Deno.NetAddr;
   readonly addrs: readonly Deno.NetAddr[];
@@ -118,6 +119,7 @@ class GreetingServer implements Server {
   readonly #greetingFor: (info: ConnInfo) => Uint8Array;
   readonly #ports: readonly Port[];
   readonly #connections: ConnectionList;
+  readonly #gate: Gate;
   readonly #acceptErrors: AcceptErrors;
   /** How many ports are open. */
   #openPorts: number;
@@ -140,7 +142,8 @@ class GreetingServer implements Server {
     this.#ports = listeners.map((listener) => new Port(listener, count));
     this.#openPorts = listeners.length;
     this.#connections = new ConnectionList(timeout, maxConnections);
-    this.#acceptErrors = new AcceptErrors(this.#connections, options.onAcceptError);
+    this.#gate = new Gate(this.#connections);
+    this.#acceptErrors = new AcceptErrors(this.#connections, this.#gate, options.onAcceptError);
     this.finished = Promise.all(this.#ports.map((port) => this.#acceptUntilClosed(port))).then(() => this.#drain());
     if (signal?.aborted) this.shutdown();
     else signal?.addEventListener("abort", this.#onAbort);
@@ -176,7 +179,7 @@ class GreetingServer implements Server {
           if (counter?.isFull) await counter.waitForSlot(connection);
           // The port was closed first. This has no effect if the connection has ended in the meantime.
           if (counter?.isFull) connections.close(connection, "shutdown");
-          const turn = connection.closeReason ? undefined : connections.admit(connection);
+          const turn = connection.closeReason ? undefined : this.#gate.admit(connection);
           if (turn) await turn;
           if (!connection.closeReason) this.#greet(connection, greeting, counter);
           else if (counter) invoke(onClose, connection);
@@ -201,7 +204,7 @@ class GreetingServer implements Server {
     try {
       while (connection.bytesSent < greeting.length) {
         // The send buffer of a new connection is empty, so only a full one ends a write early.
-        if (connection.bytesSent > 0) connections.markProgress(connection);
+        if (connection.bytesSent > 0) this.#gate.markProgress(connection);
         connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
       }
       connection.greeted = true;
@@ -209,7 +212,7 @@ class GreetingServer implements Server {
       // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
       // So half-close, and read until the client closes (lingering close, as in nginx).
       await conn.closeWrite();
-      connections.markDraining(connection);
+      this.#gate.markDraining(connection);
       await readUntilClosed(connection, buffer);
       connections.close(connection, "closed");
     } catch {
@@ -253,6 +256,7 @@ class GreetingServer implements Server {
       await connections.changed(PENDING_OPERATIONS_WAIT_MS);
     }
     connections.dispose();
+    this.#gate.dispose();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
   }
 }

@@ -5,6 +5,7 @@
  */
 import { codeOf } from "../shared/errors.ts";
 import type { ConnectionList } from "./connections.ts";
+import type { Gate } from "./gate.ts";
 import { invoke } from "./invoke.ts";
 
 /**
@@ -46,14 +47,16 @@ const OUT_OF_DESCRIPTORS_GRACE_MS = 1000;
 /** What the accept loops of all ports do after accept errors. They share it, because they usually fail together. */
 export class AcceptErrors {
   readonly #connections: ConnectionList;
+  readonly #gate: Gate;
   readonly #onError: ((error: unknown) => void) | undefined;
   /** When accepting began to fail, if it is failing now, and whether that was reported. */
   #failingSince: number | undefined;
   #isReported = false;
 
   /** `onError` is called once each time that accepting fails for a while. */
-  constructor(connections: ConnectionList, onError: ((error: unknown) => void) | undefined) {
+  constructor(connections: ConnectionList, gate: Gate, onError: ((error: unknown) => void) | undefined) {
     this.#connections = connections;
+    this.#gate = gate;
     this.#onError = onError;
   }
 
@@ -69,7 +72,7 @@ export class AcceptErrors {
    * will free their descriptors. Returns the pause in milliseconds. It ends early when a connection is greeted or closed.
    */
   async pauseAfter(error: unknown, backoff: number, isHandling: boolean): Promise<number> {
-    const isEvicted = isOutOfDescriptors(error) && this.#connections.evictOldest();
+    const isEvicted = isOutOfDescriptors(error) && this.#evict();
     // Without a pause, a persistent error would make this a busy loop.
     const pause = isEvicted ? EVICTION_WAIT_MS : nextBackoff(backoff);
     const now = performance.now();
@@ -82,5 +85,13 @@ export class AcceptErrors {
     }
     await this.#connections.changed(pause);
     return pause;
+  }
+
+  /** Closes a connection so that its descriptor becomes free. Returns whether there was one to close. */
+  #evict(): boolean {
+    const isEvicted = this.#connections.evictOldest();
+    // If some turn out to have stalled, one of them can be evicted after the next error.
+    if (!isEvicted) this.#gate.checkStalled();
+    return isEvicted;
   }
 }

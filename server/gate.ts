@@ -1,0 +1,115 @@
+/**
+ * The gate through which each connection passes before it is greeted. Used only by server.ts.
+ *
+ * @module
+ */
+import type { OpenConnection } from "./connection.ts";
+import type { ConnectionList } from "./connections.ts";
+
+/**
+ * How many connections may wait for their greeting and half-close at once. The others wait in the kernel's accept
+ * queue, which is first in, first out. Without this gate, older connections starve, probably because accepting and
+ * greeting new ones uses up the operations that tokio allows a task before it must yield.
+ */
+export const MAX_UNGREETED = 16;
+
+/**
+ * If only a part of the greeting could be sent, and no more during this time, in milliseconds, the connection is stalled:
+ * it no longer counts in the gate, and may be evicted. That happens only where the kernel's send buffer is smaller than
+ * the greeting, and the client does not read.
+ */
+export const STALL_MS = 20;
+
+/** Admits connections in order: at most 16 that have not been greeted, and no more than the list's limit allows. */
+export class Gate {
+  readonly #connections: ConnectionList;
+  /** Connections that wait to be admitted, in order. It is empty whenever another connection can be admitted. */
+  readonly #queue: OpenConnection[] = [];
+  /** Whether the gate is kept open because all connections in it have stalled, and none has been greeted since. */
+  #isStalled = false;
+  #stallTimer: ReturnType<typeof setTimeout> | undefined;
+
+  /** `connections` has the connections to admit, and the limit. */
+  constructor(connections: ConnectionList) {
+    this.#connections = connections;
+    connections.onClose = () => this.#admitWaiting();
+  }
+
+  /** Whether the gate is open, and the limit allows another connection. */
+  get #canAdmit(): boolean {
+    return (this.#connections.counts.greeting < MAX_UNGREETED || this.#isStalled) && this.#connections.hasRoom;
+  }
+
+  /**
+   * Admits a connection to be greeted as soon as fewer than {@linkcode MAX_UNGREETED} others are being greeted and the
+   * limit allows it. Connections are admitted in order. Returns `undefined` if the connection was admitted at once, or
+   * else a promise that resolves when it has been admitted or closed.
+   */
+  admit(connection: OpenConnection): Promise<void> | undefined {
+    if (this.#canAdmit) {
+      this.#enter(connection);
+      return undefined;
+    }
+    this.#queue.push(connection);
+    this.checkStalled();
+    return new Promise((resolve) => connection.wake = resolve);
+  }
+
+  #enter(connection: OpenConnection) {
+    this.#connections.makeRoom();
+    this.#connections.setStage(connection, "greeting");
+  }
+
+  #admitWaiting() {
+    for (let next = this.#queue[0]; next && this.#canAdmit; next = this.#queue[0]) {
+      this.#queue.shift();
+      if (next.closeReason) continue; // closed while it waited
+      this.#enter(next);
+      next.wake?.();
+    }
+  }
+
+  /** Records that only a part of the greeting could be sent. */
+  markProgress(connection: OpenConnection) {
+    if (connection.closeReason) return; // the write had ended before the server closed the connection
+    connection.progressAt = performance.now();
+    if (connection.stage === "stalled") this.#connections.setStage(connection, "greeting");
+  }
+
+  /** Records that a connection has been greeted and half-closed. It leaves the gate, and may be evicted from now on. */
+  markDraining(connection: OpenConnection) {
+    if (connection.closeReason) return;
+    this.#connections.setStage(connection, "draining");
+    this.#isStalled = false;
+    this.#admitWaiting();
+    this.#connections.notify();
+  }
+
+  /**
+   * Finds out which connections have stalled, after {@linkcode STALL_MS}, and again while connections wait to be
+   * admitted.
+   */
+  checkStalled() {
+    // First lets the event loop process I/O that has completed: if this process was busy, connections may look stalled
+    // although they are not.
+    this.#stallTimer ??= setTimeout(() => this.#stallTimer = setTimeout(this.#markStalled, 0), STALL_MS);
+  }
+
+  #markStalled = () => {
+    this.#stallTimer = undefined;
+    const latest = performance.now() - STALL_MS;
+    for (let connection = this.#connections.oldest; connection; connection = connection.newer) {
+      const { stage, greeted, progressAt } = connection;
+      if (stage === "greeting" && !greeted && progressAt <= latest) this.#connections.setStage(connection, "stalled");
+    }
+    // Without this, 3,000 clients that do not read would be admitted 16 at a time, with a pause in between.
+    if (this.#connections.counts.greeting === 0 && this.#queue.length > 0) this.#isStalled = true;
+    this.#admitWaiting();
+    if (this.#queue.length > 0) this.checkStalled();
+  };
+
+  /** Clears the timer. Called when no connection is open and none will be added. */
+  dispose() {
+    clearTimeout(this.#stallTimer);
+  }
+}

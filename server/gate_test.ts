@@ -1,0 +1,168 @@
+import { assertEquals } from "@std/assert";
+import type { OpenConnection } from "./connection.ts";
+import { Gate, MAX_UNGREETED } from "./gate.ts";
+import { at, startList } from "../tests/connection_list.ts";
+import { until } from "../tests/helpers.ts";
+
+/** A list and its gate, and functions that add connections to both, and return how many have been admitted. */
+async function start(limit: number, total: number, timeout?: number) {
+  const { list, add: addToList, end } = await startList(limit, total, timeout);
+  const gate = new Gate(list);
+  const added: OpenConnection[] = [];
+  const turns: Promise<void>[] = [];
+  return {
+    list,
+    gate,
+    turns,
+    /** Adds connections. Returns all that have been added so far. */
+    add(count: number): OpenConnection[] {
+      for (const connection of addToList(count).slice(added.length)) {
+        added.push(connection);
+        const turn = gate.admit(connection);
+        if (turn) turns.push(turn);
+      }
+      return added;
+    },
+    /** How many connections have been admitted. Checks that they were admitted in order. */
+    admitted(): number {
+      const waiting = added.findIndex(({ stage }) => stage === "waiting");
+      if (waiting < 0) return added.length;
+      assertEquals(added.slice(waiting).filter(({ stage }) => stage !== "waiting"), []);
+      return waiting;
+    },
+    end() {
+      end();
+      gate.dispose();
+    },
+  };
+}
+
+Deno.test("Gate admits connections in order, at most 16 that have not been greeted", async () => {
+  const { list, gate, add, admitted, end } = await start(1000, 40);
+  const added = add(40);
+  assertEquals(admitted(), MAX_UNGREETED);
+  at(added, 0, (first) => gate.markDraining(first));
+  assertEquals(admitted(), MAX_UNGREETED + 1);
+  at(added, 1, (second) => list.close(second, "reset"));
+  assertEquals(admitted(), MAX_UNGREETED + 2);
+  // This one has left the gate before.
+  at(added, 0, (first) => list.close(first, "closed"));
+  assertEquals(admitted(), MAX_UNGREETED + 2);
+  end();
+});
+
+Deno.test("Gate admits all others at once when the 16 that are being greeted have stalled", async () => {
+  const { gate, add, admitted, turns, end } = await start(1000, 150);
+  const added = add(40);
+  for (const connection of added.slice(0, 16)) gate.markProgress(connection);
+  await until(() => admitted() > MAX_UNGREETED);
+  assertEquals(admitted(), 40);
+  await Promise.all(turns);
+  // Others are admitted without a pause, until one has been greeted.
+  add(20);
+  assertEquals(admitted(), 60);
+  at(added, 0, (first) => gate.markDraining(first));
+  add(40);
+  assertEquals(admitted(), 60);
+  // Those that have stalled do not count when they leave, either.
+  for (const connection of added.slice(1, 16)) gate.markDraining(connection);
+  assertEquals(admitted(), 60);
+  for (const connection of added.slice(16, 60)) gate.markDraining(connection);
+  assertEquals(admitted(), 60 + MAX_UNGREETED);
+  end();
+});
+
+Deno.test("Gate counts a stalled connection again when it makes progress", async () => {
+  const { list, gate, add, admitted, end } = await start(1000, 60);
+  const added = add(20);
+  for (const connection of added) gate.markProgress(connection);
+  await until(() => admitted() === 20);
+  const stalled = added.filter(({ stage }) => stage === "stalled");
+  assertEquals(stalled.length, MAX_UNGREETED);
+  for (const connection of stalled) gate.markProgress(connection);
+  assertEquals(new Set(added.map(({ stage }) => stage)), new Set(["greeting"]));
+  // A connection that has been closed does not count again.
+  at(added, 19, (last) => list.close(last, "reset"));
+  at(added, 19, (last) => gate.markProgress(last));
+  // 19 count. The gate is open until one has been greeted, and then closed until 3 more have been.
+  at(added, 0, (first) => gate.markDraining(first));
+  add(2);
+  for (const connection of added.slice(1, 3)) gate.markDraining(connection);
+  assertEquals(admitted(), 20);
+  at(added, 3, (fourth) => gate.markDraining(fourth));
+  assertEquals(admitted(), 21);
+  end();
+});
+
+Deno.test("Gate never exceeds its limit, and evicts the oldest connection that has been greeted", async () => {
+  const { list, gate, add, admitted, end } = await start(2, 6);
+  const added = add(4);
+  assertEquals([admitted(), list.size], [2, 4]);
+  at(added, 1, (second) => gate.markDraining(second));
+  assertEquals(admitted(), 3);
+  assertEquals(added.slice(0, 2).map(({ closeReason }) => closeReason), [undefined, "evicted"]);
+  at(added, 0, (first) => list.close(first, "reset"));
+  assertEquals(admitted(), 4);
+  // A connection that has been greeted and closed leaves room for one other, not for two.
+  at(added, 2, (third) => {
+    gate.markDraining(third);
+    list.close(third, "closed");
+    gate.markDraining(third);
+  });
+  add(2);
+  assertEquals([admitted(), list.size], [5, 3]);
+  end();
+});
+
+Deno.test("Gate evicts connections that have stalled if none has been greeted, as many as necessary", async () => {
+  const { gate, add, admitted, end } = await start(2, 4);
+  const added = add(3);
+  assertEquals(admitted(), 2);
+  for (const connection of added.slice(0, 2)) gate.markProgress(connection);
+  await until(() => admitted() === 3);
+  assertEquals(added.map(({ closeReason }) => closeReason), ["evicted", undefined, undefined]);
+  // One that has been greeted is evicted first, although another one is older and has stalled.
+  assertEquals(added[1]?.stage, "stalled");
+  at(added, 2, (third) => gate.markDraining(third));
+  add(1);
+  assertEquals(added.map(({ closeReason }) => closeReason), ["evicted", undefined, "evicted", undefined]);
+  end();
+});
+
+Deno.test("Gate regards no connection as stalled whose write has not begun, has just made progress, or has ended", async () => {
+  const { gate, add, end } = await start(10, 4);
+  const added = add(4);
+  for (const connection of added.slice(1)) gate.markProgress(connection);
+  // The kernel has taken the whole greeting of this one, but it has not been half-closed yet.
+  at(added, 2, (third) => third.greeted = true);
+  // Some time after the check, so that a delay of this process has no effect.
+  at(added, 3, (fourth) => fourth.progressAt += 60_000);
+  gate.checkStalled();
+  await until(() => added.some(({ stage }) => stage === "stalled"));
+  assertEquals(added.map(({ stage }) => stage), ["greeting", "stalled", "greeting", "greeting"]);
+  end();
+});
+
+Deno.test("Gate does not admit a connection whose deadline was over while it waited", async () => {
+  const { list, add, turns, end } = await start(1, 3, 300);
+  const added = add(2);
+  await until(() => list.size === 0);
+  assertEquals(added.map(({ closeReason }) => closeReason), ["timeout", "timeout"]);
+  await Promise.all(turns);
+  // Connections that were closed while they waited do not block others.
+  add(1);
+  assertEquals(added.at(-1)?.stage, "greeting");
+  list.closeAll("shutdown");
+  end();
+});
+
+Deno.test("Gate ends the wait of a connection that is closed, and admits the next one instead", async () => {
+  const { list, add, turns, end } = await start(1, 3);
+  const added = add(3);
+  at(added, 1, (second) => list.close(second, "shutdown"));
+  await turns[0];
+  at(added, 0, (first) => list.close(first, "closed"));
+  await turns[1];
+  assertEquals(added.map(({ stage }) => stage), ["greeting", "waiting", "greeting"]);
+  end();
+});
