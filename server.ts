@@ -224,7 +224,7 @@ class GreetingServer implements Server {
     if (!connection.greeted) port?.releaseSlot();
     if (port) invoke(this.#options.onClose, connection);
     this.#runningHandlers--;
-    connections.notify();
+    connections.changed.notifyAll();
   }
 
   shutdown(): Promise<void> {
@@ -241,7 +241,7 @@ class GreetingServer implements Server {
   #closePort(port: Port) {
     if (port.closed) return;
     port.close();
-    this.#connections.notify();
+    this.#connections.changed.notifyAll();
     if (--this.#openPorts > 0) return;
     this.#graceTimer = setTimeout(() => this.#connections.closeAll("shutdown"), SHUTDOWN_GRACE_MS);
   }
@@ -249,11 +249,11 @@ class GreetingServer implements Server {
   /** Waits until all connections are closed. The grace timer closes those that are left. */
   async #drain() {
     const connections = this.#connections;
-    while (connections.size > 0) await connections.changed();
+    while (connections.size > 0) await connections.changed.wait();
     clearTimeout(this.#graceTimer);
     const deadline = performance.now() + PENDING_OPERATIONS_WAIT_MS;
     while (this.#runningHandlers > 0 && performance.now() < deadline) {
-      await connections.changed(PENDING_OPERATIONS_WAIT_MS);
+      await connections.changed.wait(PENDING_OPERATIONS_WAIT_MS);
     }
     connections.dispose();
     this.#gate.dispose();

@@ -83,7 +83,7 @@ export class AcceptErrors {
       this.#isReported = true;
       invoke(this.#onError, error);
     }
-    await this.#connections.changed(pause);
+    await this.#connections.changed.wait(pause);
     return pause;
   }
 

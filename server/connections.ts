@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ConditionVariable } from "../shared/condition_variable.ts";
 import type { CloseReason, ConnInfo, OpenConnection, Stage } from "./connection.ts";
 
 const EMPTY = new Uint8Array();
@@ -20,8 +21,8 @@ export class ConnectionList {
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
   /** Called when {@linkcode close} has removed a connection. The gate sets it, to admit those that wait. */
   onClose: () => void = () => {};
-  /** Resolves the promises of {@linkcode changed}. */
-  #wakers: (() => void)[] = [];
+  /** Notified when a connection is greeted or closed. server.ts also notifies it at other steps of a shutdown. */
+  readonly changed = new ConditionVariable();
 
   /** `timeout` is how long a connection may stay open, in milliseconds; `limit` is how many may be admitted. */
   constructor(timeout: number, limit: number) {
@@ -99,7 +100,7 @@ export class ConnectionList {
     if (connection.closeReason) return;
     this.#remove(connection, reason);
     this.onClose();
-    this.notify();
+    this.changed.notifyAll();
   }
 
   #remove(connection: OpenConnection, reason: CloseReason) {
@@ -124,7 +125,7 @@ export class ConnectionList {
    */
   evictOldest(): boolean {
     const isEvicted = this.#evict();
-    if (isEvicted) this.notify();
+    if (isEvicted) this.changed.notifyAll();
     return isEvicted;
   }
 
@@ -139,23 +140,6 @@ export class ConnectionList {
   /** Closes all connections. */
   closeAll(reason: CloseReason) {
     while (this.#oldest) this.close(this.#oldest, reason);
-  }
-
-  /** Resolves at the next {@linkcode notify}, or after `ms` milliseconds if given. */
-  async changed(ms?: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
-    this.#wakers.push(resolve);
-    await promise;
-    clearTimeout(timer);
-  }
-
-  /** Wakes all callers of {@linkcode changed}, in order. The list calls it when a connection is greeted or closed. */
-  notify() {
-    if (this.#wakers.length === 0) return;
-    const wakers = this.#wakers;
-    this.#wakers = [];
-    for (const resolve of wakers) resolve();
   }
 
   /** Clears the timer. Called when no connection is open and none will be added. */

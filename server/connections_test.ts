@@ -66,7 +66,7 @@ Deno.test("ConnectionList closes a connection only once, and tells the gate and 
   const { list, add, end } = await startList(1000, 1);
   const calls: string[] = [];
   list.onClose = () => calls.push("onClose");
-  const changed = list.changed().then(() => calls.push("changed"));
+  const changed = list.changed.wait().then(() => calls.push("changed"));
   at(add(1), 0, (connection) => {
     connection.wake = () => calls.push("wake");
     list.close(connection, "reset");

@@ -82,7 +82,7 @@ export class Gate {
     this.#connections.setStage(connection, "draining");
     this.#isStalled = false;
     this.#admitWaiting();
-    this.#connections.notify();
+    this.#connections.changed.notifyAll();
   }
 
   /**

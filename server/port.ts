@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ConditionVariable } from "../shared/condition_variable.ts";
 import type { OpenConnection } from "./connection.ts";
 
 /** A port that the server listens on. It has a slot for each of the `count` clients that it greets. */
@@ -13,7 +14,8 @@ export class Port {
   #greeted = 0;
   /** How many slots are taken: by clients that have been greeted, and by open connections that have not been yet. */
   #slotsTaken = 0;
-  #wake: () => void = () => {};
+  /** Notified when a slot is released or the port is closed, and when the connection that waits for a slot is closed. */
+  readonly #changed = new ConditionVariable();
 
   /** `count` is how many clients the port greets. */
   constructor(readonly listener: Deno.TcpListener, readonly count: number) {}
@@ -31,14 +33,13 @@ export class Port {
   /** Releases the slot of a client whose connection ended before it was greeted. */
   releaseSlot() {
     this.#slotsTaken--;
-    this.#wake();
+    this.#changed.notifyAll();
   }
 
   /** Waits until a slot is free, or until the port or the connection is closed. */
   async waitForSlot(connection: OpenConnection) {
-    while (this.isFull && !this.closed && !connection.closeReason) {
-      await new Promise<void>((resolve) => this.#wake = connection.wake = resolve);
-    }
+    connection.wake = () => this.#changed.notifyAll();
+    while (this.isFull && !this.closed && !connection.closeReason) await this.#changed.wait();
   }
 
   /** Counts a client that has been greeted. Returns whether it was the last one. */
@@ -50,6 +51,6 @@ export class Port {
   close() {
     this.closed = true;
     this.listener.close();
-    this.#wake();
+    this.#changed.notifyAll();
   }
 }

@@ -1,0 +1,55 @@
+import { assert, assertEquals } from "@std/assert";
+import { ConditionVariable } from "./condition_variable.ts";
+import { delay, within } from "../tests/helpers.ts";
+
+Deno.test("ConditionVariable ends the waits that have begun, in order, and not those that begin later", async () => {
+  const changed = new ConditionVariable();
+  const ended: number[] = [];
+  changed.notifyAll(); // has no effect: nobody waits yet
+  const waits = [1, 2, 3].map((i) => changed.wait().then(() => ended.push(i)));
+  await delay(0);
+  assertEquals(ended, []);
+  changed.notifyAll();
+  const later = changed.wait().then(() => ended.push(4));
+  await Promise.all(waits);
+  await delay(0);
+  assertEquals(ended, [1, 2, 3]);
+  changed.notifyAll();
+  await later;
+  assertEquals(ended, [1, 2, 3, 4]);
+});
+
+Deno.test("ConditionVariable.wait() ends without a notification after `ms` milliseconds", async () => {
+  const changed = new ConditionVariable();
+  const started = performance.now();
+  await within(5000, changed.wait(50));
+  assert(performance.now() - started >= 49, "ended too early");
+});
+
+Deno.test("ConditionVariable.wait() leaves no timer behind when it is notified", async () => {
+  const changed = new ConditionVariable();
+  const wait = changed.wait(60_000);
+  changed.notifyAll();
+  await within(5000, wait); // the leak check fails this test if the timer is still active
+});
+
+Deno.test("ConditionVariable forgets waits that have ended, also at their time limit", async () => {
+  const { withResolvers } = Promise;
+  let resolved = 0;
+  const countingResolvers = () => {
+    const { promise, resolve } = withResolvers.call<PromiseConstructor, [], PromiseWithResolvers<void>>(Promise);
+    return { promise, resolve: () => (resolved++, resolve()) };
+  };
+  Object.assign(Promise, { withResolvers: countingResolvers });
+  try {
+    const changed = new ConditionVariable();
+    const wait = changed.wait();
+    changed.notifyAll();
+    await Promise.all([wait, changed.wait(0)]);
+    assertEquals(resolved, 2);
+    changed.notifyAll();
+    assertEquals(resolved, 2);
+  } finally {
+    Object.assign(Promise, { withResolvers });
+  }
+});
