@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ConditionVariable } from "../shared/condition_variable.ts";
 import { codeOf } from "../shared/errors.ts";
 
 /** Options of {@linkcode Log}. */
@@ -92,12 +93,12 @@ export class Log {
   #lost = 0;
   #state: "open" | "closing" | "ended" = "open";
   #writing: Promise<void> | undefined;
-  #isGathering = false;
   /** Whether there has been an error since everything was last written. A full non-blocking pipe fails repeatedly. */
   #isFailing = false;
-  /** Ends the current wait, for more lines or before a retry. */
-  #wake: () => void = () => {};
-  #wakeDrained: () => void = () => {};
+  /** Notified when a chunk is complete. */
+  readonly #chunkComplete = new ConditionVariable();
+  /** Notified when a chunk has been written, and when the state has changed. */
+  readonly #changed = new ConditionVariable();
 
   /** `stream` is where to write, for example `Deno.stdout`. Lines must be ASCII. */
   constructor(stream: Stream, options: LogOptions = {}) {
@@ -142,22 +143,18 @@ export class Log {
   #endChunk() {
     this.#chunks.push(this.#buffered);
     this.#buffered = "";
-    if (this.#isGathering) this.#wake();
+    this.#chunkComplete.notifyAll();
   }
 
   async #writeAll() {
     while (this.#state !== "ended" && this.#size > 0) {
-      if (this.#chunks.length === 0 && this.#state === "open") {
-        this.#isGathering = true;
-        await this.#wait(FLUSH_INTERVAL_MS);
-        this.#isGathering = false;
-      }
+      if (this.#chunks.length === 0 && this.#state === "open") await this.#chunkComplete.wait(FLUSH_INTERVAL_MS);
       if (this.#chunks.length === 0) this.#endChunk();
       const text = this.#chunks.shift() ?? "";
       this.#size -= text.length;
       this.#unwritten = new TextEncoder().encode(text);
       await this.#writeChunk();
-      this.#wakeDrained();
+      this.#changed.notifyAll();
       if (this.#isFailing && this.#size + this.#unwritten.length === 0) {
         this.#isFailing = false;
         this.#options.onRecovery?.();
@@ -189,24 +186,14 @@ export class Log {
         if (!this.#isFailing) onError?.(error);
         this.#isFailing = true;
         pause = Math.min(Math.max(RETRY_MIN_MS, 2 * pause), RETRY_MAX_MS);
-        await this.#wait(pause);
+        await this.#changed.wait(pause);
       }
     }
   }
 
-  async #wait(ms: number) {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
-    this.#wake = resolve;
-    await promise;
-    clearTimeout(timer);
-  }
-
-  /** Resolves when at most `bytes` bytes of lines wait to be written, or the log has ended. */
+  /** Resolves when at most `bytes` bytes of lines wait to be written, or the log is no longer open. */
   async drained(bytes: number) {
-    while (this.#state === "open" && this.#size + this.#unwritten.length > bytes) {
-      await new Promise<void>((resolve) => this.#wakeDrained = resolve);
-    }
+    while (this.#state === "open" && this.#size + this.#unwritten.length > bytes) await this.#changed.wait();
   }
 
   /**
@@ -220,14 +207,14 @@ export class Log {
       if (this.#buffered !== "") this.#endChunk();
       if (last !== undefined) this.#append(last);
       this.#state = "closing";
-      this.#wake();
+      this.#changed.notifyAll();
       const { promise: late, resolve } = Promise.withResolvers<void>();
       const timer = ms === Infinity ? undefined : setTimeout(resolve, ms);
       await Promise.race([this.#writing ?? this.#writeAll(), late]);
       clearTimeout(timer);
     }
     this.#state = "ended";
-    this.#wake();
+    this.#changed.notifyAll();
     // The reader may still receive a part of a blocked write, but not its last line.
     const rest = new TextDecoder().decode(this.#unwritten.subarray(this.#inProgress > 0 ? this.#inProgress - 1 : 0));
     const lines = [rest, ...this.#chunks, this.#buffered].join("").split("\n").length - 1;

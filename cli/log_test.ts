@@ -224,7 +224,7 @@ Deno.test("Log.close() ends the retries", async () => {
   assertEquals(writes, before);
 });
 
-Deno.test("Log.drained() resolves when the reader has caught up, or when the log has ended", async () => {
+Deno.test("Log.drained() resolves when the reader has caught up, or when the log is closed or has ended", async () => {
   let read = () => {};
   const written = Promise.withResolvers<void>();
   const stream = {
@@ -243,6 +243,12 @@ Deno.test("Log.drained() resolves when the reader has caught up, or when the log
   read();
   await drained;
   await log.close(500);
+
+  const blocked = new Log({ write: () => new Promise<number>(() => {}) });
+  blocked.print("x");
+  const callers = [blocked.drained(0), blocked.drained(0)];
+  await blocked.close(10);
+  await Promise.all(callers);
 
   const broken = new Log({ write: () => Promise.reject(new Deno.errors.BrokenPipe()) });
   broken.print("x");
