@@ -65,7 +65,7 @@ export interface Server extends AsyncDisposable {
 
 /**
  * Read buffers to reuse. Each connection needs its own buffer for the input that is kept: in a shared buffer, another
- * connection could overwrite that input before it is copied.
+ * connection could overwrite that input before it is copied. Reusing buffers saves an allocation for each connection.
  */
 const bufferPool: Uint8Array<ArrayBuffer>[] = [];
 
@@ -110,7 +110,7 @@ export function serve(options: ServeOptions = {}): Server {
   return new GreetingServer(options, greetingFor, listeners);
 }
 
-/** A running server: an accept loop for each port, and one list and one gate for the connections of all ports. */
+/** A running server: an accept loop for each port, and one list of connections and one gate, which all ports share. */
 class GreetingServer implements Server {
   readonly addr: Deno.NetAddr;
   readonly addrs: readonly Deno.NetAddr[];
@@ -123,7 +123,7 @@ class GreetingServer implements Server {
   readonly #acceptErrors: AcceptErrors;
   /** How many ports are open. */
   #openPorts: number;
-  /** How many calls of `#greet` have not returned. The last operation on a connection may end after it was closed. */
+  /** How many calls of `#greet` are running. The last operation on a connection may end after it is closed. */
   #runningHandlers = 0;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -153,7 +153,7 @@ class GreetingServer implements Server {
   async #acceptUntilClosed(port: Port) {
     const { allow, ignore, onDenied, onConnection, onClose, onResetBeforeAccept } = this.#options;
     const connections = this.#connections;
-    // Only an IPv6 socket has IPv4-mapped addresses, so the others save the conversion of each address.
+    // Only an IPv6 socket has IPv4-mapped addresses. For other sockets, nothing has to be converted.
     const isIPv6 = port.listener.addr.hostname.includes(":");
     let backoff = 0;
     while (!port.closed) {
@@ -169,7 +169,7 @@ class GreetingServer implements Server {
           }
           const greeting = invoke(this.#greetingFor, info);
           if (!greeting) {
-            conn.close(); // the greeting function has failed, which `invoke` has reported
+            conn.close(); // the greeting function has thrown an exception, which `invoke` has reported
             continue;
           }
           const counter = ignore && invoke(ignore, info.remoteAddr) ? undefined : port;
@@ -177,7 +177,7 @@ class GreetingServer implements Server {
           if (counter) invoke(onConnection, connection);
           // While this connection waits for a slot and for the gate, the next ones wait in the kernel's accept queue.
           if (counter?.isFull) await counter.waitForSlot(connection);
-          // The port was closed first. This has no effect if the connection has ended in the meantime.
+          // The port was closed before a slot was free. This has no effect if the connection has been closed as well.
           if (counter?.isFull) connections.close(connection, "shutdown");
           const turn = connection.closeReason ? undefined : this.#gate.admit(connection);
           if (turn) await turn;
@@ -216,8 +216,8 @@ class GreetingServer implements Server {
       await readUntilClosed(connection, buffer);
       connections.close(connection, "closed");
     } catch {
-      // Either the client has reset the connection, or the server has closed it, which makes the pending operation
-      // fail. In the second case, this call has no effect.
+      // Either the client has reset the connection, or the server has closed it, which ends the pending operation.
+      // In the second case, this call has no effect.
       connections.close(connection, "reset");
     }
     bufferPool.push(buffer);

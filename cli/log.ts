@@ -36,19 +36,19 @@ export interface Closed {
 /** How many bytes of lines may wait to be written. New lines are dropped while the buffer is full. */
 export const MAX_BUFFERED_BYTES = 8 * 1024 * 1024;
 
-/** How many bytes of lines are gathered before they are written at once. This is the capacity of a pipe on Linux. */
+/** How many bytes of lines make up a chunk, which is written without delay. This is the capacity of a pipe on Linux. */
 export const CHUNK_BYTES = 64 * 1024;
 
 /**
  * The maximum size of a write, in bytes. A non-blocking pipe accepts up to 4,096 bytes (Linux's PIPE_BUF) either as a
- * whole or not at all. It may accept a part of a longer write, and the error that Deno then throws does not tell how
- * much: of 12,041 lines, 6,315 were written twice. Short writes cost no measurable CPU for text, and 3% for JSON.
+ * whole or not at all. It may accept a part of a longer write, and the error that Deno then throws does not say how
+ * much, so the next attempt would write some lines again.
  */
 const WRITE_BYTES = 4096;
 
 /**
- * How long lines are gathered before they are written, in milliseconds, unless a chunk is complete earlier. Another
- * thread performs each write, which costs more than a greeting.
+ * How long lines are gathered before they are written, in milliseconds, unless a chunk is complete earlier. Deno passes
+ * each write to another thread, so a write for each line would be expensive.
  */
 const FLUSH_INTERVAL_MS = 10;
 
@@ -120,7 +120,8 @@ export class Log {
       this.#lost++;
       return;
     }
-    // After a gap, wait until a whole chunk is free. Otherwise there would be many small gaps, each marked by a line.
+    // After a gap, wait until there is room for a whole chunk. Otherwise, there would be many small gaps, and a line
+    // for each of them.
     const needed = this.#gap > 0 ? CHUNK_BYTES : line.length + 1;
     if (this.#size + this.#unwritten.length + needed > this.#maxBufferedBytes) {
       this.#dropped++;

@@ -26,7 +26,7 @@ export function isOutOfDescriptors(error: unknown): boolean {
   return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
 }
 
-/** The shortest and the longest pause after an accept error, in milliseconds; the same as in Go's net/http. */
+/** The shortest and the longest pause after an accept error, in milliseconds, as in Go's net/http. */
 const ACCEPT_BACKOFF_MIN_MS = 5;
 const ACCEPT_BACKOFF_MAX_MS = 1000;
 
@@ -44,16 +44,17 @@ const EVICTION_WAIT_MS = 5;
  */
 const OUT_OF_DESCRIPTORS_GRACE_MS = 1000;
 
-/** What the accept loops of all ports do after accept errors. They share it, because they usually fail together. */
+/** Handles accept errors. All ports share it, because errors such as a lack of descriptors affect all of them. */
 export class AcceptErrors {
   readonly #connections: ConnectionList;
   readonly #gate: Gate;
   readonly #onError: ((error: unknown) => void) | undefined;
-  /** When accepting began to fail, if it is failing now, and whether that was reported. */
+  /** When accepting began to fail, or `undefined` if it works. */
   #failingSince: number | undefined;
+  /** Whether an error has been reported since then. */
   #isReported = false;
 
-  /** `onError` is called once each time that accepting fails for a while. */
+  /** `onError` is called with the first error that is reported, and not again until accepting has worked. */
   constructor(connections: ConnectionList, gate: Gate, onError: ((error: unknown) => void) | undefined) {
     this.#connections = connections;
     this.#gate = gate;

@@ -66,7 +66,10 @@ export interface OpenConnection extends Connection {
   closeReason: CloseReason | undefined;
   /** Its current stage. */
   stage: Stage;
-  /** When a part of the greeting was last sent, on the clock of `performance.now()`. Infinity before that. */
+  /**
+   * When a part of the greeting was last sent, on the clock of `performance.now()`. `Infinity` if the kernel has not
+   * accepted a part yet, or has accepted the whole greeting at once.
+   */
   progressAt: number;
   /** Ends its wait for a slot or for admission. */
   wake: (() => void) | undefined;

@@ -14,9 +14,9 @@ import type { ConnectionList } from "./connections.ts";
 export const MAX_UNGREETED = 16;
 
 /**
- * If only a part of the greeting could be sent, and no more during this time, in milliseconds, the connection is stalled:
- * it no longer counts in the gate, and may be evicted. That happens only where the kernel's send buffer is smaller than
- * the greeting, and the client does not read.
+ * How long nothing more of a greeting can be sent until its connection counts as stalled, in milliseconds. A stalled
+ * connection no longer counts in the gate, and may be evicted. A greeting can be sent only in part if the kernel's send
+ * buffer is smaller than the greeting and the client does not read.
  */
 export const STALL_MS = 20;
 
@@ -102,7 +102,7 @@ export class Gate {
       const { stage, greeted, progressAt } = connection;
       if (stage === "greeting" && !greeted && progressAt <= latest) this.#connections.setStage(connection, "stalled");
     }
-    // Without this, 3,000 clients that do not read would be admitted 16 at a time, with a pause in between.
+    // Otherwise, thousands of clients that do not read would be admitted 16 at a time, with a pause after each 16.
     if (this.#connections.counts.greeting === 0 && this.#queue.length > 0) this.#isStalled = true;
     this.#admitWaiting();
     if (this.#queue.length > 0) this.checkStalled();

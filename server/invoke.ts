@@ -1,5 +1,5 @@
 /**
- * Calls of the functions in `ServeOptions`.
+ * Calls the functions in `ServeOptions`.
  *
  * @module
  */

@@ -20,7 +20,10 @@ export class ListenError extends Error {
   readonly port: number;
   /** How many ports were requested. */
   readonly portCount: number;
-  /** The requested ports that were found to be in use. If `onPortInUse` is given and all ports are in use, all of them. */
+  /**
+   * The requested ports that were found to be in use. Without `onPortInUse`, `serve` stops at the first one. With it,
+   * these are all ports if all of them are in use.
+   */
   readonly portsInUse: readonly number[];
   /** How many ports can be opened, if there are too few descriptors for all of them; otherwise undefined. */
   readonly maxPorts: number | undefined;
@@ -37,8 +40,8 @@ export class ListenError extends Error {
 }
 
 /**
- * How many descriptors must be left for connections. Checked only if there are more ports than this: the check opens
- * port 0, which a program that listens on a few ports may not have permission for.
+ * How many descriptors must be left for connections. This is checked only for more ports than that, because the check
+ * opens port 0. A program that listens on a few ports may not have the permission for that.
  */
 export const RESERVED_DESCRIPTORS = 64;
 
@@ -90,7 +93,7 @@ export function listen(options: ServeOptions): Listening {
   return { listeners: [...ports.keys()].flatMap((i) => opened.get(i) ?? []), skipped: inUse };
 }
 
-/** Checks that enough descriptors are left. The only way to find out is to open them. */
+/** Checks that enough descriptors are left. There is no way to find out but to open them. */
 function checkDescriptors(hostname: string, onOpen: () => void) {
   const spares: Deno.TcpListener[] = [];
   try {

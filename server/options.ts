@@ -24,20 +24,22 @@ export interface ServeOptions {
   /** One port, or several. 0 is any free port. Default: 999. */
   port?: number | readonly number[];
   /**
-   * Length of the kernel's accept queue for each port. The kernel has its own limit (Linux: `somaxconn`). Deno's default
-   * of 511 is too short if thousands of clients connect at once. Default: 4096.
+   * How many connections the kernel may queue until they are accepted. The kernel has its own limit (Linux:
+   * `somaxconn`). If the queue is full, a client may consider its connection established although the kernel has
+   * dropped it, and is greeted late or never. Default: 4096, because Deno's default of 511 is too low for thousands of
+   * clients at once.
    */
   backlog?: number;
   /**
-   * Text, which is sent as UTF-8, or bytes, up to 16 KiB; or a function that returns either for a connection, and
-   * cannot be async. If the function throws or returns something else, the error is passed to `reportError()` and the
-   * connection is closed. Default: `Thank you for connecting to the server.` with CR LF.
+   * The greeting: text, which is sent as UTF-8, or bytes, at most 16 KiB. Or a function that returns the greeting of a
+   * connection. It cannot be async. If it throws or returns something else, the error is passed to `reportError()`, and
+   * the connection is closed. Default: `Thank you for connecting to the server.` with CR LF.
    */
   greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
   /**
-   * Maximum number of open connections, not counting one per port that waits to be greeted. At the limit, the oldest
-   * connection that has received its greeting is closed to make room. If there is none, the oldest one that has stalled
-   * is closed: its send buffer is smaller than the greeting, and nothing could be sent for 20 ms. Default: 1000.
+   * The maximum number of open connections, not counting one per port that waits to be greeted. At the limit, the
+   * oldest connection that has been greeted is closed to make room. If there is none, the oldest one that has stalled
+   * is closed: its send buffer is smaller than the greeting, and nothing more could be sent for 20 ms. Default: 1000.
    */
   maxConnections?: number;
   /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */

@@ -12,9 +12,9 @@ export class Port {
   closed = false;
   /** How many clients have been greeted. */
   #greeted = 0;
-  /** How many slots are taken: by clients that have been greeted, and by open connections that have not been yet. */
+  /** How many slots are taken: by clients that have been greeted, and by connections that are being greeted. */
   #slotsTaken = 0;
-  /** Notified when a slot is released or the port is closed, and when the connection that waits for a slot is closed. */
+  /** Notified when a slot is released, and when the port or the connection that waits for a slot is closed. */
   readonly #changed = new ConditionVariable();
 
   /** `count` is how many clients the port greets. */

@@ -34,7 +34,7 @@ export class InvalidRule extends Error {
  * ```
  */
 export async function addressMatcher(rules: readonly string[]): Promise<(addr: Deno.NetAddr) => boolean> {
-  // Imported here because loading it would slow down every start.
+  // Imported here because loading it delays the start, and most servers have no rules.
   const net = await import("node:net");
   const list = new net.BlockList();
   for (const rule of rules) add(list, rule, net.isIP);

@@ -221,8 +221,8 @@ function greetedPorts(given: Given): GreetedPorts {
 }
 
 /**
- * Merges port lists. Returns the ports of all lists in order, each but 0 once, and the greetings of ports that have
- * their own. A port may be both in a list with a greeting and in one without.
+ * Merges port lists. Returns the ports of all lists in order, without duplicates other than 0, and the greetings of
+ * ports that have their own. A port may be both in a list with a greeting and in one without.
  */
 function portLists(lists: GreetedPorts[], http: boolean): { ports: number[]; byPort: Map<number, string> } {
   const ports: number[] = [];
