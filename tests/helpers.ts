@@ -162,6 +162,16 @@ export async function greetingFrom(port: number, hostname = "127.0.0.1"): Promis
   return new TextDecoder().decode(await receive(await Deno.connect({ hostname, port })));
 }
 
+/** Whether a port refuses connections. */
+export async function isRefused(port: number): Promise<boolean> {
+  try {
+    (await Deno.connect({ hostname: "127.0.0.1", port })).close();
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** Reads `length` bytes from a connection, or fewer if the server closes it first. */
 export async function readBytes(conn: Deno.Conn, length: number): Promise<Uint8Array> {
   const buffer = new Uint8Array(length);
@@ -279,6 +289,11 @@ export async function portOf({ output }: Process): Promise<number> {
   const [, port] = output.stdout.match(/^Listening on .*:(\d+)\n/) ?? [];
   assert(port, `greeter does not listen: ${output.stdout}${output.stderr}`);
   return Number(port);
+}
+
+/** The rows of a log in JSON. */
+export function rows({ output }: Process): Record<string, unknown>[] {
+  return output.stdout.split("\n").slice(0, -1).map((line) => JSON.parse(line));
 }
 
 /** Sends SIGTERM to greeter, and asserts that it exits 0 without an error. */

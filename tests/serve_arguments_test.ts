@@ -1,0 +1,281 @@
+/**
+ * Tests of the arguments of `greeter`: what `parse()` accepts, and its errors.
+ *
+ * @module
+ */
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { UsageError } from "../cli/args.ts";
+import type { ServeCommand } from "../cli/serve/command.ts";
+import { parse } from "../main.ts";
+import { fc } from "./deps.ts";
+
+async function parseServe(args: string[]): Promise<ServeCommand> {
+  const command = await parse(args);
+  if (command.kind !== "serve") throw new Error(`not a command to serve: ${args}`);
+  return command;
+}
+
+Deno.test("parse() accepts a value in any of four forms, and grouped flags", async () => {
+  for (const args of [["-qp5"], ["-q", "-p", "5"], ["--quiet", "--port", "5"], ["--port=5", "-q"]]) {
+    const command = await parseServe(args);
+    assertEquals([command.options.port, command.quiet], [[5], true]);
+  }
+});
+
+Deno.test("parse() accepts seconds with or without digits before the point", async () => {
+  for (const [text, ms] of [["0.001", 1], [".5", 500], ["5.", 5000], ["86400", 86_400_000]] as const) {
+    const { options, within } = await parseServe(["-t", text, "-w", text]);
+    assertEquals([options.timeout, within], [ms, ms]);
+  }
+});
+
+Deno.test("parse() accepts the smallest and the largest numbers", async () => {
+  const smallest = await parseServe(["-p0", "-n1", "-b1", "-m1"]);
+  assertEquals(Object.values(smallest.options).filter((value) => value !== undefined), [[0], 1, 1, 1]);
+  const largest = await parseServe(["-p65535", "-n1000000000", "-b65535", "-m1000000"]);
+  const { port, count, backlog, maxConnections } = largest.options;
+  assertEquals([port, count, backlog, maxConnections], [[65_535], 1_000_000_000, 65_535, 1_000_000]);
+  // CR LF makes it 16,384 bytes.
+  assertEquals((await parseServe(["-g", "x".repeat(16_382)])).greeting?.text.length, 16_382);
+});
+
+Deno.test("parse() returns undefined for options that are not given", async () => {
+  const { options, ...rest } = await parseServe([]);
+  assertEquals(new Set(Object.values(options)), new Set([undefined]));
+  assertEquals(rest, {
+    kind: "serve",
+    greeting: { text: "Thank you for connecting to the server.", byPort: new Map(), http: false },
+    within: undefined,
+    skipTaken: false,
+    json: false,
+    quiet: false,
+    timestamps: false,
+  });
+});
+
+Deno.test("parse() returns help or version even if other arguments are unknown or invalid", async () => {
+  for (const args of [["-h"], ["-hV"], ["--bogus", "-h"], ["-hx"], ["--port", "x", "--help"], ["stray", "-qh"]]) {
+    assertEquals((await parse(args)).kind, "help");
+  }
+  for (const args of [["-V", "--port", "x"], ["connect", "-V"], ["connect", "--version"], ["connect", "lab", "-qV"]]) {
+    assertEquals(await parse(args), { kind: "version" });
+  }
+  for (const args of [["connect", "-h"], ["connect", "--bogus", "--help"], ["connect", "lab", "-p", "x", "-qh"]]) {
+    const command = await parse(args);
+    assertStringIncludes(
+      command.kind === "help" ? command.text : "",
+      "Usage: greeter connect [OPTIONS] HOST\n\nChecks",
+    );
+  }
+});
+
+Deno.test("parse() does not change a greeting, whatever it contains", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.string({ unit: "binary", maxLength: 8 }), async (text) => {
+      const forms = [[`--greeting=${text}`]];
+      if (!text.startsWith("-")) forms.push(["--greeting", text], ["-g", text]);
+      if (text !== "" && !text.startsWith("=")) forms.push([`-g${text}`]);
+      for (const args of forms) {
+        const command = await parseServe(args);
+        assertEquals(command.greeting?.text, text);
+      }
+    }),
+    { examples: [[""], ["-h"], ["=x"], ["a\nb"]] },
+  );
+});
+
+Deno.test("parse() throws a UsageError that names the option as typed, the value, and what is expected", async () => {
+  const tooLong = "x".repeat(16_383);
+  const cases: [args: string[], ...says: string[]][] = [
+    [["--bogus"], `"--bogus"`],
+    [["--bogus=3"], `"--bogus=3"`],
+    [["-x"], `"-x"`],
+    [["--no-stdin"], `"--no-stdin"`],
+    [["--port.x=3"], `"--port.x=3"`],
+    [["--__proto__=3"], `unknown option "--__proto__=3"`],
+    [["--constructor"], `unknown option "--constructor"`],
+    [["stray"], `"stray"`],
+    [["--", "stray"], `"stray"`],
+    [[""], `""`],
+    [["--stdin", "-"], `"-"`],
+    [["--port"], "--port requires a value, such as --port 8080"],
+    [["--port="], `"" for --port`],
+    [["--port", ""], "--port"],
+    [["--greeting", "-hello"], "--greeting requires a value", 'to use "-hello"', "write --greeting=-hello"],
+    [["-g", "-h"], "-g", `"-h"`],
+    [["--p", "0"], `"--p"`],
+    [["--_=x"], `"--_=x"`],
+    [["--_", "x"], `"--_"`],
+    [["-_", "x"], `"-_"`],
+    [["-qx"], `unknown option "-x" in "-qx"; see greeter --help`],
+    [["--prot", "80"], 'unknown option "--prot" (did you mean --port?); see greeter --help'],
+    [["--backlogs=3"], 'unknown option "--backlogs=3" (did you mean --backlog?); see greeter --help'],
+    [["--JSON"], 'unknown option "--JSON" (did you mean --json?); see greeter --help'],
+    [["-port", "80"], 'unknown option "-port" (did you mean --port?); see greeter --help'],
+    [["-P", "80"], 'unknown option "-P" (did you mean -p?); see greeter --help'],
+    [["--verbose"], 'unknown option "--verbose"; see greeter --help'],
+    [["--expect", "hi"], 'unknown option "--expect"; only greeter connect has it: see greeter connect --help'],
+    [["--first", "--second", "-x"], `unknown option "--first"; `],
+    [["-yz", "--first"], `unknown option "-y" in "-yz"; `],
+    [["stray", "--first", "--second"], `unknown option "--first"; `],
+    [["-q", "--", "-n", "5"], `unexpected argument "-n"`],
+    [["--", "--"], `unexpected argument "--"`],
+    [["-p=5"], `"-p=5"`, "-p 5", "--port=5"],
+    [["-qp=5"], `"-qp=5"`, "-p 5"],
+    [["--quiet="], `"--quiet="`],
+    [["-p", "x"], `"x" for -p: `],
+    [["8080"], 'unexpected argument "8080"; to listen on ports, write -p 8080'],
+    [["-p", "80", "443"], 'unexpected argument "443"; to listen on ports, write -p 80,443'],
+    [
+      ["--port", "80,", "443", "8000-8100"],
+      'unexpected argument "443"; to listen on ports, write --port 80,443,8000-8100',
+    ],
+    [["-p", "80=hi", "443"], 'unexpected argument "443"; to listen on ports, write -p 443'],
+    [["help"], 'unexpected argument "help"; for help, write greeter --help'],
+    [["help", "connect"], 'unexpected argument "help"; for help, write greeter connect --help'],
+    [["version"], 'unexpected argument "version"; for the version, write greeter --version'],
+    ...["serve", "server", "listen", "start"].map((name): [string[], string] => [
+      [name, "-p", "80"],
+      `unexpected argument "${name}"; the server has no command name: write greeter [OPTIONS], such as greeter -p 8080`,
+    ]),
+    [
+      ["-q", "connect", "lab"],
+      'unexpected argument "connect"; connect must be the first argument: write greeter connect',
+    ],
+    [["lab"], 'unexpected argument "lab"; to check the ports of a host, write greeter connect [OPTIONS] HOST'],
+    [["-p", "ssh"], "or 0 for any free port; write 22 instead of ssh"],
+    [["-p", "ssh=SSH-2.0"], "; write 22 instead of ssh"],
+    [["-t", "5s"], "expected seconds from 0.001 to 86400; write 5 instead of 5s"],
+    [["-w", "10m"], "; write 600 instead of 10m"],
+    [["-q", "--json"], "--quiet and --json cannot be combined; use only one of them"],
+    [["-q", "--timestamps"], "--quiet and --timestamps cannot be combined; use only one of them"],
+    [["--timestamps", "--json"], "--json and --timestamps cannot be combined; use only one of them"],
+    [["-p", "80", "--port", "x"], `"x" for --port: `],
+    [["--host", "--stdin"], "--host", `"--stdin"`],
+    ...["0x50", "1e3", " 80", "-1", "65536", "Infinity", "80.5", "99999999999999999999"].map((
+      port,
+    ): [string[], ...string[]] => [[`--port=${port}`], "--port", JSON.stringify(port), "1 to 65535", "or 0"]),
+    [["--port", "٨٠"], "--port", `"\\u0668\\u0660"`],
+    ...["0x50", "1e3", " 80", "80.5"].flatMap((value) =>
+      ["--count", "--backlog", "--max-connections"].map((
+        name,
+      ): [string[], ...string[]] => [[`${name}=${value}`], name, JSON.stringify(value), "whole number"])
+    ),
+    [["--backlog", "0"], "--backlog", `"0"`, "1 to 65535"],
+    [["--max-connections", "0"], "--max-connections", `"0"`, "1 to 1000000"],
+    [["--timeout", "0"], "--timeout", `"0"`, "0.001 to 86400"],
+    [["--timeout", "0.0009"], "--timeout", `"0.0009"`],
+    [["--timeout", "86401"], "--timeout", `"86401"`],
+    [["--within", "0"], "--within", `"0"`],
+    [["--within", "86401"], "--within", `"86401"`],
+    [["--within", "."], "--within", `"."`],
+    [["--timeout", "1e3"], "--timeout", `"1e3"`],
+    [["--timeout", "NaN"], "--timeout", `"NaN"`],
+    [["--greeting", tooLong], "--greeting", "16385 bytes", "16384"],
+    [["--http", "-g", "x".repeat(16_300)], "-g", "16384"],
+    [["--http", "-p", `22=${"x".repeat(16_300)}`], "-p", "16384"],
+    [["-g", "{client}".repeat(1000)], "-g", "16384"],
+    [["--port", `22=${tooLong}`], "--port", "16384"],
+    [["--port", "22=a", "--stdin"], "--port", "--stdin"],
+    [["--http", "--stdin"], "--http", "--stdin"],
+    [["--port", "0=a"], "--port", `"0=a"`],
+    [["-p", "20-25=a", "-p", "80", "-p", "22=b"], "port 22 appears with two greetings; remove one of them"],
+    [["-p", "22=", "-p", "22= "], "port 22 appears with two greetings"],
+    [["--port", "--"], "--port", `"--"`],
+    [["--ignore", "::ffff:127.0.0.1/104"], "--ignore", "127.0.0.1/8"],
+    [["--stdin", "--greeting", "hi"], "--stdin", "--greeting"],
+    [["--stdin", "--greeting="], "--stdin", "--greeting"],
+    [["--stdin", "-p", "22="], "--stdin", "--port"],
+    [["--timeout", "1", "-t", "2"], "-t appears more than once; write it only once"],
+    [["-n", "1", "--count", "2"], "--count", "once"],
+    [["--count", "0"], "--count", `"0"`, "1 to 1000000000"],
+    [["--port", "-1"], "--port", `"-1"`],
+    [["--within=-1"], "--within", `"-1"`, "0.001 to 86400"],
+    [["--allow", "192.0.2.7", "-a", "127.0.0.1/33"], `"127.0.0.1/33" for -a: `, "192.0.2.0/24"],
+    [["--json=yes"], `"--json=yes"`],
+    [["--quiet", "--quiet"], "--quiet", "once"],
+    [["--stdin", "--stdin"], "--stdin", "once"],
+    [["--help=maybe"], `"--help=maybe"`],
+    [["--stdin=false"], `"--stdin=false"`],
+    [["--g\u001b[31m"], "\\u001b"],
+    [["--port", "1\n2"], "--port", `"1\\n2"`],
+  ];
+  for (const [args, ...says] of cases) {
+    const { message } = await assertRejects(() => parse(args), UsageError);
+    assertMatch(message, /^[ -~]+$/);
+    for (const part of says) assertStringIncludes(message, part);
+  }
+});
+
+Deno.test("parse() throws only UsageErrors for 2,000 generated command lines", async () => {
+  const numbers = ["", "0", "1", "-1", "65536", "0x50", "1e3", " 80", "0.5", "Infinity", "NaN"];
+  const odd = ["true", "-", "--", "=", "10.0.0.0/8", "2001:db8::/32", "::ffff:192.0.2.1", "10.0.0.1/33", "1.2.3/"];
+  const words = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 8 }),
+    fc.constantFrom(...numbers, ...odd),
+  );
+  const given = (names: string, values: fc.Arbitrary<string>) => {
+    const pair = fc.tuple(fc.constantFrom(...names.split(" ")), values);
+    return fc.oneof(pair, pair.map(([name, value]) => [`${name}=${value}`]));
+  };
+  const option = (names: string) => fc.oneof(given(names, words), fc.tuple(fc.constantFrom(...names.split(" "))));
+  const pieces = fc.oneof(
+    option("--greeting -g --stdin --allow -a --count -n --json --quiet -q --backlog -b --timeout -t"),
+    option("--max-connections -m --help -h --version -V --no-stdin --bogus -x -qn -hV"),
+    fc.tuple(words),
+    given("--host -H", fc.constantFrom("127.0.0.1", "localhost", "::1", "192.0.2.1", "a b", "\u001b")),
+    given("--port -p --within -w", fc.constantFrom(...numbers)),
+  );
+  const commandLines = fc.array(pieces, { maxLength: 3 }).map((lists) => lists.flat());
+
+  await fc.assert(
+    fc.asyncProperty(commandLines, async (args) => {
+      try {
+        await parse(args);
+      } catch (error) {
+        if (!(error instanceof UsageError)) throw error;
+        assertMatch(error.message, /^[ -~]+$/);
+      }
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+Deno.test("parse() accepts port lists with and without a greeting", async () => {
+  const { options, greeting } = await parseServe(["-p", "80,8000-8002", "-p25=220 mail, a=b", "-p443"]);
+  assertEquals(options.port, [80, 8000, 8001, 8002, 25, 443]);
+  assertEquals(greeting?.byPort, new Map([[25, "220 mail, a=b"]]));
+});
+
+Deno.test("parse() accepts -p - and -p- for all ports", async () => {
+  for (const args of [["-p-"], ["-p", "-"], ["--port", "-"], ["--port=-"], ["-p-", "-p-"]]) {
+    const { options } = await parseServe(args);
+    const ports = [options.port ?? []].flat();
+    assertEquals([ports.length, ports[0], ports.at(-1)], [65_535, 1, 65_535]);
+    const client = await parse(["connect", "lab", ...args]);
+    assertEquals(client.kind === "connect" ? client.options.port : [], ports);
+  }
+});
+
+Deno.test("parse() accepts overlapping ports, and keeps their order and each 0", async () => {
+  for (
+    const [args, ports] of [
+      [["-p80,22,20-23,80"], [80, 22, 20, 21, 23]],
+      [["-p80,22", "-p", "20-23", "-p80"], [80, 22, 20, 21, 23]],
+      [["-p0,80,0", "-p0,80"], [0, 80, 0, 0]],
+    ] as const
+  ) assertEquals((await parseServe([...args])).options.port, [...ports]);
+});
+
+Deno.test("parse() prefers the greeting of a port to no greeting, and accepts the same greeting twice", async () => {
+  for (const args of [["-p22=a", "-p20-23"], ["-p20-23", "-p22=a"], ["-p22=a", "-p22=a", "-p20-23"]]) {
+    const { options, greeting } = await parseServe(args);
+    assertEquals(new Set([options.port].flat()), new Set([20, 21, 22, 23]));
+    assertEquals(greeting?.byPort, new Map([[22, "a"]]));
+  }
+});
+
+Deno.test("parse() accepts an empty greeting and a line feed for a port", async () => {
+  const { greeting } = await parseServe(["-p22=", "-p23=a\nb", "-p24,25=\n"]);
+  assertEquals(greeting?.byPort, new Map([[22, ""], [23, "a\nb"], [24, "\n"], [25, "\n"]]));
+});
