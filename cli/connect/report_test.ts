@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { serve } from "../../server.ts";
 import {
   freePort,
@@ -322,22 +322,30 @@ Deno.test("greeter connect goes on after a momentary lack of descriptors (needs 
   assertEquals(rows.map(({ state }) => state), ["silent", "greeted", undefined]);
 });
 
-Deno.test("greeter connect prints known rows before an error, even to a slow reader (needs prlimit)", {
-  ...needsPrograms("prlimit"),
+Deno.test("greeter connect prints known rows before an error, even to a slow reader (needs script and prlimit)", {
+  ignore: onTerminal.ignore || needsPrograms("prlimit").ignore,
 }, async () => {
+  const directory = await Deno.makeTempDir();
+  const pipe = `${directory}/pipe`;
+  assertEquals((await run(["mkfifo", pipe])).code, 0);
   await using server = serveLongGreetings(40);
   await using silent = await startServer(() => {});
   const ports = `${server.ports},${silent.port},${freePort()}`;
-  const child = spawnUnread(["--json", "-p", ports, "--concurrency", "1", "-t", "0.5"]);
-  await until(() => silent.connections() === 1);
-  assertEquals((await run(["prlimit", "--pid", `${child.pid}`, `--nofile=1:`])).code, 0);
-  let hasEnded = false;
-  child.status.then(() => hasEnded = true);
-  await new Promise((resolve) => setTimeout(resolve, 2500)); // the error is due after 1 s
-  assert(!hasEnded);
-  const rows = (await new Response(child.stdout).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
-  assertEquals((await child.status).code, 2);
+  const words = quoted([...CONNECT, "--json", "-p", ports, "--concurrency", "1", "-t", "1.5"]);
+  const script = `echo $$ > ${directory}/pid; exec ${words} > ${pipe}`;
+  await using terminal = spawn(["script", "-qec", script, "/dev/null"]);
+  const reader = await Deno.open(pipe);
+  // 40 ports have been checked, and the silent port is next.
+  await until(() => terminal.output.stdout.includes("checked 40 of 42 ports"));
+  const pid = (await Deno.readTextFile(`${directory}/pid`)).trim();
+  assertEquals((await run(["prlimit", "--pid", pid, "--nofile=1:"])).code, 0);
+  // The error ends the run, and the progress line is erased. Then greeter waits for its reader, however long that takes.
+  await until(() => terminal.output.stdout.endsWith("\r\u001b[K"));
+  await assertRejects(() => within(2500, terminal.ended), Error, "not within 2500 ms");
+  const rows = (await new Response(reader.readable).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
+  assertEquals((await terminal.ended).code, 2);
   assertEquals([rows.length, rows.at(-1).state], [41, "silent"]);
+  await Deno.remove(directory, { recursive: true });
 });
 
 const noAnswer = inNamespace(SILENT_NAME_SERVER);
