@@ -1,9 +1,9 @@
 /**
  * A TCP client that checks which ports of a host can be reached, and whether the expected server answers.
  *
- * Read {@linkcode connect} first: it probes all ports, and then again those that were not greeted, as long as `within`
- * allows. Then read client/pool.ts, which keeps many probes running at once, and client/probe.ts, which has a single probe. The
- * client sends no data.
+ * Read {@linkcode connect} first. Then follow the path of a check: client/host_check.ts checks the ports of a host in the
+ * right order, client/port_check.ts tries a port at each address until it is as expected, client/pool.ts keeps many probes
+ * running at once, and client/probe.ts is the life of a single probe.
  *
  * @example Check two ports
  * ```ts
@@ -15,7 +15,7 @@
  * await using server = serve({ hostname: "127.0.0.1", port: [0, 0], greeting });
  * const port = server.addrs.map(({ port }) => port);
  * const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", port, expect: (port) => `port ${port}` }));
- * assertEquals(results.map(({ state }) => state), ["greeted", "greeted"]);
+ * assertEquals(results.map(({ state, ok }) => [state, ok]), [["greeted", true], ["greeted", true]]);
  * ```
  *
  * @module
@@ -25,28 +25,34 @@ import {
   CONNECT_DEFAULTS,
   ConnectError,
   type ConnectOptions,
+  type Expectation,
+  EXPECTATIONS,
+  MIN_BLOCKED_TIMEOUT_MS,
+  portsByExpectation,
   PROBE_STATES,
   type ProbeResult,
   type ProbeState,
+  type TextOrBytes,
 } from "./client/options.ts";
+import { checkHost } from "./client/host_check.ts";
 import { ProbePool } from "./client/pool.ts";
-import { resolve } from "./client/resolve.ts";
+import { Host } from "./client/resolve.ts";
+import { ResultQueue } from "./client/results.ts";
+import { targetFunction } from "./client/targets.ts";
 
-export { CONNECT_DEFAULTS, ConnectError, PROBE_STATES };
-export type { ConnectOptions, ProbeResult, ProbeState };
-
-/**
- * The shortest and the longest pause between two rounds of probes, in milliseconds. Each pause doubles the last one.
- */
-const ROUND_PAUSE_MIN_MS = 100;
-const ROUND_PAUSE_MAX_MS = 1000;
+export { CONNECT_DEFAULTS, ConnectError, EXPECTATIONS, MIN_BLOCKED_TIMEOUT_MS, PROBE_STATES };
+export type { ConnectOptions, Expectation, ProbeResult, ProbeState, TextOrBytes };
 
 /**
- * Connects to ports in parallel, reads each greeting, and yields the result for each port as soon as it is known.
+ * Connects to ports of one or more hosts in parallel, and yields the result for each port as soon as it is known. `ok`
+ * says whether the port is as expected: ports in `port` must greet, those in `open` must be open, and those in `blocked`
+ * must not be reachable.
  *
- * A greeting is complete when the server closes the connection, when the greeting contains the expected text, when it
- * has 16 KiB, or when its first line is followed by 100 ms of silence: SSH, SMTP and FTP servers do not close the
- * connection.
+ * A greeting is complete when the server closes the connection or when it has 16 KiB; with `expect`, when it contains the
+ * expected text; without, when its first line is followed by 100 ms of silence, plus the time that connecting took: SSH,
+ * SMTP and FTP servers do not close the connection.
+ *
+ * A port is tried at the first address of its host, and at the next one only if it does not connect.
  *
  * All connections are closed when the iteration ends, including by `break`, an exception or the signal.
  *
@@ -54,79 +60,63 @@ const ROUND_PAUSE_MAX_MS = 1000;
  * ```ts
  * import { connect } from "./client.ts";
  * import { serve } from "./server.ts";
- * import { assertEquals } from "@std/assert";
+ * import { assert } from "@std/assert";
  *
  * await using server = serve({ hostname: "127.0.0.1", port: 0 });
  * const { port } = server.addr;
- * for await (const { state } of connect({ hostname: "127.0.0.1", port, within: 10_000 })) {
- *   assertEquals(state, "greeted");
+ * for await (const { ok } of connect({ hostname: "127.0.0.1", port, within: 10_000 })) {
+ *   assert(ok);
  * }
  * ```
  *
  * @throws {RangeError} If an option is out of its range.
- * @throws {ConnectError} On iteration, if no port can be probed: the host has no address, there is no network
- * permission, or for as long as `timeout`, there was no descriptor or no local port for even a single probe.
+ * @throws {ConnectError} On iteration, after all known results: if a host has no address, if there is no network
+ * permission, if ports must be blocked but this machine has no route to their host, or if for as long as `timeout` there
+ * was no descriptor or no local port for even a single probe.
  */
 export function connect(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
   checkConnectRanges(options);
-  return probeRounds(options);
+  return checkHosts(options);
 }
 
-async function* probeRounds(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
-  const { within = 0, signal, onResult } = options;
-  const hostname = await resolve(options.hostname, options.ipv6, signal);
-  if (hostname === undefined) return;
-  const latestStart = performance.now() + within;
-  let ports = [...new Set([options.port ?? CONNECT_DEFAULTS.port].flat())];
-  /** The latest result of each port that will be probed again. */
-  const pending = new Map<number, ProbeResult>();
-  for (let pause = ROUND_PAUSE_MIN_MS;; pause = Math.min(2 * pause, ROUND_PAUSE_MAX_MS)) {
-    for await (const result of probeAll(hostname, ports, options)) {
-      onResult?.(result);
-      const { state, remoteAddr: { port } } = result;
-      if (state === "greeted") pending.delete(port);
-      else if (within > 0) pending.set(port, result);
-      if (state === "greeted" || within === 0) yield result;
-    }
-    ports = [...pending.keys()];
-    if (ports.length === 0 || signal?.aborted || performance.now() + pause > latestStart) break;
-    await sleep(pause, signal);
-  }
-  yield* pending.values();
-}
+async function* checkHosts(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
+  const { signal, within = 0, concurrency = CONNECT_DEFAULTS.concurrency, onLookup, onResult = () => {} } = options;
+  const stop = new AbortController();
+  /** The first error. The other hosts are checked nevertheless, unless the pool has failed. */
+  let failure: { error: unknown } | undefined;
+  const fail = (error: unknown) => failure ??= { error };
 
-/** Probes each port once. Yields the results in the order in which they become known. */
-async function* probeAll(
-  hostname: string,
-  ports: readonly number[],
-  options: ConnectOptions,
-): AsyncGenerator<ProbeResult, void, void> {
-  const { signal } = options;
-  const pool = new ProbePool(hostname, ports, options);
-  const end = () => pool.end();
+  // Results that have not been read take memory, up to 16 KiB each.
+  const isPaused = () => results.size >= concurrency;
+  const pool = new ProbePool(options, isPaused, (error) => {
+    fail(error);
+    stop.abort();
+  });
+  const results = new ResultQueue(() => pool.start());
+  const run = {
+    pool,
+    ports: portsByExpectation(options),
+    targetOf: targetFunction(options),
+    deadline: performance.now() + within,
+    signal: stop.signal,
+    onLookup,
+    onAttempt: onResult,
+    onResult: (result: ProbeResult) => results.add(result),
+  };
+  const end = () => {
+    stop.abort();
+    pool.end();
+  };
   signal?.addEventListener("abort", end);
+  if (signal?.aborted) end();
+  const hostnames = new Set([options.hostname].flat());
+  const hosts = Promise.all([...hostnames].map((name) => checkHost(new Host(name, options), run).catch(fail)));
+  hosts.then(() => results.close(failure));
   try {
-    if (signal?.aborted) end();
-    for (;;) {
-      const result = pool.take();
-      if (result) yield result;
-      else if (pool.isDone) return;
-      else await pool.changed();
-    }
+    yield* results;
   } finally {
-    await pool.end();
+    end();
+    await hosts;
     signal?.removeEventListener("abort", end);
   }
-}
-
-/** Waits for `ms` milliseconds, or until the signal is aborted. */
-async function sleep(ms: number, signal: AbortSignal | undefined) {
-  if (signal?.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const end = () => resolve();
-  const timer = setTimeout(end, ms);
-  signal?.addEventListener("abort", end);
-  await promise;
-  clearTimeout(timer);
-  signal?.removeEventListener("abort", end);
 }

@@ -16,7 +16,6 @@ import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./c
 import { valuesOf } from "./cli/values.ts";
 import { connect, ConnectError } from "./client.ts";
 import config from "./deno.json" with { type: "json" };
-import { resolve } from "./client/resolve.ts";
 import { ListenError, MAX_GREETING_BYTES, serve, type Server } from "./server.ts";
 import { messageOf } from "./shared/errors.ts";
 
@@ -140,18 +139,20 @@ async function runConnect({ options, ...reportOptions }: ConnectCommand): Promis
   const stop = new AbortController();
   const { signal } = stop;
   stopOnSignals(stop, stopSignals()); // before the lookup: as process 1, Deno 2.9 crashes on a signal without a listener
-  const address = await resolve(options.hostname, options.ipv6, signal);
-  if (address === undefined) return signal.reason;
-  const target = { host: options.hostname, address, ports: options.port };
-  await using report = new ProbeReport(target, reportOptions, stop);
+  await using report = new ProbeReport(options.hostname, reportOptions, stop);
+  const onLookup = report.addAddresses.bind(report);
   const onResult = report.addAttempt.bind(report);
-  for await (const result of connect({ ...options, hostname: address, signal, onResult })) {
-    await report.add(result);
+  try {
+    for await (const result of connect({ ...options, signal, onLookup, onResult })) await report.add(result);
+  } catch (error) {
+    // The check of one host has failed. The others have been checked.
+    if (error instanceof ConnectError && report.hasResults) await report.close();
+    throw error;
   }
-  const isGreeted = await report.close();
+  const isAsExpected = await report.close();
   // If the reason is not a status, the reader of standard output is gone.
   if (typeof signal.reason === "number") return signal.reason;
-  return isGreeted ? 0 : 1;
+  return isAsExpected ? 0 : 1;
 }
 
 const SIGNAL_STATUS: Partial<Record<Deno.Signal, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGBREAK: 149 };

@@ -2,7 +2,7 @@
  * A TCP server that sends every client a greeting, and a client that checks which ports of a host can be reached.
  *
  * {@linkcode serve} starts a TCP server, as `Deno.serve()` starts an HTTP server. {@linkcode connect} connects to ports
- * in parallel, and checks their greetings.
+ * in parallel, and checks whether they greet, are open, or are blocked, as they should.
  *
  * @example Greet clients, and check that they are greeted
  * ```ts
@@ -19,6 +19,6 @@
  * @module
  */
 export { connect, ConnectError } from "./client.ts";
-export type { ConnectOptions, ProbeResult, ProbeState } from "./client.ts";
+export type { ConnectOptions, Expectation, ProbeResult, ProbeState, TextOrBytes } from "./client.ts";
 export { ListenError, serve } from "./server.ts";
 export type { CloseReason, Connection, ConnInfo, ListenErrorDetails, ServeOptions, Server } from "./server.ts";

@@ -6,8 +6,8 @@
 import type { ConnectError } from "../client.ts";
 import { codeOf, messageOf } from "../shared/errors.ts";
 import { isOutOfDescriptors } from "../server/accept_errors.ts";
-import { isOutOfResources } from "../client/probe.ts";
-import { isLinkLocal, NO_IPV6 } from "../client/resolve.ts";
+import { isLinkLocal, isOutOfResources, isRouteMissing } from "../client/connect_errors.ts";
+import { LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 } from "../client/resolve.ts";
 import type { ListenError } from "../server.ts";
 import { quote, truncate } from "./args.ts";
 import { formatPorts } from "./ports.ts";
@@ -139,6 +139,10 @@ const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
   { test: isHostInvalid, advice: ({ hostname }) => `${quote(hostname)} is not a valid name or address; check it` },
   { test: isLookupFailure, advice: ({ hostname }) => `unknown host ${quote(hostname)}; check the name` },
   {
+    test: (cause) => cause === NO_IPV4,
+    advice: ({ hostname }) => `${quote(hostname)} has no IPv4 address; omit --ipv4`,
+  },
+  {
     test: (cause) => cause === NO_IPV6,
     advice: ({ hostname }) => `${quote(hostname)} has no IPv6 address; omit --ipv6`,
   },
@@ -148,6 +152,10 @@ const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
   {
     test: isOutOfDescriptors,
     advice: () => `too many open files; raise the limit with ulimit -n ${CLIENT_DESCRIPTORS}`,
+  },
+  {
+    test: (cause) => isRouteMissing(cause) && !isOutOfResources(cause),
+    advice: ({ hostname }) => `no route to ${quote(hostname)} from this machine; nothing is proven`,
   },
   {
     test: isOutOfResources,
@@ -167,5 +175,11 @@ export function listenMessage(error: ListenError): string {
 
 /** Returns the message for a `ConnectError`: `cannot connect: unknown host "lab.example"; check the name`. */
 export function connectMessage(error: ConnectError): string {
+  // EAI_AGAIN also means that the name server has a problem of its own. Deno 2.6 does not distinguish it from ENOTFOUND.
+  if (error.cause === LOOKUP_TIMEOUT || codeOf(error.cause) === "EAI_AGAIN") {
+    return `cannot look up ${
+      quote(error.hostname)
+    }: the name server does not answer; check the network of this machine`;
+  }
   return `cannot connect: ${adviceFor(CONNECT_ADVICE, error)}`;
 }

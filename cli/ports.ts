@@ -55,6 +55,30 @@ export function uniquePorts(ports: readonly number[]): number[] {
   });
 }
 
+/** Consecutive ports. */
+export interface PortRange {
+  /** The first port. */
+  readonly start: number;
+  /** The last port, which can be the same. */
+  readonly end: number;
+}
+
+/** Returns the ranges of consecutive ports, sorted. */
+export function portRanges(ports: Iterable<number>): PortRange[] {
+  const ranges: { start: number; end: number }[] = [];
+  for (const port of [...ports].sort((a, b) => a - b)) {
+    const range = ranges.at(-1);
+    if (range && port === range.end + 1) range.end = port;
+    else ranges.push({ start: port, end: port });
+  }
+  return ranges;
+}
+
+/** Formats a range: `80` or `80-81`. */
+export function formatRange({ start, end }: PortRange): string {
+  return start === end ? `${start}` : `${start}-${end}`;
+}
+
 /**
  * Formats ports as a list, sorted, with ranges: the inverse of {@linkcode parsePorts}, and valid for `nmap -p`.
  *
@@ -67,11 +91,5 @@ export function uniquePorts(ports: readonly number[]): number[] {
  * ```
  */
 export function formatPorts(ports: Iterable<number>): string {
-  const ranges: { start: number; end: number }[] = [];
-  for (const port of [...ports].sort((a, b) => a - b)) {
-    const range = ranges.at(-1);
-    if (range && port === range.end + 1) range.end = port;
-    else ranges.push({ start: port, end: port });
-  }
-  return ranges.map(({ start, end }) => start === end ? `${start}` : `${start}-${end}`).join(",");
+  return portRanges(ports).map(formatRange).join(",");
 }

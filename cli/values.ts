@@ -91,6 +91,41 @@ export function portList(given: Given, list: string, min: 0 | 1): number[] {
   throw invalidValue(given, expected + writeInstead(isSuggested ? suggestion : undefined, list));
 }
 
+/** A port list, and the text that belongs to its ports, if there is one. */
+export interface PortsWithText {
+  /** The value. */
+  given: Given;
+  /** The ports. */
+  list: number[];
+  /** The text. */
+  text: string | undefined;
+}
+
+/** Parses `LIST` or `LIST=TEXT`. The lowest valid port is `min`. */
+export function portsWithText(given: Given, min: 0 | 1): PortsWithText {
+  const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
+  return { given, list: portList(given, list, min), text };
+}
+
+/**
+ * Returns the texts of ports that have their own, by port.
+ *
+ * @throws {UsageError} If a port has two different texts. `noun` is what the message calls them.
+ */
+export function textsByPort(lists: readonly PortsWithText[], noun: string): Map<number, string> {
+  const byPort = new Map<number, string>();
+  for (const { list, text } of lists) {
+    if (text === undefined) continue;
+    for (const port of list) {
+      if ((byPort.get(port) ?? text) !== text) {
+        throw new UsageError(`port ${port} appears with two ${noun}; remove one of them from --port`);
+      }
+      byPort.set(port, text);
+    }
+  }
+  return byPort;
+}
+
 /** Whether an argument is a port list, which suggests that `--port` is missing before it. */
 export function isPortList(operand: string): boolean {
   return /^\d/.test(operand) && parsePorts(operand) !== undefined;

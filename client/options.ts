@@ -10,14 +10,36 @@ import { checkInteger, checkMilliseconds } from "../shared/ranges.ts";
 /** The default options of `connect`; `timeout` is in milliseconds. */
 export const CONNECT_DEFAULTS = {
   port: DEFAULT_PORT,
-  // The kernel resends a lost SYN after 1 s, and again 2 s later.
-  timeout: 3000,
+  // Linux gives up on an address that no host has after 3.05 to 3.1 s. With 3 s, such a port would be `timeout` or
+  // `unreachable` by chance.
+  timeout: 3500,
   concurrency: 4096,
 } as const;
+
+/**
+ * The shortest `timeout` for ports that must be blocked, in milliseconds. The kernel resends a SYN after 1 s. With a
+ * shorter timeout, a single lost packet would look like a firewall.
+ */
+export const MIN_BLOCKED_TIMEOUT_MS = 1500;
+
+/** What a port should do. */
+export const EXPECTATIONS = ["greeted", "open", "blocked"] as const;
+
+/**
+ * What a port should do.
+ *
+ * | expectation | as expected if the state is                                                         |
+ * | ----------- | ----------------------------------------------------------------------------------- |
+ * | `greeted`   | `greeted`                                                                           |
+ * | `open`      | `open`                                                                              |
+ * | `blocked`   | `refused`, `timeout` or `unreachable`, and the host can be reached at the same time |
+ */
+export type Expectation = typeof EXPECTATIONS[number];
 
 /** All states, in the order of the summary. */
 export const PROBE_STATES = [
   "greeted",
+  "open",
   "mismatch",
   "silent",
   "closed",
@@ -30,20 +52,28 @@ export const PROBE_STATES = [
 /**
  * The result of a probe. nmap's word is the state that nmap reports for such a port.
  *
- * | state         | meaning                                                                          | nmap's word |
- * | ------------- | -------------------------------------------------------------------------------- | ----------- |
- * | `greeted`     | a greeting was received; with `expect`, it contains the expected text            | open        |
- * | `mismatch`    | data was received, but not what `expect` says                                    | open        |
- * | `silent`      | connected, but no data was received within the timeout                           | open        |
- * | `closed`      | connected, then closed without data                                              | open        |
- * | `reset`       | connected, then reset before any data could be read                              | open        |
- * | `refused`     | the connection was refused: RST, or ICMP port unreachable                        | closed      |
- * | `timeout`     | the attempt to connect was not answered within the timeout                       | filtered    |
- * | `unreachable` | any other error while connecting, such as EHOSTUNREACH, ENETUNREACH or EACCES    | filtered    |
+ * | state         | meaning                                                                              | nmap's word |
+ * | ------------- | ------------------------------------------------------------------------------------ | ----------- |
+ * | `greeted`     | data was received; with `expect`, it contains the expected text                      | open        |
+ * | `open`        | connected, and neither closed nor reset 100 ms later. A port that must be `greeted`  | open        |
+ * |               | never has this state                                                                 |             |
+ * | `mismatch`    | data was received, but not what `expect` says                                        | open        |
+ * | `silent`      | connected, but no data was received within the timeout                               | open        |
+ * | `closed`      | connected, then closed without data                                                  | open        |
+ * | `reset`       | connected, then reset before any data could be read                                  | open        |
+ * | `refused`     | the connection was refused: RST, or ICMP port unreachable                            | closed      |
+ * | `timeout`     | the attempt to connect was not answered within the timeout                           | filtered    |
+ * | `unreachable` | any other error while connecting, such as EHOSTUNREACH, ENETUNREACH or EACCES        | filtered    |
+ *
+ * A port that must be `open` is `open` even if data was received. A port that must be `blocked` is `greeted` if data was
+ * received.
  */
 export type ProbeState = typeof PROBE_STATES[number];
 
-/** Thrown by `connect` if no port can be probed. Its `cause` is what the lookup or `Deno.connect` threw. */
+/**
+ * Thrown by `connect` if no port of a host can be probed, or if nothing is proven. Its `cause` is what the lookup or
+ * `Deno.connect` threw.
+ */
 export class ConnectError extends Error {
   /** Always `"ConnectError"`. */
   override readonly name = "ConnectError";
@@ -59,6 +89,15 @@ export class ConnectError extends Error {
 
 /** What `connect` found out about a port. */
 export interface ProbeResult {
+  /** The host as given. */
+  readonly host: string;
+  /** What the port should do. */
+  readonly expected: Expectation;
+  /**
+   * Whether the port is as expected. `null` for a port that must be blocked and could not be reached, if that proves
+   * nothing: a port that must be greeted or open could not be reached either.
+   */
+  readonly ok: boolean | null;
   /** The state of the port. */
   readonly state: ProbeState;
   /** The address and port that were probed. */
@@ -69,62 +108,137 @@ export interface ProbeResult {
   readonly greeting: Uint8Array;
   /** The time from the start of the probe until its state was known, in milliseconds. */
   readonly duration: number;
-  /** The system's message, such as `No route to host`, if the state is `unreachable`. */
+  /**
+   * The system's message, such as `No route to host`, if the state is `unreachable`. For a port that must be blocked, why
+   * nothing is proven, if a port that must be greeted or open was not so afterwards.
+   */
   readonly error: string | undefined;
 }
 
+/** Text, encoded as UTF-8, or bytes. */
+export type TextOrBytes = string | Uint8Array;
+
 /** Options of `connect`. */
 export interface ConnectOptions {
-  /** An address, or a name, which is resolved once for all ports. */
-  hostname: string;
-  /** One port, or several, from 1 to 65535. A port that is given twice is probed once. Default: 999. */
+  /** One host, or several: names or addresses. The same ports are checked on each. A host given twice is checked once. */
+  hostname: string | readonly string[];
+  /** Ports that must greet, from 1 to 65535. Default: 999 if there is neither `open` nor `blocked`. */
   port?: number | readonly number[];
+  /** Ports that must be open. No greeting is required. */
+  open?: number | readonly number[];
   /**
-   * What a greeting must contain: text, encoded as UTF-8, or bytes. Or a function that returns either for a port.
-   * Default: any greeting is accepted.
+   * Ports that must not be reachable. They are judged only after all ports of `port` and `open` are as expected, and one
+   * of those is probed again afterwards, because the ports of a host that is down are not reachable either.
    */
-  expect?: string | Uint8Array | ((port: number) => string | Uint8Array);
+  blocked?: number | readonly number[];
   /**
-   * How long one probe may take, in milliseconds, from connecting to the end of the greeting. Default: 3000, because
-   * the kernel resends a lost SYN after 1 s.
+   * What the greeting of a port in `port` must contain. Or a function that returns that for a port, or `undefined` to
+   * accept any greeting. Default: any greeting is accepted.
+   */
+  expect?: TextOrBytes | ((port: number) => TextOrBytes | undefined);
+  /**
+   * What to send to the ports in `port` after connecting. Or a function that returns that for a port, or `undefined` to
+   * send nothing. Default: nothing is sent.
+   */
+  send?: TextOrBytes | ((port: number) => TextOrBytes | undefined);
+  /**
+   * How long one probe may take, in milliseconds, from connecting to the end of the greeting, and how long to wait for the
+   * lookup of a name. Default: 3500. With `blocked`, at least 1500.
    */
   timeout?: number;
   /**
-   * How long to keep probing ports that were not greeted, in milliseconds. No new round of probes starts after this
-   * time, but the last round may still take `timeout`. Default: 0, which probes each port once.
+   * How long to keep probing ports that are not as expected, in milliseconds. Each is probed again after a pause of
+   * 100 ms, which doubles up to 1 s, and for the last time when this time is over. Names are looked up again, at most once
+   * a second. Default: 0, which probes each port once.
    */
   within?: number;
   /**
    * How many probes run at once. If there are fewer descriptors or local ports, as many as possible run. Default: 4096.
    */
   concurrency?: number;
-  /** Whether a name is resolved to an IPv6 address only. Default: IPv4 if it has an IPv4 address, otherwise IPv6. */
-  ipv6?: boolean;
+  /** The only family of addresses to use. Default: both, IPv4 first. */
+  family?: 4 | 6;
   /**
-   * Aborting it ends the iteration, also during the lookup of the name. Known results are still delivered; unfinished
+   * Aborting it ends the iteration, also during the lookup of a name. Known results are still delivered; unfinished
    * ports have no result. A pending lookup cannot be canceled: it keeps the process alive until the system's resolver
    * gives up, unless the process calls `Deno.exit()`.
    */
   signal?: AbortSignal;
-  /** Called for each result, including those of ports that will be probed again. */
+  /** Called with the addresses of each host, in the order in which they are tried, when they are known or change. */
+  onLookup?: (host: string, addresses: readonly string[]) => void;
+  /**
+   * Called when a port has been tried at the addresses of its host, including ports that will be tried again. `ok` is only
+   * what this attempt says: a port that must be blocked is judged later.
+   */
   onResult?: (result: ProbeResult) => void;
+}
+
+/** The ports of each expectation, each once. */
+export function portsByExpectation(
+  { port, open = [], blocked = [] }: Pick<ConnectOptions, "port" | "open" | "blocked">,
+): Record<Expectation, readonly number[]> {
+  const unique = (ports: number | readonly number[]) => [...new Set([ports].flat())];
+  const isDefault = port === undefined && [open, blocked].flat().length === 0;
+  return {
+    greeted: unique(port ?? (isDefault ? CONNECT_DEFAULTS.port : [])),
+    open: unique(open),
+    blocked: unique(blocked),
+  };
 }
 
 /**
  * Rejects options that are out of range.
  *
- * @throws {RangeError} If a number is out of range, there is no port, or the expected text is empty or too long. The
- * message begins with the option's name.
+ * @throws {RangeError} If a number is out of range, there is no host or no port, a port has two expectations, or a text is
+ * empty or too long. The message begins with the option's name.
  */
-export function checkConnectRanges({ port, expect, timeout, within, concurrency }: ConnectOptions) {
-  for (const each of [port ?? CONNECT_DEFAULTS.port].flat()) checkInteger("port", each, 1, 65_535);
+export function checkConnectRanges(options: ConnectOptions) {
+  const { hostname, port, open, blocked, timeout, within, concurrency, family } = options;
+  if ([hostname].flat().length === 0) throw new RangeError("hostname: expected at least one host");
+  for (const [name, ports] of Object.entries({ port, open, blocked })) {
+    if (ports === undefined) continue;
+    for (const each of [ports].flat()) checkInteger(name, each, 1, 65_535);
+  }
+  if ([port ?? CONNECT_DEFAULTS.port, open ?? [], blocked ?? []].flat().length === 0) {
+    throw new RangeError("port: expected at least one port");
+  }
+  checkExpectations(options);
   checkMilliseconds("timeout", timeout);
+  if ([blocked ?? []].flat().length > 0 && timeout !== undefined && timeout < MIN_BLOCKED_TIMEOUT_MS) {
+    throw new RangeError(
+      `timeout: expected at least ${MIN_BLOCKED_TIMEOUT_MS} milliseconds for blocked ports, not ${timeout}`,
+    );
+  }
   if (within !== 0) checkMilliseconds("within", within);
   checkInteger("concurrency", concurrency, 1, Number.MAX_SAFE_INTEGER);
-  if (Array.isArray(port) && port.length === 0) throw new RangeError("port: expected at least one port");
-  if (expect === undefined || typeof expect === "function") return;
-  const { length } = typeof expect === "string" ? new TextEncoder().encode(expect) : expect;
-  if (length === 0 || length > MAX_GREETING_BYTES) {
-    throw new RangeError(`expect: expected from 1 to ${MAX_GREETING_BYTES} bytes, not ${length}`);
+  if (family !== undefined && family !== 4 && family !== 6) {
+    throw new RangeError(`family: expected 4 or 6, not ${family}`);
   }
+  for (const name of ["expect", "send"] as const) {
+    const text = options[name];
+    if (text !== undefined && typeof text !== "function") checkText(name, text);
+  }
+}
+
+function checkExpectations(options: ConnectOptions) {
+  const expectationOf = new Map<number, Expectation>();
+  const ports = portsByExpectation(options);
+  for (const expectation of EXPECTATIONS) {
+    for (const port of ports[expectation]) {
+      const other = expectationOf.get(port);
+      if (other) throw new RangeError(`${expectation}: port ${port} must be ${other} already`);
+      expectationOf.set(port, expectation);
+    }
+  }
+}
+
+/**
+ * Encodes a text.
+ *
+ * @throws {RangeError} If it is empty or too long.
+ */
+export function checkText(name: string, text: TextOrBytes): Uint8Array {
+  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
+  if (bytes.length > 0 && bytes.length <= MAX_GREETING_BYTES) return bytes;
+  throw new RangeError(`${name}: expected from 1 to ${MAX_GREETING_BYTES} bytes, not ${bytes.length}`);
 }

@@ -1,16 +1,17 @@
 /**
- * Keeps many probes running. Used only by client.ts.
+ * Keeps many probes running. Used only by the client.
  *
  * @module
  */
-import { CONNECT_DEFAULTS, ConnectError, type ConnectOptions, type ProbeResult } from "./options.ts";
+import { CONNECT_DEFAULTS, ConnectError, type ConnectOptions } from "./options.ts";
 import { LoopClock } from "./clock.ts";
-import { isOutOfResources, isZoneFailure, Probe } from "./probe.ts";
+import { isOutOfResources, isZoneFailure } from "./connect_errors.ts";
+import { Probe, type ProbeOutcome, type ProbeTarget } from "./probe.ts";
+import { Queue } from "./queue.ts";
 
 /**
- * How many probes may be active at once. Thousands would starve each other, and a probe that starves looks like a timeout:
- * with 4,096 probes at once and a timeout of 0.5 s, 4,973 of 14,000 open ports were reported as timed out. A scan of open
- * ports took 15% longer with 32 than with 64, and 128 was no faster.
+ * How many probes may be active at once. Thousands would starve each other, and a probe that starves looks like a
+ * timeout. More do not make a scan of open ports faster.
  */
 const MAX_ACTIVE_PROBES = 64;
 
@@ -23,16 +24,26 @@ const ACTIVE_MS = 10;
 /** How long to pause if there is no descriptor or no local port for even a single probe, in milliseconds. */
 const RESOURCE_PAUSE_MS = 100;
 
-/** Probes each of several ports once, many at a time. */
+/** A probe that waits for its turn. */
+export interface ProbeTask {
+  /** The host as given, for errors. */
+  readonly host: string;
+  /** Returns what to probe. Called when the probe is about to start. An exception ends the pool. */
+  target(): ProbeTarget;
+  /** Called when the state of the port is known. */
+  done(outcome: ProbeOutcome): void;
+}
+
+/** Runs probes, many at a time. */
 export class ProbePool {
-  readonly #hostname: string;
   readonly #timeout: number;
   readonly #concurrency: number;
-  readonly #expectedFor: (port: number) => Uint8Array | undefined;
-  /** The ports that are left, the next one last. */
-  readonly #waiting: number[];
+  readonly #isPaused: () => boolean;
+  readonly #onFailure: (error: unknown) => void;
+  readonly #waiting = new Queue<ProbeTask>();
+  /** Cancels the tasks that will be added after a delay. */
+  readonly #delayed = new Set<() => void>();
   readonly #running = new Set<Probe>();
-  readonly #results: ProbeResult[] = [];
   readonly #clock = new LoopClock();
   /** How many probes may run: fewer than asked for if descriptors or local ports have run out. */
   #limit: number;
@@ -42,127 +53,129 @@ export class ProbePool {
   #cancelPause: (() => void) | undefined;
   /** How many such pauses there have been since the last result. */
   #pauses = 0;
-  /** An error that is not the result of a port. It ends the pool. */
-  #failure: { error: unknown } | undefined;
-  #isEnding = false;
-  /** Callers of `changed`. */
-  #waiters: (() => void)[] = [];
-
-  /** Starts the first probes. */
-  constructor(
-    hostname: string,
-    ports: readonly number[],
-    { timeout = CONNECT_DEFAULTS.timeout, concurrency = CONNECT_DEFAULTS.concurrency, expect }: ConnectOptions,
-  ) {
-    this.#hostname = hostname;
-    this.#timeout = timeout;
-    this.#concurrency = this.#limit = concurrency;
-    this.#expectedFor = toExpectedFunction(expect);
-    this.#waiting = ports.toReversed();
-    this.#start();
-  }
+  /** Whether no further probe starts, because of an error or because the pool has been ended. */
+  #isStopped = false;
+  readonly #ended = Promise.withResolvers<void>();
 
   /**
-   * Removes and returns the next result, or returns `undefined` if there is none yet.
-   *
-   * @throws {ConnectError} If no port can be probed, when all known results have been taken. An exception of `expect` is
-   * passed on in the same way.
+   * While `isPaused()` returns true, no probe starts; call {@linkcode start} when that changes. `onFailure` is called with
+   * an error that says nothing about a port. The pool then starts no further probe.
    */
-  take(): ProbeResult | undefined {
-    const result = this.#results.shift();
-    if (result) this.#start();
-    else if (this.#failure) throw this.#failure.error;
-    return result;
+  constructor(
+    { timeout = CONNECT_DEFAULTS.timeout, concurrency = CONNECT_DEFAULTS.concurrency }: ConnectOptions,
+    isPaused: () => boolean,
+    onFailure: (error: unknown) => void,
+  ) {
+    this.#timeout = timeout;
+    this.#concurrency = this.#limit = concurrency;
+    this.#isPaused = isPaused;
+    this.#onFailure = onFailure;
   }
 
-  /** Whether there will be no further result. */
-  get isDone(): boolean {
-    const isIdle = this.#running.size === 0 && (this.#waiting.length === 0 || this.#isEnding);
-    return isIdle && !this.#failure && this.#results.length === 0;
+  /** Resolves when no probe runs, and no other will start, because of an error or because the pool has been ended. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
   }
 
-  /** Resolves when there may be a result, or the pool may be done. */
-  changed(): Promise<void> {
-    return new Promise((resolve) => this.#waiters.push(resolve));
-  }
-
-  /** Aborts all probes, and waits until their connections are closed. Results that are known can still be read. */
-  async end() {
-    this.#isEnding = true;
-    this.#cancelPause?.();
-    for (const probe of this.#running) probe.abort();
-    this.#wake();
-    while (this.#running.size > 0) await this.changed();
+  /** Adds a task, which runs after `ms` milliseconds and those tasks that have been added before. */
+  add(task: ProbeTask, ms = 0) {
+    if (this.#isStopped) return;
+    if (ms === 0) {
+      this.#waiting.push(task);
+      this.start();
+      return;
+    }
+    const cancel = this.#clock.schedule(ms, () => {
+      this.#delayed.delete(cancel);
+      this.add(task);
+    });
+    this.#delayed.add(cancel);
   }
 
   /** Starts as many probes as possible. */
-  #start() {
+  start() {
     while (
-      !this.#isEnding && !this.#failure && !this.#cancelPause && this.#running.size < this.#limit &&
-      this.#active < MAX_ACTIVE_PROBES &&
-      this.#results.length < this.#concurrency // results that have not been read take memory, up to 16 KiB each
+      !this.#isStopped && !this.#cancelPause && !this.#isPaused() && this.#running.size < this.#limit &&
+      this.#active < MAX_ACTIVE_PROBES
     ) {
-      const port = this.#waiting.pop();
-      if (port === undefined) return;
+      const task = this.#waiting.shift();
+      if (task === undefined) return;
       try {
-        this.#run(port, this.#expectedFor(port));
+        this.#run(task, task.target());
       } catch (error) {
         this.#fail(error); // thrown by the caller's function
       }
     }
   }
 
-  #fail(error: unknown) {
-    this.#failure ??= { error };
-    this.#wake();
+  /**
+   * Drops all tasks, aborts all probes, and waits until their connections are closed. A probe whose greeting is complete
+   * still has a result.
+   */
+  async end() {
+    this.#stop();
+    for (const probe of this.#running) probe.abort();
+    await this.ended;
   }
 
-  async #run(port: number, expected: Uint8Array | undefined) {
-    const probe = new Probe({
-      hostname: this.#hostname,
-      port,
-      expected,
-      timeout: this.#timeout,
-      clock: this.#clock,
-    });
+  #stop() {
+    this.#isStopped = true;
+    this.#waiting.clear();
+    this.#cancelPause?.();
+    for (const cancel of this.#delayed) cancel();
+    this.#delayed.clear();
+    if (this.#running.size === 0) this.#ended.resolve();
+  }
+
+  #fail(error: unknown) {
+    this.#stop();
+    this.#onFailure(error);
+  }
+
+  async #run(task: ProbeTask, target: ProbeTarget) {
+    const probe = new Probe({ ...target, timeout: this.#timeout, clock: this.#clock });
     this.#running.add(probe);
     this.#active++;
     let isActive = true;
     const deactivate = () => {
       if (isActive) this.#active--;
       isActive = false;
-      this.#start();
+      this.start();
     };
     const cancel = this.#clock.schedule(ACTIVE_MS, deactivate);
     try {
-      const result = await probe.run();
+      const outcome = await probe.run();
       this.#running.delete(probe);
-      if (result) this.#addResult(result);
+      if (outcome) this.#finish(task, outcome);
     } catch (error) {
       this.#running.delete(probe);
-      this.#handleError(error, port);
+      this.#handleError(error, task, target);
     }
     cancel();
     deactivate();
-    this.#wake();
+    if (this.#isStopped && this.#running.size === 0) this.#ended.resolve();
   }
 
-  #addResult(result: ProbeResult) {
-    this.#results.push(result);
+  #finish(task: ProbeTask, outcome: ProbeOutcome) {
     this.#limit = Math.min(this.#limit + 1, this.#concurrency);
     this.#pauses = 0;
+    try {
+      task.done(outcome);
+    } catch (error) {
+      this.#fail(error); // thrown by the caller's function
+    }
   }
 
   /** Handles an error that says nothing about the port: tries again if resources have run out, or else fails. */
-  #handleError(error: unknown, port: number) {
+  #handleError(error: unknown, task: ProbeTask, { hostname }: ProbeTarget) {
     const isAlone = this.#running.size === 0;
     // If no other probe has a descriptor, the interface does not exist.
-    const isTemporary = isOutOfResources(error) || (isZoneFailure(error, this.#hostname) && !isAlone);
+    const isTemporary = isOutOfResources(error) || (isZoneFailure(error, hostname) && !isAlone);
     if (!isTemporary || this.#pauses * RESOURCE_PAUSE_MS >= this.#timeout) {
-      this.#fail(new ConnectError(this.#hostname, error));
+      this.#fail(new ConnectError(task.host, error));
       return;
     }
-    this.#waiting.push(port);
+    this.#waiting.push(task);
     // Another probe has to end first.
     this.#limit = Math.max(1, this.#running.size);
     if (isAlone) this.#pause();
@@ -172,19 +185,7 @@ export class ProbePool {
     this.#pauses++;
     this.#cancelPause = this.#clock.schedule(RESOURCE_PAUSE_MS, () => {
       this.#cancelPause = undefined;
-      this.#start();
+      this.start();
     });
   }
-
-  #wake() {
-    for (const resolve of this.#waiters.splice(0)) resolve();
-  }
-}
-
-/** Returns a function that encodes the expected text of a port. A constant text is encoded only once, here. */
-function toExpectedFunction(expect: ConnectOptions["expect"]): (port: number) => Uint8Array | undefined {
-  const encode = (text: string | Uint8Array) => typeof text === "string" ? new TextEncoder().encode(text) : text;
-  if (typeof expect === "function") return (port) => encode(expect(port));
-  const encoded = expect === undefined ? undefined : encode(expect);
-  return () => encoded;
 }

@@ -3,21 +3,43 @@
  *
  * @module
  */
-import type { ProbeResult, ProbeState } from "./options.ts";
-import { codeOf } from "../shared/errors.ts";
-import { isLinkLocal } from "./resolve.ts";
+import { enlarge, includes } from "./bytes.ts";
+import type { Expectation, ProbeResult, ProbeState } from "./options.ts";
+import { stateOf, systemMessageOf } from "./connect_errors.ts";
 import type { LoopClock } from "./clock.ts";
 import { MAX_GREETING_BYTES } from "../shared/limits.ts";
 
-/** What a probe probes, and how. */
-export interface ProbeOptions {
+/** What to probe, and how. */
+export interface ProbeTarget {
   /** The address to connect to. */
   hostname: string;
   /** The port to connect to. */
   port: number;
+  /**
+   * What the port should do. The greeting is read only if the port must be greeted. Otherwise, it is enough to know
+   * whether the server keeps the connection open.
+   */
+  expectation: Expectation;
   /** What the greeting must contain, or `undefined` to accept any greeting. */
-  expected: Uint8Array | undefined;
-  /** How long the probe may take, in milliseconds, from connecting to the end of the greeting. */
+  expected?: Uint8Array;
+  /** What to send after connecting, if anything. */
+  send?: Uint8Array;
+  /** Whether another address of the host has just been tried. */
+  isAlternative?: boolean;
+}
+
+/** What a single probe found out about a port at one address. */
+export interface ProbeOutcome extends Omit<ProbeResult, "host" | "expected" | "ok"> {
+  /** What `Deno.connect` threw, if it did. */
+  readonly cause?: unknown;
+}
+
+/** A target, and what all probes of a run share. */
+export interface ProbeOptions extends ProbeTarget {
+  /**
+   * How long the probe may take, in milliseconds: from connecting to the end of the greeting if the port must be greeted,
+   * otherwise only to connect.
+   */
   timeout: number;
   /** The clock for the timeout and the pauses of the probe. */
   clock: LoopClock;
@@ -32,7 +54,9 @@ const PENDING_IO_GRACE_MS = 50;
 
 /**
  * A greeting with at least one line is complete when nothing has arrived for this time, in milliseconds: SSH, SMTP and
- * FTP servers do not close the connection.
+ * FTP servers do not close the connection. A port is open if the server has not closed the connection for this time: a
+ * proxy accepts connections before it knows whether its backend is up. The time that connecting took is added, because
+ * an answer takes as long.
  */
 const QUIET_MS = 100;
 
@@ -82,25 +106,29 @@ export class Probe {
    *
    * @throws The error of `Deno.connect`, if it says nothing about the port. See {@linkcode isOutOfResources}.
    */
-  async run(): Promise<ProbeResult | undefined> {
-    const { hostname, port, timeout, clock } = this.#options;
+  async run(): Promise<ProbeOutcome | undefined> {
+    const { hostname, port, expectation, isAlternative, timeout, clock } = this.#options;
     const started = performance.now();
     const remoteAddr: Deno.NetAddr = { transport: "tcp", hostname, port };
     const cancel = clock.schedule(timeout + PENDING_IO_GRACE_MS, () => this.#expire());
     try {
       const conn = await this.#connect();
       const { localAddr } = conn;
-      const { state, greeting } = await this.#readGreeting(conn);
+      const quietMs = QUIET_MS + performance.now() - started;
+      if (expectation !== "greeted") cancel(); // observing the connection has its own limit
+      const { state, greeting } = expectation === "greeted"
+        ? await this.#readGreeting(conn, quietMs)
+        : await this.#observe(conn, quietMs);
       if (this.#isAborted) return undefined;
       const duration = performance.now() - started;
       if (this.#conn) await this.#linger(conn);
       return { state, remoteAddr, localAddr, greeting, duration, error: undefined };
     } catch (thrown) {
       if (this.#isAborted) return undefined;
-      const state = this.#controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
+      const state = this.#controller.signal.aborted ? "timeout" : stateOf(thrown, hostname, isAlternative);
       const error = state === "unreachable" ? systemMessageOf(thrown) : undefined;
       const duration = performance.now() - started;
-      return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error };
+      return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error, cause: thrown };
     } finally {
       cancel();
       this.#close();
@@ -126,9 +154,24 @@ export class Probe {
     }
   }
 
+  /**
+   * Sends the text to send, if any. Not awaited: a server may greet before it reads, or without reading, and the timeout
+   * ends both.
+   */
+  async #send(conn: Deno.TcpConn) {
+    const { send } = this.#options;
+    if (!send) return;
+    try {
+      for (let sent = 0; sent < send.length;) sent += await conn.write(send.subarray(sent));
+    } catch {
+      // The server has reset the connection. What it had sent before still counts, so reading decides.
+    }
+  }
+
   /** Reads until the greeting is complete or the connection is closed. */
-  async #readGreeting(conn: Deno.TcpConn): Promise<{ state: ProbeState; greeting: Uint8Array }> {
+  async #readGreeting(conn: Deno.TcpConn, quietMs: number): Promise<{ state: ProbeState; greeting: Uint8Array }> {
     const { expected, clock } = this.#options;
+    this.#send(conn);
     let buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
     let length = 0;
     let isFound = false;
@@ -148,8 +191,9 @@ export class Probe {
         const from = Math.max(0, length + 1 - (expected?.length ?? 0));
         length += count;
         isFound = expected !== undefined && includes(buffer.subarray(from, length), expected);
-        const hasLine = buffer.subarray(0, length).includes(LINE_FEED);
-        if (hasLine && !isFound) cancelQuiet = clock.schedule(QUIET_MS, () => this.#close());
+        // Silence says nothing about expected bytes: they may arrive in a later line.
+        const mayBeComplete = expected === undefined && buffer.subarray(0, length).includes(LINE_FEED);
+        if (mayBeComplete) cancelQuiet = clock.schedule(quietMs, () => this.#close());
       }
     } catch {
       // Either this program has closed the connection, which makes the pending read fail, or the server has reset it.
@@ -160,6 +204,27 @@ export class Probe {
     const greeting = buffer.slice(0, length); // the buffer may be much longer
     if (length === 0) return { state: stateWithoutData, greeting };
     return { state: expected === undefined || isFound ? "greeted" : "mismatch", greeting };
+  }
+
+  /** Waits until the server sends data, or closes or resets the connection, or until it has done neither for `quietMs`. */
+  async #observe(conn: Deno.TcpConn, quietMs: number): Promise<{ state: ProbeState; greeting: Uint8Array }> {
+    const { expectation, clock } = this.#options;
+    const buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
+    let state: ProbeState = "open";
+    let length = 0;
+    const cancel = clock.schedule(quietMs, () => this.#close());
+    try {
+      const count = await conn.read(buffer);
+      length = count ?? 0;
+      if (count === null) state = "closed";
+      else if (expectation === "blocked") state = "greeted";
+    } catch {
+      // Either the time is over, and this program has closed the connection, or the server has reset it.
+      if (this.#conn) state = "reset";
+    }
+    cancel();
+    if (length === 0) this.#close();
+    return { state, greeting: buffer.slice(0, length) };
   }
 
   /**
@@ -196,60 +261,4 @@ export class Probe {
     this.#conn?.close();
     this.#conn = undefined;
   }
-}
-
-function enlarge(buffer: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
-  const larger = new Uint8Array(Math.min(4 * buffer.length, MAX_GREETING_BYTES));
-  larger.set(buffer);
-  return larger;
-}
-
-function includes(bytes: Uint8Array, part: Uint8Array): boolean {
-  const [first = 0] = part;
-  for (let i = bytes.indexOf(first); i >= 0; i = bytes.indexOf(first, i + 1)) {
-    if (part.every((byte, j) => bytes[i + j] === byte)) return true;
-  }
-  return false;
-}
-
-/** Returns the state of a port from the error of `Deno.connect`. Rethrows an error that says nothing about the port. */
-export function stateOf(error: unknown, hostname: string): ProbeState {
-  // Other errors are a missing permission, or a zone that the system does not know.
-  const isFromSystem = error instanceof Error && error.message.includes("os error");
-  // For other addresses, a blackhole route causes EINVAL.
-  const isZoneMissing = codeOf(error) === "EINVAL" && isLinkLocal(hostname) && !hostname.includes("%");
-  if (!isFromSystem || isOutOfResources(error) || isZoneMissing) throw error;
-  // The class is not enough: EHOSTUNREACH is a plain `Error`.
-  switch (codeOf(error)) {
-    case "ECONNREFUSED":
-      return "refused";
-    case "ETIMEDOUT":
-      return "timeout";
-    // The server reset the connection before it could be used.
-    case "ECONNRESET":
-    case "ECONNABORTED":
-    case "ENOTCONN":
-      return "reset";
-    // EHOSTUNREACH, ENETUNREACH, EACCES, EPERM and others. For ENOPROTOOPT, Deno sets no code.
-    default:
-      return "unreachable";
-  }
-}
-
-/** Whether no descriptor, local port or memory is left for another connection, which says nothing about the port. */
-export function isOutOfResources(error: unknown): boolean {
-  return ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"].includes(codeOf(error) ?? "");
-}
-
-/**
- * Whether the zone of an address could not be looked up. The system looks it up for each connection, which requires a
- * descriptor, and the error does not say whether there was none or whether there is no such interface.
- */
-export function isZoneFailure(error: unknown, hostname: string): boolean {
-  return hostname.includes("%") && codeOf(error) === undefined && !(error instanceof Deno.errors.NotCapable);
-}
-
-/** The system's message for an error, without the number. */
-function systemMessageOf(error: unknown): string {
-  return error instanceof Error ? error.message.replace(/ \(os error \d+\)$/, "") : String(error);
 }

@@ -1,52 +1,149 @@
 /**
- * Resolves the name of a host to an address.
+ * Looks up the addresses of a host.
  *
  * @module
  */
 import { unlessAborted } from "../shared/abort.ts";
-import { ConnectError } from "./options.ts";
+import { CONNECT_DEFAULTS, ConnectError, type ConnectOptions } from "./options.ts";
 
-/** The cause of a `ConnectError` if the host has no IPv6 address. */
+/** The causes of a `ConnectError` if the host has addresses, but none of the family in `family`. */
+export const NO_IPV4 = new Error("the host has no IPv4 address");
+/** See {@linkcode NO_IPV4}. */
 export const NO_IPV6 = new Error("the host has no IPv6 address");
+
+/** The cause of a `ConnectError` if the system's resolver has not answered within `timeout`. */
+export const LOOKUP_TIMEOUT = new Error("the lookup was not answered");
+
+/** The shortest time from the start of one lookup of a name to the next one, in milliseconds. */
+const LOOKUP_INTERVAL_MS = 1000;
 
 /** Matches addresses, with or without a zone. Also matches some invalid ones, which the system rejects. */
 const ADDRESS = /^\d+\.\d+\.\d+\.\d+$|:/;
 
-/** Whether an address is link-local (fe80::/10). Only such an address needs a zone, as in `fe80::1%eth0`. */
-export function isLinkLocal(address: string): boolean {
-  return /^fe[89ab][0-9a-f]:/i.test(address);
+/** A host, and what is known about its addresses. */
+export class Host {
+  /** The name or address as given. */
+  readonly name: string;
+  readonly #family: 4 | 6 | undefined;
+  readonly #timeout: number;
+  readonly #isAddress: boolean;
+  /** The addresses of the last lookup that succeeded. */
+  #addresses: readonly string[] = [];
+  /** What the last lookup threw, or `undefined` if it succeeded. */
+  #error: unknown;
+  /** When the last lookup was started. */
+  #started = -Infinity;
+  /** The lookup that is running. It cannot be canceled. */
+  #running: Promise<void> | undefined;
+
+  /** Looks nothing up yet. */
+  constructor(
+    name: string,
+    { family, timeout = CONNECT_DEFAULTS.timeout }: Pick<ConnectOptions, "family" | "timeout">,
+  ) {
+    this.name = name;
+    this.#family = family;
+    this.#timeout = timeout;
+    this.#isAddress = ADDRESS.test(name);
+  }
+
+  /** The addresses of the last lookup that succeeded, in the order in which they are tried: IPv4 first. */
+  get addresses(): readonly string[] {
+    return this.#addresses;
+  }
+
+  /** Whether the last lookup failed, or has not been answered for as long as the timeout. */
+  get hasFailed(): boolean {
+    const isLate = this.#running !== undefined && performance.now() - this.#started >= this.#timeout;
+    return this.#error !== undefined || isLate;
+  }
+
+  /** Starts a lookup in the background, unless the last one was started less than a second ago or has not ended. */
+  refresh() {
+    if (!this.#isRecent) this.#lookUp();
+  }
+
+  /**
+   * Waits until a recent lookup has succeeded. Tries again until `deadline`, on the clock of `performance.now()`, or until
+   * the signal is aborted.
+   *
+   * @throws {ConnectError} If the last lookup failed, or was not answered within the timeout.
+   */
+  async resolve(deadline: number, signal: AbortSignal) {
+    while (!signal.aborted) {
+      if (this.#isRecent && !this.#running && this.#error === undefined) return;
+      const now = performance.now();
+      const pause = Math.min(this.#started + LOOKUP_INTERVAL_MS, Math.max(deadline, now)) - now;
+      if (!this.#running && pause > 0) await sleep(pause, signal);
+      const isLast = performance.now() >= deadline;
+      const isAnswered = await endsWithin(this.#lookUp(), this.#timeout, signal);
+      if (isAnswered && this.#error === undefined) return;
+      // The family of an address does not change.
+      if ((isLast || this.#isAddress) && !signal.aborted) {
+        throw new ConnectError(this.name, isAnswered ? this.#error : LOOKUP_TIMEOUT);
+      }
+    }
+  }
+
+  get #isRecent(): boolean {
+    if (this.#isAddress && this.#addresses.length > 0) return true;
+    return performance.now() - this.#started < LOOKUP_INTERVAL_MS;
+  }
+
+  #lookUp(): Promise<void> {
+    return this.#running ??= this.#replaceAddresses();
+  }
+
+  async #replaceAddresses() {
+    this.#started = performance.now();
+    try {
+      const addresses = this.#isAddress ? [this.name] : await lookUpAddresses(this.name);
+      const found = addresses.filter((address) => this.#family === undefined || familyOf(address) === this.#family);
+      if (found.length === 0) throw this.#family === 4 ? NO_IPV4 : NO_IPV6;
+      this.#addresses = found;
+      this.#error = undefined;
+    } catch (error) {
+      this.#error = error;
+    }
+    this.#running = undefined;
+  }
+}
+
+function familyOf(address: string): 4 | 6 {
+  return address.includes(":") ? 6 : 4;
 }
 
 /**
- * Resolves a name to an IPv4 address, or to an IPv6 address if it has no IPv4 address or if `ipv6` is set. Returns an
- * address unchanged. Returns `undefined` if the signal is aborted first.
- *
- * @throws {ConnectError} If the name has no address, or if `ipv6` is set and there is no IPv6 address.
+ * Returns the addresses of a name, each once: IPv4 first, otherwise in the order of the system.
  *
  * @example
  * ```ts
- * import { resolve } from "./resolve.ts";
+ * import { lookUpAddresses } from "./resolve.ts";
  * import { assertEquals } from "@std/assert";
  *
- * assertEquals(await resolve("127.0.0.1"), "127.0.0.1");
+ * assertEquals((await lookUpAddresses("localhost"))[0], "127.0.0.1");
  * ```
  */
-export async function resolve(hostname: string, ipv6 = false, signal?: AbortSignal): Promise<string | undefined> {
-  if (ADDRESS.test(hostname)) {
-    if (ipv6 && !hostname.includes(":")) throw new ConnectError(hostname, NO_IPV6);
-    return hostname;
-  }
-  // Imported here because loading it takes 14 ms, and because Deno 2.6 prints a warning when it is loaded.
+export async function lookUpAddresses(name: string): Promise<string[]> {
+  // Imported here because loading it takes time, and because Deno 2.6 prints a warning when it is loaded.
   const { lookup } = await import("node:dns/promises");
-  let addresses: { address: string; family: number }[] | undefined;
-  try {
-    // Not left to Deno.connect(), which would resolve the name for each probe, and whose error has no code.
-    addresses = await unlessAborted(lookup(hostname, { all: true }), signal);
-  } catch (error) {
-    throw new ConnectError(hostname, error);
-  }
-  if (!addresses) return undefined;
-  const found = addresses.find(({ family }) => family === (ipv6 ? 6 : 4)) ?? (ipv6 ? undefined : addresses[0]);
-  if (!found) throw new ConnectError(hostname, NO_IPV6);
-  return found.address;
+  // Not left to Deno.connect(), which would resolve the name for each probe, and whose error has no code. `verbatim` is
+  // not the default in Deno 2.6.
+  const found = await lookup(name, { all: true, verbatim: true });
+  const addresses = [...new Set(found.map(({ address }) => address))];
+  return addresses.toSorted((a, b) => familyOf(a) - familyOf(b));
+}
+
+/** Waits for `ms` milliseconds, or until the signal is aborted. */
+async function sleep(ms: number, signal: AbortSignal) {
+  await endsWithin(new Promise<void>(() => {}), ms, signal);
+}
+
+/** Whether a promise resolves within `ms` milliseconds, and before the signal is aborted. */
+async function endsWithin(promise: Promise<void>, ms: number, signal: AbortSignal): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => resolve(false), ms);
+  const isInTime = await unlessAborted(Promise.race([promise.then(() => true), late]), signal);
+  clearTimeout(timer);
+  return isInTime ?? false;
 }

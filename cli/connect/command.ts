@@ -3,51 +3,83 @@
  *
  * @module
  */
-import { CONNECT_DEFAULTS, type ConnectOptions } from "../../client.ts";
+import { CONNECT_DEFAULTS, type ConnectOptions, MIN_BLOCKED_TIMEOUT_MS } from "../../client.ts";
 import { MAX_GREETING_BYTES } from "../../server.ts";
 import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
-import { uniquePorts } from "../ports.ts";
+import { encodeText } from "../escapes.ts";
+import { expectedPorts } from "./expected_ports.ts";
 import type { ProbeReportOptions } from "./report.ts";
 import {
+  checkEscapes,
   integer,
   invalidValue,
   isPortList,
   milliseconds,
   portList,
+  type PortsWithText,
+  portsWithText,
   rejectBoth,
+  textsByPort,
   type Values,
   writePorts,
 } from "../values.ts";
+
+const DEFAULT_TIMEOUT_SECONDS = CONNECT_DEFAULTS.timeout / 1000;
+const MIN_BLOCKED_TIMEOUT_SECONDS = MIN_BLOCKED_TIMEOUT_MS / 1000;
 
 /** The options of `greeter connect`. */
 export const CONNECT_OPTIONS = {
   port: {
     short: "p",
-    value: "LIST",
+    value: "LIST[=TEXT]",
     example: "8080",
     repeatable: true,
-    help: `ports, as in 22,80,8000-8100 or 60000- (default: ${CONNECT_DEFAULTS.port})`,
+    help: "ports that must greet, as in 22,80,8000-8100 or 60000-; TEXT: what their greeting must contain " +
+      `(default: ${CONNECT_DEFAULTS.port} without -o and -b)`,
+    check: greetedPorts,
+  },
+  open: {
+    short: "o",
+    value: "LIST",
+    example: "443",
+    repeatable: true,
+    help: "ports that must be open; no greeting is required",
     check: (given) => portList(given, given.text, 1),
+  },
+  blocked: {
+    short: "b",
+    value: "LIST",
+    example: "3306",
+    repeatable: true,
+    help: "ports that must not be reachable",
+    check: (given) => ({ given, list: portList(given, given.text, 1) }),
   },
   expect: {
     short: "e",
     value: "TEXT",
     example: "SSH-2.0",
-    help: "text the greeting must contain; {port} is replaced",
-    check: checkExpected,
+    help: "what the greeting of the other ports of -p must contain",
+    check: checkText,
+  },
+  send: {
+    short: "s",
+    value: "TEXT",
+    example: String.raw`'PING\r\n'`,
+    help: "send this to the ports of -p after connecting",
+    check: checkText,
   },
   timeout: {
     short: "t",
     value: "SECONDS",
     example: "5",
-    help: `time to connect and to read the greeting (default: ${CONNECT_DEFAULTS.timeout / 1000})`,
+    help: `time to connect and to read the greeting (default: ${DEFAULT_TIMEOUT_SECONDS})`,
     check: milliseconds,
   },
   within: {
     short: "w",
     value: "SECONDS",
     example: "60",
-    help: "keep retrying failed ports for this long",
+    help: "keep retrying ports that are not as expected for this long",
     check: milliseconds,
   },
   concurrency: {
@@ -56,32 +88,35 @@ export const CONNECT_OPTIONS = {
     help: `ports to check at once (default: ${CONNECT_DEFAULTS.concurrency})`,
     check: integer(1, 65_535),
   },
-  ipv6: { short: "6", help: "use IPv6 only; otherwise IPv4 is preferred" },
+  ipv4: { short: "4", help: "use IPv4 only" },
+  ipv6: { short: "6", help: "use IPv6 only; by default, IPv4 addresses come first" },
   json: { help: "print JSON Lines, each port as soon as it is known" },
   quiet: { short: "q", help: "print errors only" },
   help: { short: "h", help: "print this help and exit" },
   version: { short: "V", help: "print the version and exit" },
 } as const satisfies OptionTable;
 
-/** The command `greeter connect`, which checks the ports of a host. */
+/** The command `greeter connect`, which checks the ports of hosts. */
 export interface ConnectCommand extends ProbeReportOptions {
   /** Distinguishes the commands. */
   kind: "connect";
   /** What is passed to `connect`; an option that was not given is undefined. */
-  options: ConnectOptions & { port: number[] };
+  options: ConnectOptions & { hostname: string[] };
 }
 
 /** What `greeter connect --help` prints. */
 export function connectHelp(): string {
-  return `Usage: greeter connect [OPTIONS] HOST
+  return String.raw`Usage: greeter connect [OPTIONS] HOST...
 
-Checks which ports of HOST can be reached, and whether the expected server
-answers.
+Checks which ports of each HOST can be reached, which are blocked, and whether
+the expected server answers.
 
 Options:
 ${formatOptions(CONNECT_OPTIONS)}
 
-Exit status: 0 if every port was greeted, 1 if a port was not, 2 on an error.`;
+In TEXT, {port} is replaced, and \r \n \t \\ \xHH stand for single bytes.
+
+Exit status: 0 if every port is as expected, 1 if a port is not, 2 on an error.`;
 }
 
 /** Matches `name:22` and `[::1]:22`, but not `::1`. */
@@ -93,53 +128,102 @@ const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
  * @throws {UsageError} If a value is invalid.
  */
 export function toConnectCommand({ flag, one, all, given }: Values, rewritten: Rewritten): ConnectCommand {
-  const host = onlyHost(rewritten.operands, given(CONNECT_OPTIONS.port));
+  const hostname = toHostnames(rewritten.operands, given(CONNECT_OPTIONS.port));
   rejectBoth("quiet", "json", rewritten);
-  const ports = uniquePorts(all(CONNECT_OPTIONS.port).flat());
-  const expected = one(CONNECT_OPTIONS.expect);
+  rejectBoth("ipv4", "ipv6", rewritten);
+  const greeted = all(CONNECT_OPTIONS.port);
+  const blocked = all(CONNECT_OPTIONS.blocked);
+  const ports = expectedPorts(greeted.flatMap(({ list }) => list), all(CONNECT_OPTIONS.open).flat(), blocked);
+  const { port, open } = ports;
+  const expect = textFunction(one(CONNECT_OPTIONS.expect), textsByPort(greeted, "texts"));
+  const send = textFunction(one(CONNECT_OPTIONS.send));
+  if (port.length === 0) {
+    for (const [unused] of [given(CONNECT_OPTIONS.expect), given(CONNECT_OPTIONS.send)]) {
+      if (unused) throw new UsageError(`${unused.option} applies only to ports that must greet; add them with -p LIST`);
+    }
+  }
+  const timeout = one(CONNECT_OPTIONS.timeout);
+  const [typedTimeout] = given(CONNECT_OPTIONS.timeout);
+  if (typedTimeout && timeout !== undefined && timeout < MIN_BLOCKED_TIMEOUT_MS && blocked.length > 0) {
+    const reason = "with --blocked, so that a single lost packet does not look like a firewall";
+    throw invalidValue(typedTimeout, `at least ${MIN_BLOCKED_TIMEOUT_SECONDS} seconds ${reason}`);
+  }
   return {
     kind: "connect",
     options: {
-      hostname: toHostname(host),
-      port: ports.length > 0 ? ports : [CONNECT_DEFAULTS.port],
-      expect: expected?.includes("{port}") ? (port) => expected.replaceAll("{port}", `${port}`) : expected,
-      timeout: one(CONNECT_OPTIONS.timeout),
+      hostname,
+      port,
+      open,
+      blocked: ports.blocked,
+      expect,
+      send,
+      timeout,
       within: one(CONNECT_OPTIONS.within),
       concurrency: one(CONNECT_OPTIONS.concurrency),
-      ipv6: flag(CONNECT_OPTIONS.ipv6),
+      family: flag(CONNECT_OPTIONS.ipv4) ? 4 : flag(CONNECT_OPTIONS.ipv6) ? 6 : undefined,
     },
-    expected,
+    ports,
+    expect,
+    isWaiting: one(CONNECT_OPTIONS.within) !== undefined,
     json: flag(CONNECT_OPTIONS.json),
     quiet: flag(CONNECT_OPTIONS.quiet),
   };
 }
 
-const ONE_HOST = "only one HOST can be checked; run greeter connect once for each";
-
-/** Returns the only operand. */
-function onlyHost(operands: readonly string[], ports: readonly Given[]): string {
-  const [host, ...extra] = [...operands.filter((operand) => !isPortList(operand)), ...operands.filter(isPortList)];
-  if (host === undefined) throw new UsageError("HOST is missing; write greeter connect [OPTIONS] HOST");
-  if (extra[0] === undefined) return host;
-  const advice = extra.every(isPortList) ? `to check ports, ${writePorts(ports, extra)}` : ONE_HOST;
-  throw new UsageError(`unexpected argument ${quote(extra[0])}; ${advice}`);
+/** Checks the operands, and removes the brackets of IPv6 addresses. */
+function toHostnames(operands: readonly string[], ports: readonly Given[]): string[] {
+  if (operands.length === 0) throw new UsageError("HOST is missing; write greeter connect [OPTIONS] HOST...");
+  const lists = operands.filter(isPortList);
+  // A single number can be a host: an IPv4 address in decimal.
+  if (operands.length > 1 && lists[0] !== undefined) {
+    const extra = lists.length === operands.length ? lists.slice(1) : lists;
+    throw new UsageError(`unexpected argument ${quote(extra[0] ?? "")}; to check ports, ${writePorts(ports, extra)}`);
+  }
+  return [...new Set(operands.map(toHostname))];
 }
 
-/** Checks HOST, and removes the brackets of an IPv6 address. */
 function toHostname(host: string): string {
   const [, name = "", port = ""] = host.match(HOST_WITH_PORT) ?? [];
   if (name !== "") {
     const suggestion = `greeter connect ${truncate(name)} -p ${port || "PORT"}`;
     throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);
   }
-  if (host.includes(",")) throw new UsageError(`invalid HOST ${quote(host)}: ${ONE_HOST}`);
+  if (host.includes(",")) {
+    throw new UsageError(`invalid HOST ${quote(host)}: write ${truncate(host.split(",").filter(Boolean).join(" "))}`);
+  }
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
   if (/^[^\s/[\]]+$/.test(hostname)) return hostname;
   throw new UsageError(`invalid HOST ${quote(host)}: expected a name or an address`);
 }
 
-function checkExpected(given: Given): string {
-  const { length } = new TextEncoder().encode(given.text.replaceAll("{port}", "65535"));
-  if (length > 0 && length <= MAX_GREETING_BYTES) return given.text;
+/** Parses `LIST` or `LIST=TEXT`. */
+function greetedPorts(given: Given): PortsWithText {
+  const ports = portsWithText(given, 1);
+  if (ports.text !== undefined) checkLength(given, ports.text);
+  return ports;
+}
+
+/** Checks the escapes and the length of a text, which is the whole value of an option. */
+function checkText(given: Given): string {
+  return checkLength(given, given.text);
+}
+
+/** Checks the escapes and the length of a text, which is the whole value of an option or a part of it. */
+function checkLength(given: Given, text: string): string {
+  checkEscapes(given);
+  const { length } = encodeText(text, { port: "65535" });
+  if (length > 0 && length <= MAX_GREETING_BYTES) return text;
   throw invalidValue(given, `text of 1 to ${MAX_GREETING_BYTES} bytes`);
+}
+
+/** Returns a function that encodes the text of a port, or `undefined` if there is no text at all. */
+function textFunction(
+  text: string | undefined,
+  byPort: ReadonlyMap<number, string> = new Map(),
+): ((port: number) => Uint8Array | undefined) | undefined {
+  if (text === undefined && byPort.size === 0) return undefined;
+  return (port) => {
+    const template = byPort.get(port) ?? text;
+    return template === undefined ? undefined : encodeText(template, { port: `${port}` });
+  };
 }

@@ -1,62 +1,113 @@
 /**
- * The client's progress line on a terminal.
+ * The client's progress on standard error: a line that is updated on a terminal, and otherwise a line now and then.
  *
  * @module
  */
-import type { ProbeResult } from "../../client.ts";
-import { formatPorts } from "../ports.ts";
+import { type Expectation, EXPECTATIONS, type ProbeResult } from "../../client.ts";
 import { plural } from "../text.ts";
+import type { ExpectedPorts } from "./expected_ports.ts";
+import { formatSomePorts } from "./results.ts";
+import { portCount } from "./summary.ts";
 
-/** How long to wait before showing the line, in milliseconds. A short run does not need it. */
+/** How long to wait before showing the line on a terminal, in milliseconds. A short run does not need it. */
 const DELAY_MS = 500;
 
-/** How often the line is updated, in milliseconds. */
+/** How often the line on a terminal is updated, in milliseconds. */
 const INTERVAL_MS = 100;
+
+/** How often a line is printed if standard error is not a terminal, in milliseconds. */
+const LINE_INTERVAL_MS = 10_000;
 
 const ERASE_LINE = "\r\u001b[K";
 
-/** The progress of a run. {@linkcode Progress.start} shows it on standard error, which must be a terminal. */
+/** What is printed for each expectation after the ports that are waited for. */
+const EXPECTED_TO: Readonly<Record<Expectation, string>> = {
+  greeted: "to greet",
+  open: "to be open",
+  blocked: "to be blocked",
+};
+
+/** The progress of a run. */
 export class Progress {
-  readonly #total: number;
-  readonly #greeted = new Set<number>();
-  /** The ports that have been tried, but not greeted yet. */
-  readonly #pending = new Set<number>();
+  readonly #ports: ExpectedPorts;
+  /** The hosts whose addresses are not known yet. */
+  readonly #unresolved: Set<string>;
+  /** The latest attempt at each port of each host. */
+  readonly #attempts: ReadonlyMap<string, Map<number, ProbeResult>>;
+  #okCount = 0;
+  /** How many ports with each expectation have been tried. */
+  readonly #tried: Record<Expectation, number> = { greeted: 0, open: 0, blocked: 0 };
   #timer: ReturnType<typeof setInterval> | undefined;
   #writing: Promise<unknown> | undefined;
   #isShown = false;
 
-  /** `total` is how many ports are checked. */
-  constructor(total: number) {
-    this.#total = total;
+  /** `ports` are checked on each of the hosts. */
+  constructor(hosts: readonly string[], ports: ExpectedPorts) {
+    this.#ports = ports;
+    this.#unresolved = new Set(hosts);
+    this.#attempts = new Map(hosts.map((host) => [host, new Map()]));
   }
 
-  /** Shows and updates the line, after a delay. */
-  start() {
+  /** Shows and updates the line on standard error, which must be a terminal, after a delay. */
+  startOnTerminal() {
     const started = performance.now();
     this.#timer = setInterval(() => {
       if (performance.now() - started >= DELAY_MS) this.#draw();
     }, INTERVAL_MS);
   }
 
-  /** Counts a result, which may replace an earlier one. */
-  add({ state, remoteAddr: { port } }: ProbeResult) {
-    if (state !== "greeted") this.#pending.add(port);
-    else {
-      this.#pending.delete(port);
-      this.#greeted.add(port);
-    }
+  /** Prints a line to standard error every 10 s. */
+  startLines() {
+    this.#timer = setInterval(() => this.#write(`greeter: ${this.text()}\n`), LINE_INTERVAL_MS);
+  }
+
+  /** Records that the addresses of a host are known. */
+  resolved(host: string) {
+    this.#unresolved.delete(host);
+  }
+
+  /** Counts the result of an attempt, which may replace an earlier one. */
+  add(result: ProbeResult) {
+    const attempts = this.#attempts.get(result.host);
+    const { port } = result.remoteAddr;
+    const last = attempts?.get(port);
+    if (!last) this.#tried[result.expected]++;
+    this.#okCount += Number(result.ok) - Number(last?.ok ?? false);
+    attempts?.set(port, result);
   }
 
   /** Returns the text of the line. */
   text(): string {
-    const checked = this.#greeted.size + this.#pending.size;
-    if (checked < this.#total) {
-      return `checked ${checked} of ${plural(this.#total, "port")}, ${this.#greeted.size} greeted`;
-    }
-    return `waiting for ${plural(this.#pending.size, "port")}: ${formatPorts(this.#pending)}`;
+    const { port, open } = this.#ports;
+    const hosts = this.#attempts.size;
+    const { greeted, open: opened, blocked } = this.#tried;
+    const total = hosts * portCount(this.#ports);
+    const pending = this.#pending();
+    // Ports that must be blocked are tried only when all others are as expected.
+    const isWaiting = greeted + opened === hosts * (port.length + open.length) && pending !== "";
+    const parts = isWaiting
+      ? [`waiting for ${pending}`]
+      : [`checked ${greeted + opened + blocked} of ${plural(total, "port")}, ${this.#okCount} as expected`];
+    if (this.#unresolved.size > 0) parts.push(`waiting for the address of ${[...this.#unresolved].join(", ")}`);
+    return parts.join("; ");
   }
 
-  /** Erases the line. */
+  /** Lists the ports whose latest attempt was not as expected. */
+  #pending(): string {
+    const lists = EXPECTATIONS.map((expectation) => {
+      const isPending = ({ ok, expected }: ProbeResult) => !ok && expected === expectation;
+      const ports = formatSomePorts(
+        [...this.#attempts].map(([host, attempts]) => ({
+          host,
+          ports: [...attempts.values()].filter(isPending).map(({ remoteAddr }) => remoteAddr.port),
+        })),
+      );
+      return ports === "" ? "" : `${ports} ${EXPECTED_TO[expectation]}`;
+    });
+    return lists.filter((list) => list !== "").join(", ");
+  }
+
+  /** Erases the line on a terminal, and prints no further line. */
   async stop() {
     clearInterval(this.#timer);
     await this.#writing;
@@ -65,11 +116,14 @@ export class Progress {
   }
 
   #draw() {
+    this.#isShown = true;
+    this.#write(ERASE_LINE + this.text().slice(0, columns() - 1));
+  }
+
+  #write(text: string) {
     // The previous line is still being written. A terminal can be slow, or stopped with Ctrl-S.
     if (this.#writing) return;
-    this.#isShown = true;
-    const line = ERASE_LINE + this.text().slice(0, columns() - 1);
-    this.#writing = write(line).finally(() => this.#writing = undefined);
+    this.#writing = write(text).finally(() => this.#writing = undefined);
   }
 }
 

@@ -6,58 +6,61 @@
 import type { ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
 import { type Closed, Log, MAX_BUFFERED_BYTES } from "../log.ts";
-import {
-  formatResultRow,
-  formatResults,
-  formatSummaryRow,
-  formatTotals,
-  type ProbeSummary,
-  SHOWN_BYTES,
-} from "./results.ts";
+import { formatPorts } from "../ports.ts";
+import type { ExpectedPorts } from "./expected_ports.ts";
 import { Progress } from "./progress.ts";
+import { formatHeader, formatResults, formatTotals, SHOWN_BYTES } from "./results.ts";
+import { formatResultRow, formatSummaryRow } from "./rows.ts";
+import { type HostSummary, portCount, type RunSummary } from "./summary.ts";
 
 /** How long to wait for a reader that has stopped, in milliseconds, once a signal has been received. */
 const READER_TIMEOUT_MS = 500;
 
 /** What is printed, and how. */
 export interface ProbeReportOptions {
-  /** What the greetings were expected to contain, as given. */
-  expected: string | undefined;
+  /** The ports that are checked on each host. */
+  ports: ExpectedPorts;
+  /** What the greeting of a port must contain. */
+  expect: RunSummary["expect"];
+  /** Whether ports may be tried again for a long time, so that it should be said what they are waited for. */
+  isWaiting: boolean;
   /** Whether results are JSON. */
   json: boolean;
   /** Whether nothing is printed. */
   quiet: boolean;
 }
 
+/** What is known about a host so far. */
+interface Host extends HostSummary {
+  addresses: readonly string[];
+  results: ProbeResult[];
+}
+
 /** Reports one run of the client. */
 export class ProbeReport implements AsyncDisposable {
   readonly #options: ProbeReportOptions;
-  readonly #target: Pick<ProbeSummary, "host" | "address" | "ports">;
+  readonly #hosts: ReadonlyMap<string, Host>;
   readonly #stop: AbortController;
   readonly #started: number = performance.now();
-  readonly #results: ProbeResult[] = [];
   readonly #isTerminal: boolean = Deno.stdout.isTerminal();
   readonly #output: Log | undefined;
   readonly #progress: Progress;
   #writeError: unknown;
 
   /**
-   * Opens the output, and prints the address of the host if it was given as a name. Aborts `stop` if standard output can
-   * no longer be written. If it is aborted by a signal, with a reason, the report waits only
-   * {@linkcode READER_TIMEOUT_MS} for readers.
+   * Opens the output. Aborts `stop` if standard output can no longer be written. If it is aborted by a signal, with a
+   * reason, the report waits only {@linkcode READER_TIMEOUT_MS} for readers.
    */
-  constructor(
-    target: Pick<ProbeSummary, "host" | "address" | "ports">,
-    options: ProbeReportOptions,
-    stop: AbortController,
-  ) {
-    this.#target = target;
+  constructor(hosts: readonly string[], options: ProbeReportOptions, stop: AbortController) {
+    this.#hosts = new Map(hosts.map((host) => [host, { host, addresses: [], results: [] }]));
     this.#options = options;
     this.#stop = stop;
-    this.#progress = new Progress(target.ports.length);
+    this.#progress = new Progress(hosts, options.ports);
     if (options.quiet) return;
-    // JSON rows on the same terminal would mix with the progress line.
-    if (Deno.stderr.isTerminal() && !(options.json && this.#isTerminal)) this.#progress.start();
+    if (!Deno.stderr.isTerminal()) {
+      if (options.isWaiting) this.#progress.startLines();
+      // JSON rows on the same terminal would mix with the progress line.
+    } else if (!(options.json && this.#isTerminal)) this.#progress.startOnTerminal();
     this.#output = new Log(Deno.stdout, {
       maxBufferedBytes: Infinity, // results are not dropped: `add` waits
       isFinal: (error) => !(error instanceof Deno.errors.WouldBlock),
@@ -66,51 +69,88 @@ export class ProbeReport implements AsyncDisposable {
         stop.abort();
       },
     });
-    const { host, address } = target;
-    if (!options.json && host !== address) this.#output.print(`${host} is ${address}`);
+    const { blocked, isReduced } = options.ports;
+    if (isReduced && !options.json) this.#output.print(`must be blocked: ${formatPorts(blocked)}`);
   }
 
-  /** Updates the progress line with a result. With `within`, the port may be tried again. */
+  /** Whether there is a result. */
+  get hasResults(): boolean {
+    return [...this.#hosts.values()].some(({ results }) => results.length > 0);
+  }
+
+  /** Records the addresses of a host. Prints them if there is only one host. */
+  addAddresses(name: string, addresses: readonly string[]) {
+    this.#progress.resolved(name);
+    const host = this.#hosts.get(name);
+    if (!host) return;
+    host.addresses = addresses;
+    // Below, the results of several hosts are grouped. The header of a single host shows that the lookup is done.
+    if (this.#hosts.size > 1 || this.#options.json || addresses[0] === name) return;
+    this.#output?.print(formatHeader(host));
+  }
+
+  /** Updates the progress with the result of an attempt. With `within`, the port may be tried again. */
   addAttempt(result: ProbeResult) {
     this.#progress.add(result);
   }
 
-  /** Adds a final result. Waits for a reader that is too slow for the rows: 65,535 of them can have 2.5 GB. */
+  /** Adds a final result. Waits for a reader that is too slow for the rows: those of 65,535 ports can have 2.5 GB. */
   async add(result: ProbeResult) {
     const isLong = result.greeting.length > SHOWN_BYTES + 1;
-    this.#results.push(isLong ? { ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) } : result);
+    const kept = isLong ? { ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) } : result;
+    this.#hosts.get(result.host)?.results.push(kept);
     if (!this.#options.json || !this.#output) return;
     this.#output.print(formatResultRow(result));
     await this.#wait(this.#output.drained(MAX_BUFFERED_BYTES), 0);
   }
 
   /**
-   * Prints the results and the totals. Returns whether every port was greeted.
+   * Prints the results and the totals. Returns whether every port is as expected.
    *
    * @throws {StreamError} If standard output cannot be written.
    */
   async close(): Promise<boolean> {
     await this.#wait(this.#progress.stop());
-    const { expected, json } = this.#options;
+    const { expect, ports, json } = this.#options;
     const { signal } = this.#stop;
-    const results = this.#results;
+    const hosts = [...this.#hosts.values()];
     const duration = performance.now() - this.#started;
-    const summary: ProbeSummary = { ...this.#target, results, expected, duration, interrupted: signal.aborted };
-    if (!json) {
-      for (const line of formatResults(results, expected, this.#isTerminal)) this.#output?.print(line);
-    }
-    await this.#wait(this.#output?.close(Infinity, json ? formatSummaryRow(summary) : formatTotals(summary)));
+    const summary: RunSummary = { hosts, ports, expect, duration, interrupted: signal.aborted };
+    if (json) this.#printSummaryRows(summary);
+    else this.#printResults(summary);
+    await this.#wait(this.#output?.close(Infinity));
     // A reader such as `head` may close the pipe early, and SIGHUP means that the terminal is gone. Neither is an error.
     const isReaderGone = this.#writeError instanceof Deno.errors.BrokenPipe ||
       (this.#isTerminal && signal.reason === 129);
     if (this.#writeError !== undefined && !isReaderGone) throw outputError(this.#writeError);
-    return results.length === this.#target.ports.length && results.every(({ state }) => state === "greeted");
+    return hosts.every(({ results }) => this.#isComplete(results) && results.every(({ ok }) => ok));
   }
 
-  /** Erases the progress line, and writes the rows that are known if an error has ended the run. */
+  /** Erases the progress line, and writes the results that are known if an error has ended the run. */
   async [Symbol.asyncDispose]() {
     await this.#wait(this.#progress.stop());
     await this.#wait(this.#output?.close(Infinity));
+  }
+
+  #isComplete(results: readonly ProbeResult[]): boolean {
+    return results.length === portCount(this.#options.ports);
+  }
+
+  #printSummaryRows(summary: RunSummary) {
+    for (const host of summary.hosts) {
+      // There is no summary if an error has ended the check of the host.
+      if (summary.interrupted || this.#isComplete(host.results)) this.#output?.print(formatSummaryRow(host, summary));
+    }
+  }
+
+  #printResults(summary: RunSummary) {
+    for (const host of summary.hosts) {
+      if (host.results.length > 0 && this.#hosts.size > 1) this.#output?.print(formatHeader(host));
+      for (const line of formatResults(host.results, host.addresses[0], summary.expect, this.#isTerminal)) {
+        this.#output?.print(line);
+      }
+    }
+    this.#output?.print(formatTotals(summary));
   }
 
   /** Waits for a promise, which depends on a reader: at most `ms` milliseconds if a signal has been received. */

@@ -1,48 +1,26 @@
 /**
- * Formats the client's results as lines: text for people, in which neighboring ports with the same result share a line,
- * and JSON for programs.
+ * Formats the client's results as text for people. Neighboring ports with the same result share a line.
  *
  * @module
  */
 import { dim, green, red, yellow } from "@std/fmt/colors";
-import { PROBE_STATES, type ProbeResult, type ProbeState } from "../../client.ts";
-import { formatPorts } from "../ports.ts";
-import { payload, plural, quoteBytes, roundToMicroseconds, row } from "../text.ts";
+import type { ProbeResult } from "../../client.ts";
+import { formatRange, portRanges } from "../ports.ts";
+import { plural, quoteBytes } from "../text.ts";
+import { type HostSummary, isControlMissing, portCount, portsWith, type RunSummary } from "./summary.ts";
 
 /** How many bytes of a greeting a line of text shows: as many as in the server's log. */
 export const SHOWN_BYTES = 256;
 
-const COLORS: Record<ProbeState, (text: string) => string> = {
-  greeted: green,
-  mismatch: yellow,
-  silent: yellow,
-  closed: yellow,
-  reset: yellow,
-  refused: red,
-  timeout: red,
-  unreachable: red,
-};
+/** How many ranges of ports a line names at most. */
+const SHOWN_RANGES = 10;
 
-/** All results of a run. */
-export interface ProbeSummary {
-  /** The host as given. */
-  host: string;
-  /** The address that was probed. */
-  address: string;
-  /** The requested ports. */
-  ports: readonly number[];
-  /** The results. If the run was interrupted, some ports have none. */
-  results: readonly ProbeResult[];
-  /** What the greetings were expected to contain, as given. */
-  expected: string | undefined;
-  /** How long the run took, in milliseconds. */
-  duration: number;
-  /** Whether the run was ended by a signal. */
-  interrupted: boolean;
-}
+/** What the greeting of a port must contain. */
+type Expect = RunSummary["expect"];
 
 /**
- * Formats one line for each range of consecutive ports with the same state and the same greeting, sorted by port.
+ * Formats one line for each range of consecutive ports with the same result, sorted by port. `firstAddress` is the address
+ * that is not mentioned.
  *
  * @example
  * ```ts
@@ -50,6 +28,9 @@ export interface ProbeSummary {
  * import { assertEquals } from "@std/assert";
  *
  * const result = (port: number) => ({
+ *   host: "lab",
+ *   expected: "open" as const,
+ *   ok: false,
  *   state: "refused" as const,
  *   remoteAddr: { transport: "tcp" as const, hostname: "192.0.2.1", port },
  *   localAddr: undefined,
@@ -57,70 +38,143 @@ export interface ProbeSummary {
  *   duration: 1,
  *   error: undefined,
  * });
- * assertEquals(formatResults([81, 22, 80].map(result)), ["22     refused", "80-81  refused"]);
+ * assertEquals(formatResults([81, 22, 80].map(result), "192.0.2.1"), [
+ *   "22     refused  expected open",
+ *   "80-81  refused  expected open",
+ * ]);
  * ```
  */
-export function formatResults(results: readonly ProbeResult[], expected?: string, isColored = false): string[] {
-  const runs: { first: number; last: number; state: ProbeState; detail: string }[] = [];
-  for (const result of results.toSorted((a, b) => a.remoteAddr.port - b.remoteAddr.port)) {
-    const { state, remoteAddr: { port } } = result;
-    const detail = detailOf(result, expected);
-    const run = runs.at(-1);
-    if (run && port === run.last + 1 && state === run.state && detail === run.detail) run.last = port;
-    else runs.push({ first: port, last: port, state, detail });
-  }
-  const rows = runs.map((run) => ({
-    ...run,
-    ports: run.first === run.last ? `${run.first}` : `${run.first}-${run.last}`,
-  }));
-  const portsWidth = Math.max(...rows.map(({ ports }) => ports.length));
-  const stateWidth = Math.max(...rows.map(({ state }) => state.length));
-  return rows.map(({ ports, state, detail }) => {
-    const left = `${ports.padEnd(portsWidth)}  `;
-    const right = detail === "" ? "" : `${" ".repeat(stateWidth - state.length)}  ${isColored ? dim(detail) : detail}`;
-    return `${left}${isColored ? COLORS[state](state) : state}${right}`;
+export function formatResults(
+  results: readonly ProbeResult[],
+  firstAddress: string | undefined,
+  expect?: Expect,
+  isColored = false,
+): string[] {
+  const lines = foldResults(results, firstAddress, expect);
+  const portsWidth = Math.max(...lines.map(({ range }) => formatRange(range).length));
+  const stateWidth = Math.max(...lines.map(({ first }) => first.state.length));
+  return lines.map(({ first: { state, ok }, range, details, hasOthers }) => {
+    const color = ok ? green : ok === false ? red : yellow;
+    const shown = hasOthers ? [`${details[0]} (and others)`, ...details.slice(1)] : details;
+    const right = shown.map((detail) => `  ${isColored ? dim(detail) : detail}`).join("");
+    const padding = right === "" ? "" : " ".repeat(stateWidth - state.length);
+    return `${formatRange(range).padEnd(portsWidth)}  ${isColored ? color(state) : state}${padding}${right}`;
   });
 }
 
-function detailOf({ state, greeting, error }: ProbeResult, expected: string | undefined): string {
-  if (state === "greeted" && expected !== undefined) return quoteBytes(new TextEncoder().encode(expected));
-  if (greeting.length === 0) return error ?? "";
+/** A line, before its columns are aligned. */
+interface Line {
+  /** The result of the first port. */
+  first: ProbeResult;
+  range: { start: number; end: number };
+  /** What follows the state. */
+  details: string[];
+  /** Whether other ports of the range have greetings that differ from the first one. */
+  hasOthers: boolean;
+}
+
+function foldResults(results: readonly ProbeResult[], firstAddress: string | undefined, expect: Expect): Line[] {
+  const lines: Line[] = [];
+  for (const result of results.toSorted((a, b) => a.remoteAddr.port - b.remoteAddr.port)) {
+    const { remoteAddr: { port } } = result;
+    const details = detailsOf(result, firstAddress, expect);
+    const line = lines.at(-1);
+    const isNext = line && port === line.range.end + 1 && result.state === line.first.state &&
+      result.ok === line.first.ok && result.expected === line.first.expected;
+    if (isNext && `${details}` === `${line.details}`) {
+      line.range.end = port;
+    } else if (
+      isNext && isMatch(result, expect) && isMatch(line.first, expect) &&
+      `${details.slice(1)}` === `${line.details.slice(1)}`
+    ) {
+      line.range.end = port;
+      line.hasOthers = true;
+    } else {
+      lines.push({ first: result, range: { start: port, end: port }, details, hasOthers: false });
+    }
+  }
+  return lines;
+}
+
+/** Whether a greeting contains the expected text, so that greetings may differ in the rest. */
+function isMatch({ state, expected, remoteAddr }: ProbeResult, expect: Expect): boolean {
+  return state === "greeted" && expected === "greeted" && expect?.(remoteAddr.port) !== undefined;
+}
+
+function detailsOf(result: ProbeResult, firstAddress: string | undefined, expect: Expect): string[] {
+  const { state, greeting, error, remoteAddr: { hostname }, ok } = result;
+  // Whether an open port has sent something within the time that greeter waits can differ from run to run.
+  const detail = state === "open" || greeting.length === 0 ? error : quoteGreeting(greeting);
+  const address = hostname === firstAddress ? undefined : `at ${hostname}`;
+  const mark = ok === null ? "not judged" : ok ? undefined : expectationOf(result, expect);
+  return [detail, address, mark].filter((text) => text !== undefined);
+}
+
+/** What was expected of a port that is not as expected. */
+function expectationOf(
+  { state, expected, error, remoteAddr: { port } }: ProbeResult,
+  expect: Expect,
+): string | undefined {
+  const text = state === "mismatch" ? expect?.(port) : undefined;
+  if (text) return `expected ${quoteGreeting(text)}`;
+  // Ports that could not be reached although they must be blocked: the detail says why that proves nothing.
+  if (expected === "blocked" && error !== undefined) return undefined;
+  return `expected ${expected}`;
+}
+
+function quoteGreeting(greeting: Uint8Array): string {
   return quoteBytes(greeting.subarray(0, SHOWN_BYTES)) + (greeting.length > SHOWN_BYTES ? "..." : "");
 }
 
-/** Formats the last line of text: how many ports were greeted. */
-export function formatTotals({ ports, results, expected, duration, interrupted }: ProbeSummary): string {
-  const hint = expected === undefined ? " (content not checked; see --expect)" : "";
-  const greeted = results.filter(({ state }) => state === "greeted").length;
-  const totals = `${greeted} of ${plural(ports.length, "port")} greeted${hint} in ${(duration / 1000).toFixed(1)}s`;
-  const unknown = ports.length - results.length;
-  return interrupted ? `${totals}; interrupted, ${plural(unknown, "port")} without a result` : totals;
+/** Formats the line above the results of a host: the host, and its addresses if it was given as a name. */
+export function formatHeader({ host, addresses }: HostSummary): string {
+  return addresses[0] === host ? host : `${host} is ${addresses.join(", ")}`;
 }
 
-/** Formats a result as a JSON row, with the field names of the server's log. */
-export function formatResultRow({ state, remoteAddr, localAddr, greeting, duration, error }: ProbeResult): string {
-  return row("probe", {
-    state,
-    proto: "TCP",
-    src_ip: localAddr?.hostname,
-    src_port: localAddr?.port,
-    dest_ip: remoteAddr.hostname,
-    dest_port: remoteAddr.port,
-    duration_ms: roundToMicroseconds(duration),
-    error,
-    ...payload(greeting),
-  });
+/** Formats the last line: how many ports are as expected, and which are not. */
+export function formatTotals({ hosts, ports, expect, duration, interrupted }: RunSummary): string {
+  const results = hosts.flatMap(({ results }) => results);
+  const total = hosts.length * portCount(ports);
+  const isContentChecked = ports.port.every((port) => expect?.(port) !== undefined);
+  const hint = isContentChecked ? "" : " (content not checked; see --expect)";
+  const seconds = (duration / 1000).toFixed(1);
+  const parts = [`${portsWith(true, results).length} of ${plural(total, "port")} as expected${hint} in ${seconds}s`];
+  const not = listPorts(hosts, false);
+  if (not !== "") parts.push(`not: ${not}`);
+  const notJudged = listPorts(hosts, null);
+  if (notJudged !== "") parts.push(`not judged: ${notJudged}`);
+  const unknown = total - results.length;
+  if (interrupted) parts.push("interrupted");
+  if (unknown > 0) parts.push(`${plural(unknown, "port")} without a result`);
+  if (isControlMissing(ports)) {
+    parts.push(`${hosts.length === 1 ? "the host" : "a host"} may be down; add a port that must be open with --open`);
+  }
+  return parts.join("; ");
 }
 
-/** Formats the last JSON row: how many ports have each state. */
-export function formatSummaryRow({ host, address, ports, results, duration, interrupted }: ProbeSummary): string {
-  const counts = PROBE_STATES.map((state) => [state, results.filter((result) => result.state === state).length]);
-  return row("summary", {
-    host,
-    dest_ip: address,
-    ports: formatPorts(ports),
-    ...Object.fromEntries(counts),
-    duration_ms: roundToMicroseconds(duration),
-    interrupted,
+/** Lists the ports of all hosts whose `ok` has a value: `22,80-81`, or `web1:22, web2:80-81` for several hosts. */
+function listPorts(hosts: readonly HostSummary[], ok: boolean | null): string {
+  return formatSomePorts(hosts.map(({ host, results }) => ({ host, ports: portsWith(ok, results) })));
+}
+
+/**
+ * Lists ports of hosts, with at most 10 ranges. If there is only one host, it is not named.
+ *
+ * @example
+ * ```ts
+ * import { formatSomePorts } from "./results.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(formatSomePorts([{ host: "web1", ports: [80, 22, 81] }]), "22,80-81");
+ * assertEquals(formatSomePorts([{ host: "web1", ports: [80, 22] }, { host: "::1", ports: [80] }]), "web1:22,web1:80,[::1]:80");
+ * ```
+ */
+export function formatSomePorts(hosts: readonly { host: string; ports: Iterable<number> }[]): string {
+  const ranges = hosts.flatMap(({ host, ports }) => {
+    const prefix = hosts.length === 1 ? "" : host.includes(":") ? `[${host}]:` : `${host}:`;
+    return portRanges(ports).map((range) => ({ text: prefix + formatRange(range), size: range.end - range.start + 1 }));
   });
+  const shown = ranges.slice(0, SHOWN_RANGES).map(({ text }) => text).join(",");
+  const more = ranges.slice(SHOWN_RANGES).reduce((sum, { size }) => sum + size, 0);
+  return more === 0 ? shown : `${shown} and ${more === 1 ? "1 more port" : `${more} more ports`}`;
 }

@@ -17,8 +17,10 @@ import {
   invalidValue,
   isPortList,
   milliseconds,
-  portList,
+  type PortsWithText,
+  portsWithText,
   rejectBoth,
+  textsByPort,
   type Values,
   writePorts,
 } from "../values.ts";
@@ -177,7 +179,13 @@ export async function toServeCommand(
   }
   for (const [first, second] of EXCLUSIVE) rejectBoth(first, second, rewritten);
   const http = flag(SERVE_OPTIONS.http);
-  const { ports, byPort } = portLists(all(SERVE_OPTIONS.port), http);
+  const lists = all(SERVE_OPTIONS.port);
+  for (const { given, text } of lists) {
+    if (text !== undefined) checkGreeting(given, text, http);
+  }
+  // A port may be both in a list with a greeting and in one without.
+  const byPort = textsByPort(lists, "greetings");
+  const ports = uniquePorts(lists.flatMap(({ list }) => list));
   const greeting = one(SERVE_OPTIONS.greeting);
   const text = greeting && checkGreeting(greeting, greeting.text, http);
   const isStdin = flag(SERVE_OPTIONS.stdin);
@@ -205,42 +213,11 @@ export async function toServeCommand(
   };
 }
 
-/** A port list, and the greeting of its ports if they have their own. */
-interface GreetedPorts {
-  given: Given;
-  list: number[];
-  text: string | undefined;
-}
-
 /** Parses `LIST` or `LIST=TEXT`. */
-function greetedPorts(given: Given): GreetedPorts {
-  const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
-  const ports = portList(given, list, 0);
-  if (text === undefined || !ports.includes(0)) return { given, list: ports, text };
+function greetedPorts(given: Given): PortsWithText {
+  const ports = portsWithText(given, 0);
+  if (ports.text === undefined || !ports.list.includes(0)) return ports;
   throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
-}
-
-/**
- * Merges port lists. Returns the ports of all lists in order, without duplicates other than 0, and the greetings of
- * ports that have their own. A port may be both in a list with a greeting and in one without.
- */
-function portLists(lists: GreetedPorts[], http: boolean): { ports: number[]; byPort: Map<number, string> } {
-  const ports: number[] = [];
-  const byPort = new Map<number, string>();
-  for (const { given, list, text } of lists) {
-    // Once for each list, which may have 65,535 ports.
-    if (text !== undefined) checkGreeting(given, text, http);
-    for (const port of list) {
-      if (text !== undefined) {
-        if ((byPort.get(port) ?? text) !== text) {
-          throw new UsageError(`port ${port} appears with two greetings; remove one of them from --port`);
-        }
-        byPort.set(port, text);
-      }
-      ports.push(port);
-    }
-  }
-  return { ports: uniquePorts(ports), byPort };
 }
 
 /** Checks the escapes and the length of a greeting, which is the whole value of an option or a part of it. */

@@ -1,0 +1,72 @@
+/**
+ * The ports of `-p`, `-o` and `-b`: which port has which expectation.
+ *
+ * @module
+ */
+import { CONNECT_DEFAULTS } from "../../client.ts";
+import { type Given, UsageError } from "../args.ts";
+import { uniquePorts } from "../ports.ts";
+
+/** The ports of each option of `connect`, each port once. */
+export interface ExpectedPorts {
+  /** The ports that must greet. */
+  port: number[];
+  /** The ports that must be open. */
+  open: number[];
+  /** The ports that must not be reachable. */
+  blocked: number[];
+  /** Whether a range of `--blocked` had ports with another expectation, which it leaves out. */
+  isReduced: boolean;
+}
+
+/** A value of `--blocked`. */
+interface BlockedPorts {
+  given: Given;
+  list: readonly number[];
+}
+
+/**
+ * Merges the lists of each option. A range of `--blocked` leaves out the ports that have another expectation.
+ *
+ * @throws {UsageError} If a port has two expectations, or if no port is left for `--blocked`.
+ *
+ * @example
+ * ```ts
+ * import { expectedPorts } from "./expected_ports.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * const blocked = { given: { option: "-b", text: "21-24" }, list: [21, 22, 23, 24] };
+ * assertEquals(expectedPorts([22], [], [blocked]), { port: [22], open: [], blocked: [21, 23, 24], isReduced: true });
+ * ```
+ */
+export function expectedPorts(
+  greeted: readonly number[],
+  open: readonly number[],
+  blocked: readonly BlockedPorts[],
+): ExpectedPorts {
+  const isGreeted = new Set(greeted);
+  const both = open.find((port) => isGreeted.has(port));
+  if (both !== undefined) throw twoExpectations(both, "--port and --open");
+  const isTaken = new Set([...greeted, ...open]);
+  for (const { given } of blocked) {
+    const single = given.text.split(",").find((item) => /^\d+$/.test(item) && isTaken.has(Number(item)));
+    if (single === undefined) continue;
+    throw twoExpectations(Number(single), `--${isGreeted.has(Number(single)) ? "port" : "open"} and --blocked`);
+  }
+  const all = uniquePorts(blocked.flatMap(({ list }) => list));
+  const left = all.filter((port) => !isTaken.has(port));
+  if (blocked.length > 0 && left.length === 0) {
+    throw new UsageError("no port is left for --blocked, because --port and --open have all of them; change the lists");
+  }
+  const isDefault = isTaken.size === 0 && blocked.length === 0;
+  return {
+    port: isDefault ? [CONNECT_DEFAULTS.port] : uniquePorts(greeted),
+    open: uniquePorts(open),
+    blocked: left,
+    isReduced: left.length < all.length,
+  };
+}
+
+function twoExpectations(port: number, options: string): UsageError {
+  return new UsageError(`port ${port} is in ${options}; remove it from one of them`);
+}

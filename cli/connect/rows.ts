@@ -1,0 +1,46 @@
+/**
+ * Formats the client's results as JSON rows for programs, with the field names of the server's log.
+ *
+ * @module
+ */
+import { PROBE_STATES, type ProbeResult } from "../../client.ts";
+import { formatPorts } from "../ports.ts";
+import { payload, roundToMicroseconds, row } from "../text.ts";
+import { type HostSummary, isControlMissing, portsWith, type RunSummary } from "./summary.ts";
+
+/** Formats a result. */
+export function formatResultRow(result: ProbeResult): string {
+  const { host, expected, ok, state, remoteAddr, localAddr, greeting, duration, error } = result;
+  return row("probe", {
+    host,
+    expected,
+    ok,
+    state,
+    proto: "TCP",
+    src_ip: localAddr?.hostname,
+    src_port: localAddr?.port,
+    dest_ip: remoteAddr.hostname,
+    dest_port: remoteAddr.port,
+    duration_ms: roundToMicroseconds(duration),
+    error,
+    ...payload(greeting),
+  });
+}
+
+/** Formats the summary of a host: how many of its ports are as expected, and which are not. */
+export function formatSummaryRow({ host, addresses, results }: HostSummary, run: RunSummary): string {
+  const { ports: { port, open, blocked }, duration, interrupted } = run;
+  const counts = PROBE_STATES.map((state) => [state, results.filter((result) => result.state === state).length]);
+  return row("summary", {
+    host,
+    addresses,
+    ports: formatPorts([...port, ...open, ...blocked]),
+    ok: portsWith(true, results).length,
+    not_ok: formatPorts(portsWith(false, results)),
+    not_judged: formatPorts(portsWith(null, results)),
+    control: blocked.length === 0 ? undefined : !isControlMissing(run.ports),
+    ...Object.fromEntries(counts),
+    duration_ms: roundToMicroseconds(duration),
+    interrupted,
+  });
+}

@@ -1,0 +1,46 @@
+/**
+ * What is known about each host when `greeter connect` ends.
+ *
+ * @module
+ */
+import type { ProbeResult } from "../../client.ts";
+import type { ExpectedPorts } from "./expected_ports.ts";
+
+/** What is known about one host. */
+export interface HostSummary {
+  /** The host as given. */
+  host: string;
+  /** Its addresses, in the order in which they are tried. None if the lookup failed. */
+  addresses: readonly string[];
+  /** The results. If the run was interrupted, some ports have none. */
+  results: readonly ProbeResult[];
+}
+
+/** What is known when a run ends. */
+export interface RunSummary {
+  /** The hosts, in the order of the command line. */
+  hosts: readonly HostSummary[];
+  /** The ports that were to be checked on each host. */
+  ports: ExpectedPorts;
+  /** What the greeting of a port must contain. */
+  expect: ((port: number) => Uint8Array | undefined) | undefined;
+  /** How long the run took, in milliseconds. */
+  duration: number;
+  /** Whether the run was ended by a signal. */
+  interrupted: boolean;
+}
+
+/** How many ports are to be checked on each host. */
+export function portCount({ port, open, blocked }: ExpectedPorts): number {
+  return port.length + open.length + blocked.length;
+}
+
+/** Whether ports must be blocked, but none must be greeted or open, so that the host may be down. */
+export function isControlMissing({ port, open, blocked }: ExpectedPorts): boolean {
+  return blocked.length > 0 && port.length + open.length === 0;
+}
+
+/** The ports of the results whose `ok` has a value. */
+export function portsWith(ok: ProbeResult["ok"], results: readonly ProbeResult[]): number[] {
+  return results.filter((result) => result.ok === ok).map(({ remoteAddr }) => remoteAddr.port);
+}

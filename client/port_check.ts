@@ -1,0 +1,140 @@
+/**
+ * Checks one port of a host at all addresses of the host, again and again until it is as expected.
+ *
+ * @module
+ */
+import type { Expectation, ProbeResult, ProbeState } from "./options.ts";
+import { isRouteMissing } from "./connect_errors.ts";
+import type { ProbePool, ProbeTask } from "./pool.ts";
+import type { ProbeOutcome, ProbeTarget } from "./probe.ts";
+import type { Host } from "./resolve.ts";
+
+/** The shortest and the longest pause between two attempts, in milliseconds. Each pause doubles the last one. */
+const PAUSE_MIN_MS = 100;
+const PAUSE_MAX_MS = 1000;
+
+/**
+ * How much a state says about a port that is not as expected. A state that says less does not replace one that says more:
+ * a firewall that rejects with ICMP is limited by Linux to about one reply a second, so its later replies are missing.
+ */
+const INFORMATION: Record<ProbeState, number> = {
+  greeted: 5,
+  open: 5,
+  mismatch: 4,
+  silent: 3,
+  closed: 3,
+  reset: 3,
+  refused: 2,
+  unreachable: 1,
+  timeout: 0,
+};
+
+/** Whether a connection was made. */
+export function isConnected(state: ProbeState): boolean {
+  return INFORMATION[state] > INFORMATION.refused;
+}
+
+/** What is known about a port after one attempt. */
+export interface Finding {
+  /** The result. Its `ok` is only what the state says. */
+  result: ProbeResult;
+  /** Why this machine cannot send to any address of the host, or `undefined` if it can. */
+  routeError: unknown;
+}
+
+/** How a port is checked. */
+export interface PortCheckOptions {
+  /** The host. Its addresses are read, and looked up again, at the start of each attempt. */
+  host: Host;
+  /** Runs the probes. */
+  pool: ProbePool;
+  /** When to stop trying again, on the clock of `performance.now()`. An attempt that is running then is the last one. */
+  deadline: number;
+  /** The parts of a target that depend on the expectation. */
+  targetOf: (port: number, expectation: Expectation) => Omit<ProbeTarget, "hostname">;
+  /** Called after each attempt. */
+  onAttempt: (finding: Finding) => void;
+  /** Called when no further attempt follows. */
+  onDecided: (finding: Finding) => void;
+}
+
+/** One port of a host, and what it should do. */
+export class PortCheck implements ProbeTask {
+  readonly #options: PortCheckOptions;
+  readonly #port: number;
+  readonly #expectation: Expectation;
+  #pause = PAUSE_MIN_MS;
+  /** The addresses of this attempt, and how many of them have been tried. */
+  #addresses: readonly string[] = [];
+  #tried = 0;
+  /** The outcome of this attempt so far. */
+  #outcome: ProbeOutcome | undefined;
+  /** Whether this machine could not send to any of the addresses tried in this attempt. */
+  #routeError: unknown;
+  /** What to report if no further attempt is made. */
+  #finding: Finding | undefined;
+
+  /** Call {@linkcode start} to start the first attempt. */
+  constructor(port: number, expectation: Expectation, options: PortCheckOptions) {
+    this.#port = port;
+    this.#expectation = expectation;
+    this.#options = options;
+  }
+
+  /** The name of the host. */
+  get host(): string {
+    return this.#options.host.name;
+  }
+
+  /** What is known so far, if an attempt has ended. */
+  get finding(): Finding | undefined {
+    return this.#finding;
+  }
+
+  /** Starts an attempt after `ms` milliseconds, as soon as the pool has room. */
+  start(ms = 0) {
+    this.#tried = 0;
+    this.#outcome = undefined;
+    this.#options.pool.add(this, ms);
+  }
+
+  /** Returns the target of the next probe. */
+  target(): ProbeTarget {
+    const { host, targetOf } = this.#options;
+    if (this.#tried === 0) this.#addresses = host.addresses;
+    const hostname = this.#addresses[this.#tried] ?? "";
+    return { ...targetOf(this.#port, this.#expectation), hostname, isAlternative: this.#tried > 0 };
+  }
+
+  /** Handles the outcome of a probe: tries the next address if there was no connection, or else ends the attempt. */
+  done(outcome: ProbeOutcome) {
+    const isFirst = this.#tried++ === 0;
+    if (!isRouteMissing(outcome.cause)) this.#routeError = undefined;
+    else if (isFirst) this.#routeError = outcome.cause;
+    if (!this.#outcome || INFORMATION[outcome.state] > INFORMATION[this.#outcome.state]) this.#outcome = outcome;
+    if (!isConnected(outcome.state) && this.#tried < this.#addresses.length) this.#options.pool.add(this);
+    else this.#endAttempt(this.#outcome);
+  }
+
+  #endAttempt(outcome: ProbeOutcome) {
+    const { onAttempt, onDecided, deadline, host } = this.#options;
+    const attempt = { result: this.#resultOf(outcome), routeError: this.#routeError };
+    onAttempt(attempt);
+    const last = this.#finding;
+    // Whether a port is blocked, the latest attempt decides.
+    const isKept = last && this.#expectation !== "blocked" &&
+      INFORMATION[last.result.state] > INFORMATION[outcome.state];
+    const finding = this.#finding = isKept ? last : attempt;
+    const left = deadline - performance.now();
+    if (attempt.result.ok || left <= 0) return onDecided(finding);
+    host.refresh();
+    this.start(Math.min(this.#pause, left));
+    this.#pause = Math.min(2 * this.#pause, PAUSE_MAX_MS);
+  }
+
+  #resultOf({ state, remoteAddr, localAddr, greeting, duration, error }: ProbeOutcome): ProbeResult {
+    const expected = this.#expectation;
+    const ok = expected === "blocked" ? !isConnected(state) : state === expected;
+    return { host: this.host, expected, ok, state, remoteAddr, localAddr, greeting, duration, error };
+  }
+}
