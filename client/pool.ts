@@ -16,10 +16,12 @@ import { Queue } from "./queue.ts";
 const MAX_ACTIVE_PROBES = 64;
 
 /**
- * How long a probe counts as active, in milliseconds. After that, it is probably waiting for a host that is silent. The
- * clock stands still while this program is busy, so fewer probes are started then.
+ * How long a probe counts as active: at least this time in milliseconds, and then this many turns of the event loop. After
+ * that, it is probably waiting for a host that is silent. A probe needs several turns: to connect, to read the greeting, and
+ * to read its end. On a busy machine, one turn can take longer than ACTIVE_MS, so the time alone is not enough.
  */
 const ACTIVE_MS = 10;
+const ACTIVE_TURNS = 5;
 
 /** How long to pause if there is no descriptor or no local port for even a single probe, in milliseconds. */
 const RESOURCE_PAUSE_MS = 100;
@@ -47,7 +49,7 @@ export class ProbePool {
   readonly #clock = new LoopClock();
   /** How many probes may run: fewer than asked for if descriptors or local ports have run out. */
   #limit: number;
-  /** How many probes are active: they have been running for less than ACTIVE_MS. */
+  /** How many probes are active. See ACTIVE_MS. */
   #active = 0;
   /** Ends the current pause, if no resources are left for even a single probe. */
   #cancelPause: (() => void) | undefined;
@@ -142,7 +144,12 @@ export class ProbePool {
       isActive = false;
       this.start();
     };
-    const cancel = this.#clock.schedule(ACTIVE_MS, deactivate);
+    let turns = 0;
+    const countTurn = () => {
+      if (isActive && turns++ < ACTIVE_TURNS) setTimeout(countTurn);
+      else deactivate();
+    };
+    const cancel = this.#clock.schedule(ACTIVE_MS, countTurn);
     try {
       const outcome = await probe.run();
       this.#running.delete(probe);

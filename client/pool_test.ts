@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, ConnectError } from "../client.ts";
 import { serve } from "../server.ts";
-import { delay, hasIPv6, isLinux, needsPrograms, run, startServer, until, within } from "../tests/helpers.ts";
+import { block, delay, hasIPv6, isLinux, needsPrograms, run, startServer, until, within } from "../tests/helpers.ts";
 
 /** Descriptors are a resource of the process, so these tests run a script in a process that may have 64. */
 async function runScript(ports: readonly number[], script: string): Promise<unknown> {
@@ -253,6 +253,35 @@ Deno.test("connect() closes all connections at once when the consumer stops, thr
     };
     await within(5000, consume().catch(() => {}));
     await until(() => open === 0);
+  }
+});
+
+Deno.test("connect() does not start probes faster than a late event loop can finish them", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: Array(1000).fill(0) });
+  const { connect: original } = Deno;
+  let connecting = 0;
+  let most = 0;
+  Deno.connect = new Proxy(original, {
+    apply: async (...args) => {
+      most = Math.max(most, ++connecting);
+      try {
+        return await Reflect.apply(...args);
+      } finally {
+        connecting--;
+      }
+    },
+  });
+  // Each turn of the event loop takes longer than a probe counts as active by time alone.
+  const blocking = setInterval(() => block(50), 0);
+  try {
+    const results = await Array.fromAsync(
+      connect({ hostname: "127.0.0.1", port: server.addrs.map(({ port }) => port) }),
+    );
+    assertEquals(results.filter(({ state }) => state === "greeted").length, 1000);
+    assert(most < 200, `${most} probes were connecting at once`);
+  } finally {
+    clearInterval(blocking);
+    Deno.connect = original;
   }
 });
 
