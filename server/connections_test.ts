@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { at, startList } from "../tests/connection_list.ts";
-import { delay, until } from "../tests/helpers.ts";
+import { delay, until, within } from "../tests/helpers.ts";
 
 Deno.test("ConnectionList keeps its order when connections in the middle are closed", async () => {
   const { list, add, end } = await startList(1000, 8);
@@ -23,7 +23,9 @@ Deno.test("ConnectionList evicts the oldest connection that has been greeted, or
     at(added, i, (connection) => list.setStage(connection, stage));
   }
   const evicted: number[] = [];
+  const changed = list.changed.wait();
   while (list.evictOldest()) evicted.push(added.findIndex((each, i) => each.closeReason && !evicted.includes(i)));
+  await within(5000, changed);
   assertEquals(evicted, [2, 4, 1, 3]);
   // One that is being greeted and one that waits to be admitted are not evicted.
   assertEquals(list.size, 2);
@@ -73,7 +75,7 @@ Deno.test("ConnectionList closes a connection only once, and tells the gate and 
     list.close(connection, "closed");
     assertEquals([connection.closeReason, list.size], ["reset", 0]);
   });
-  await changed;
+  await within(5000, changed);
   assertEquals(calls, ["wake", "onClose", "changed"]);
   end();
 });

@@ -1,17 +1,18 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { OpenConnection } from "./connection.ts";
 import { Gate, MAX_UNGREETED } from "./gate.ts";
 import { at, startList } from "../tests/connection_list.ts";
-import { until } from "../tests/helpers.ts";
+import { delay, until, within } from "../tests/helpers.ts";
 
 /** A list and its gate, and functions that add connections to both, and return how many have been admitted. */
 async function start(limit: number, total: number, timeout?: number) {
-  const { list, add: addToList, end } = await startList(limit, total, timeout);
+  const { list, clients, add: addToList, end } = await startList(limit, total, timeout);
   const gate = new Gate(list);
   const added: OpenConnection[] = [];
   const turns: Promise<void>[] = [];
   return {
     list,
+    clients,
     gate,
     turns,
     /** Adds connections. Returns all that have been added so far. */
@@ -45,8 +46,9 @@ Deno.test("Gate admits connections in order, at most 16 that have not been greet
   assertEquals(admitted(), MAX_UNGREETED + 1);
   at(added, 1, (second) => list.close(second, "reset"));
   assertEquals(admitted(), MAX_UNGREETED + 2);
-  // This one has left the gate before.
+  // These have left the gate before.
   at(added, 0, (first) => list.close(first, "closed"));
+  at(added, 1, (second) => gate.markDraining(second));
   assertEquals(admitted(), MAX_UNGREETED + 2);
   end();
 });
@@ -57,7 +59,7 @@ Deno.test("Gate admits all others at once when the 16 that are being greeted hav
   for (const connection of added.slice(0, 16)) gate.markProgress(connection);
   await until(() => admitted() > MAX_UNGREETED);
   assertEquals(admitted(), 40);
-  await Promise.all(turns);
+  await within(5000, Promise.all(turns));
   // Others are admitted without a pause, until one has been greeted.
   add(20);
   assertEquals(admitted(), 60);
@@ -72,6 +74,46 @@ Deno.test("Gate admits all others at once when the 16 that are being greeted hav
   end();
 });
 
+Deno.test("Gate does not regard a connection as stalled whose progress this process was too busy to notice", async () => {
+  const { gate, clients, add, end } = await start(10, 1);
+  const [connection] = add(1);
+  const [client] = clients;
+  if (!connection || !client) throw new Error("expected a connection");
+  gate.markProgress(connection);
+  gate.checkStalled();
+  // The end of this read stands for progress. This process can notice it only when the check is due.
+  const read = connection.conn.read(new Uint8Array(1)).then(() => {
+    assertEquals(connection.stage, "greeting");
+    gate.markProgress(connection);
+  });
+  const written = client.write(new Uint8Array(1));
+  const started = performance.now();
+  while (performance.now() - started < 100);
+  await Promise.all([read, written]);
+  await delay(0);
+  assertEquals(connection.stage, "greeting");
+  end();
+});
+
+Deno.test("Gate notifies those that wait for a change when a connection has been greeted", async () => {
+  const { list, gate, add, end } = await start(10, 1);
+  const changed = list.changed.wait();
+  at(add(1), 0, (connection) => gate.markDraining(connection));
+  await within(5000, changed);
+  end();
+});
+
+Deno.test("Gate stays closed when the only connection in it has stalled and no other one waits", async () => {
+  const { gate, add, admitted, end } = await start(1000, 40);
+  const added = add(1);
+  at(added, 0, (first) => gate.markProgress(first));
+  gate.checkStalled();
+  await until(() => added[0]?.stage === "stalled");
+  add(39);
+  assertEquals(admitted(), 1 + MAX_UNGREETED);
+  end();
+});
+
 Deno.test("Gate counts a stalled connection again when it makes progress", async () => {
   const { list, gate, add, admitted, end } = await start(1000, 60);
   const added = add(20);
@@ -79,17 +121,16 @@ Deno.test("Gate counts a stalled connection again when it makes progress", async
   await until(() => admitted() === 20);
   const stalled = added.filter(({ stage }) => stage === "stalled");
   assertEquals(stalled.length, MAX_UNGREETED);
+  at(added, 0, (first) => list.close(first, "reset"));
   for (const connection of stalled) gate.markProgress(connection);
-  assertEquals(new Set(added.map(({ stage }) => stage)), new Set(["greeting"]));
   // A connection that has been closed does not count again.
-  at(added, 19, (last) => list.close(last, "reset"));
-  at(added, 19, (last) => gate.markProgress(last));
+  assertEquals(added.map(({ stage }) => stage), ["stalled", ...Array(19).fill("greeting")]);
   // 19 count. The gate is open until one has been greeted, and then closed until 3 more have been.
-  at(added, 0, (first) => gate.markDraining(first));
+  at(added, 1, (second) => gate.markDraining(second));
   add(2);
-  for (const connection of added.slice(1, 3)) gate.markDraining(connection);
+  for (const connection of added.slice(2, 4)) gate.markDraining(connection);
   assertEquals(admitted(), 20);
-  at(added, 3, (fourth) => gate.markDraining(fourth));
+  at(added, 4, (fifth) => gate.markDraining(fifth));
   assertEquals(admitted(), 21);
   end();
 });
@@ -130,16 +171,18 @@ Deno.test("Gate evicts connections that have stalled if none has been greeted, a
 });
 
 Deno.test("Gate regards no connection as stalled whose write has not begun, has just made progress, or has ended", async () => {
-  const { gate, add, end } = await start(10, 4);
-  const added = add(4);
+  const { gate, add, end } = await start(10, 5);
+  const added = add(5);
   for (const connection of added.slice(1)) gate.markProgress(connection);
   // The kernel has taken the whole greeting of this one, but it has not been half-closed yet.
   at(added, 2, (third) => third.greeted = true);
   // Some time after the check, so that a delay of this process has no effect.
   at(added, 3, (fourth) => fourth.progressAt += 60_000);
+  at(added, 4, (fifth) => gate.markDraining(fifth));
   gate.checkStalled();
   await until(() => added.some(({ stage }) => stage === "stalled"));
-  assertEquals(added.map(({ stage }) => stage), ["greeting", "stalled", "greeting", "greeting"]);
+  at(added, 1, ({ progressAt }) => assert(performance.now() - progressAt >= 19, "stalled too early"));
+  assertEquals(added.map(({ stage }) => stage), ["greeting", "stalled", "greeting", "greeting", "draining"]);
   end();
 });
 
@@ -148,7 +191,7 @@ Deno.test("Gate does not admit a connection whose deadline was over while it wai
   const added = add(2);
   await until(() => list.size === 0);
   assertEquals(added.map(({ closeReason }) => closeReason), ["timeout", "timeout"]);
-  await Promise.all(turns);
+  await within(5000, Promise.all(turns));
   // Connections that were closed while they waited do not block others.
   add(1);
   assertEquals(added.at(-1)?.stage, "greeting");
@@ -160,9 +203,9 @@ Deno.test("Gate ends the wait of a connection that is closed, and admits the nex
   const { list, add, turns, end } = await start(1, 3);
   const added = add(3);
   at(added, 1, (second) => list.close(second, "shutdown"));
-  await turns[0];
+  await within(5000, Promise.all(turns.slice(0, 1)));
   at(added, 0, (first) => list.close(first, "closed"));
-  await turns[1];
+  await within(5000, Promise.all(turns));
   assertEquals(added.map(({ stage }) => stage), ["greeting", "waiting", "greeting"]);
   end();
 });

@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { ConnectionList } from "./connections.ts";
 import { Port } from "./port.ts";
+import { within } from "../tests/helpers.ts";
 
 Deno.test("Port ends the wait for a slot when a slot is free, or when the port or the connection is closed", async () => {
   for (const reason of ["slot", "port", "connection"]) {
@@ -14,7 +15,7 @@ Deno.test("Port ends the wait for a slot when a slot is free, or when the port o
     if (reason === "slot") port.releaseSlot();
     else if (reason === "port") port.close();
     else list.close(connection, "timeout");
-    await waiting;
+    await within(5000, waiting);
     assertEquals(port.isFull, reason !== "slot");
     list.closeAll("shutdown");
     list.dispose();

@@ -7,7 +7,10 @@ import { assertEquals } from "@std/assert";
 import type { OpenConnection } from "../server/connection.ts";
 import { ConnectionList } from "../server/connections.ts";
 
-/** Establishes `total` connections. Returns a list, a function that adds the next ones to it, and one that ends all. */
+/**
+ * Establishes `total` connections. Returns a list, the clients, a function that adds connections to the list, and one
+ * that ends them.
+ */
 export async function startList(limit: number, total: number, timeout = 60_000) {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const clients: Deno.Conn[] = [];
@@ -20,6 +23,7 @@ export async function startList(limit: number, total: number, timeout = 60_000) 
   const added: OpenConnection[] = [];
   return {
     list,
+    clients,
     /** Adds connections. Returns all that have been added so far. */
     add(count: number): OpenConnection[] {
       for (const conn of accepted.splice(0, count)) added.push(list.add(conn, conn));
