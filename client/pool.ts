@@ -145,8 +145,9 @@ export class ProbePool {
       this.start();
     };
     let turns = 0;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     const countTurn = () => {
-      if (isActive && turns++ < ACTIVE_TURNS) setTimeout(countTurn);
+      if (turns++ < ACTIVE_TURNS) timer = setTimeout(countTurn);
       else deactivate();
     };
     const cancel = this.#clock.schedule(ACTIVE_MS, countTurn);
@@ -159,6 +160,7 @@ export class ProbePool {
       this.#handleError(error, task, target);
     }
     cancel();
+    clearTimeout(timer);
     deactivate();
     if (this.#isStopped && this.#running.size === 0) this.#ended.resolve();
   }
