@@ -224,6 +224,32 @@ Deno.test("Log.close() ends the retries", async () => {
   assertEquals(writes, before);
 });
 
+Deno.test("Log.close() ends the pause before a retry, and more lines do not", async () => {
+  for (const recovers of [true, false]) {
+    let isBroken = true;
+    let writes = 0;
+    const log = new Log({
+      write(data) {
+        writes++;
+        return isBroken ? Promise.reject(new Deno.errors.WouldBlock()) : Promise.resolve(data.length);
+      },
+    });
+    log.print("one");
+    await until(() => writes >= 7);
+    // The pause is now 640 ms. Microtasks are enough for a write.
+    const before = writes;
+    log.print("x".repeat(CHUNK_BYTES));
+    for (let i = 0; i < 1000; i++) await Promise.resolve();
+    assertEquals(writes, before);
+    isBroken = !recovers;
+    const started = performance.now();
+    const { complete } = await log.close(recovers ? 10_000 : 10, "last");
+    assertEquals(complete, recovers);
+    assert(performance.now() - started < 120, "waited for the end of the pause");
+    // If the stream is still broken, close() has ended another pause, or else the leak check would find its timer.
+  }
+});
+
 Deno.test("Log.drained() resolves when the reader has caught up, or when the log is closed or has ended", async () => {
   let read = () => {};
   const written = Promise.withResolvers<void>();
