@@ -1,8 +1,8 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { Socket } from "node:net";
-import type { ProbeResult } from "./options.ts";
+import type { ProbeOutcome } from "./options.ts";
 import { LoopClock } from "./clock.ts";
-import { isOutOfResources, isZoneFailure, Probe, stateOf } from "./probe.ts";
+import { Probe } from "./probe.ts";
 import { serve } from "../server.ts";
 import { block, delay, startServer, until, within } from "../tests/helpers.ts";
 
@@ -10,10 +10,17 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 /** Probes a port on the loopback interface. */
-async function probe(port: number, expected?: string, timeout = 10_000): Promise<ProbeResult> {
+async function probe(port: number, expected?: string, timeout = 10_000): Promise<ProbeOutcome> {
   const clock = new LoopClock();
   const expectedBytes = expected === undefined ? undefined : bytes(expected);
-  const result = await new Probe({ hostname: "127.0.0.1", port, expected: expectedBytes, timeout, clock }).run();
+  const result = await new Probe({
+    hostname: "127.0.0.1",
+    port,
+    expectation: "greeted",
+    expected: expectedBytes,
+    timeout,
+    clock,
+  }).run();
   if (!result) throw new Error("there is no result");
   return result;
 }
@@ -187,6 +194,7 @@ Deno.test("Probe has no result if it is aborted before its greeting is complete,
     const probe = new Probe({
       hostname: "127.0.0.1",
       port: server.port,
+      expectation: "greeted",
       expected: bytes(expected),
       timeout: 60_000,
       clock,
@@ -200,46 +208,4 @@ Deno.test("Probe has no result if it is aborted before its greeting is complete,
   await until(() => ended === 1);
   // The second connection has been half-closed.
   assertEquals(await run("ready", () => ended === 2), "greeted");
-});
-
-Deno.test("stateOf() classifies the errors of Deno.connect by their code", () => {
-  const failure = (code: string | undefined, message = "text (os error 1)") =>
-    Object.assign(new Error(message), code === undefined ? {} : { code });
-  const states = [
-    ["ECONNREFUSED", "refused"],
-    ["ETIMEDOUT", "timeout"],
-    ["ECONNRESET", "reset"],
-    ["ECONNABORTED", "reset"],
-    ["ENOTCONN", "reset"],
-    ["EHOSTUNREACH", "unreachable"],
-    ["ENETUNREACH", "unreachable"],
-    ["EACCES", "unreachable"],
-    ["EPERM", "unreachable"],
-    ["EINVAL", "unreachable"],
-    [undefined, "unreachable"],
-  ] as const;
-  for (const [code, state] of states) assertEquals(stateOf(failure(code), "192.0.2.1"), state);
-});
-
-Deno.test("stateOf() rethrows an error that says nothing about the port", () => {
-  const thrownBy = (error: unknown, hostname = "192.0.2.1") =>
-    assertEquals(assertThrows(() => stateOf(error, hostname)), error);
-  for (const code of ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"]) {
-    const error = Object.assign(new Error("text (os error 1)"), { code });
-    assert(isOutOfResources(error));
-    thrownBy(error);
-  }
-  const invalid = Object.assign(new Error("Invalid argument (os error 22)"), { code: "EINVAL" });
-  assert(!isOutOfResources(invalid));
-  for (const hostname of ["fe80::1", "FE80::1", "feBf::1"]) thrownBy(invalid, hostname);
-  assertEquals(stateOf(invalid, "fec0::1"), "unreachable");
-  thrownBy(new Deno.errors.NotCapable("Requires net access"));
-  thrownBy(new TypeError("no text of the system"));
-});
-
-Deno.test("isZoneFailure() recognizes the failed lookup of a zone, but no missing permission", () => {
-  assert(isZoneFailure(new Error("failed to lookup address information"), "fe80::1%nope"));
-  assert(!isZoneFailure(new Error("failed to lookup address information"), "fe80::1"));
-  assert(!isZoneFailure(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }), "fe80::1%lo"));
-  assert(!isZoneFailure(new Deno.errors.NotCapable("Requires net access"), "fe80::1%lo"));
 });

@@ -1,0 +1,83 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import {
+  isLinkLocal,
+  isOutOfResources,
+  isRouteMissing,
+  isZoneFailure,
+  stateOf,
+  systemMessageOf,
+} from "./connect_errors.ts";
+
+/** Returns an error as the system throws it. */
+function systemError(code: string | undefined, message = "text (os error 1)"): Error {
+  return Object.assign(new Error(message), code === undefined ? {} : { code });
+}
+
+Deno.test("stateOf() classifies the errors of Deno.connect by their code", () => {
+  const states = [
+    ["ECONNREFUSED", "refused"],
+    ["ETIMEDOUT", "timeout"],
+    ["ECONNRESET", "reset"],
+    ["ECONNABORTED", "reset"],
+    ["ENOTCONN", "reset"],
+    ["EHOSTUNREACH", "unreachable"],
+    ["ENETUNREACH", "unreachable"],
+    ["EACCES", "unreachable"],
+    ["EPERM", "unreachable"],
+    ["EINVAL", "unreachable"],
+    [undefined, "unreachable"],
+  ] as const;
+  for (const [code, state] of states) assertEquals(stateOf(systemError(code), "192.0.2.1"), state);
+});
+
+Deno.test("stateOf() rethrows an error that says nothing about the port", () => {
+  const thrownBy = (error: unknown, hostname = "192.0.2.1") =>
+    assertEquals(assertThrows(() => stateOf(error, hostname)), error);
+  for (const code of ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"]) {
+    const error = systemError(code);
+    assert(isOutOfResources(error));
+    thrownBy(error);
+  }
+  const invalid = Object.assign(new Error("Invalid argument (os error 22)"), { code: "EINVAL" });
+  assert(!isOutOfResources(invalid));
+  for (const hostname of ["fe80::1", "FE80::1", "feBf::1"]) thrownBy(invalid, hostname);
+  assertEquals(stateOf(invalid, "fec0::1"), "unreachable");
+  thrownBy(new Deno.errors.NotCapable("Requires net access"));
+  thrownBy(new TypeError("no text of the system"));
+});
+
+Deno.test("isZoneFailure() recognizes the failed lookup of a zone, but no missing permission", () => {
+  assert(isZoneFailure(new Error("failed to lookup address information"), "fe80::1%nope"));
+  assert(!isZoneFailure(new Error("failed to lookup address information"), "fe80::1"));
+  assert(!isZoneFailure(Object.assign(new Error("refused"), { code: "ECONNREFUSED" }), "fe80::1%lo"));
+  assert(!isZoneFailure(new Deno.errors.NotCapable("Requires net access"), "fe80::1%lo"));
+});
+
+Deno.test("stateOf() takes EADDRNOTAVAIL of another IPv6 address for an address that cannot be reached", () => {
+  const error = systemError("EADDRNOTAVAIL");
+  assertEquals(stateOf(error, "::1", true), "unreachable");
+  assertThrows(() => stateOf(error, "::1", false), Error, "text");
+  assertThrows(() => stateOf(error, "192.0.2.1", true), Error, "text");
+  assertThrows(() => stateOf(systemError("EMFILE"), "::1", true), Error, "text");
+});
+
+Deno.test("isRouteMissing() recognizes the errors of a machine that cannot send to an address", () => {
+  for (const code of ["ENETUNREACH", "ENETDOWN", "EADDRNOTAVAIL", "EAFNOSUPPORT"]) {
+    assert(isRouteMissing(systemError(code)));
+  }
+  for (const code of ["EHOSTUNREACH", "ECONNREFUSED", "EACCES", undefined]) assert(!isRouteMissing(systemError(code)));
+  assert(!isRouteMissing(undefined));
+});
+
+Deno.test("isLinkLocal() recognizes the addresses in fe80::/10", () => {
+  for (const address of ["fe80::1", "FE80::1", "febf::1%lo", "fe9a:1::"]) assert(isLinkLocal(address));
+  for (const address of ["fec0::1", "fe7f::1", "2001:db8::fe80:1", "fe8::1", "169.254.0.1"]) {
+    assert(!isLinkLocal(address));
+  }
+});
+
+Deno.test("systemMessageOf() leaves out the number of the error", () => {
+  assertEquals(systemMessageOf(new Error("No route to host (os error 113)")), "No route to host");
+  assertEquals(systemMessageOf(new Error("text (os error 113) and more")), "text (os error 113) and more");
+  assertEquals(systemMessageOf("text"), "text");
+});

@@ -1,0 +1,60 @@
+import { assertThrows } from "@std/assert";
+import { connect, type ConnectOptions } from "../client.ts";
+import { MAX_GREETING_BYTES } from "../shared/limits.ts";
+
+Deno.test("connect() accepts the minimum and maximum of each option", () => {
+  const valid: Partial<ConnectOptions>[] = [
+    { port: 1 },
+    { port: [65_535] },
+    { open: 1 },
+    { open: [65_535] },
+    { blocked: 1 },
+    { blocked: [65_535] },
+    { port: [], open: 1 },
+    { timeout: 0.001 },
+    { timeout: 2 ** 31 - 1 },
+    { blocked: 1, timeout: 1500 },
+    { blocked: [], timeout: 1 },
+    { within: 0 },
+    { within: 2 ** 31 - 1 },
+    { concurrency: 1 },
+    { concurrency: 65_535 },
+    { family: 4 },
+    { family: 6 },
+  ];
+  for (const text of ["x", "x".repeat(MAX_GREETING_BYTES), new Uint8Array(MAX_GREETING_BYTES)]) {
+    valid.push({ expect: text }, { send: text });
+  }
+  for (const options of valid) connect({ hostname: "127.0.0.1", ...options }); // does not throw
+});
+
+Deno.test("connect() throws a RangeError that names the option", () => {
+  const invalid: Partial<ConnectOptions>[] = [
+    { hostname: [] },
+    ...[0, 65_536, 1.5, [], [80, 0]].map((port) => ({ port })),
+    ...[0, 65_536, 1.5, [80, 0]].flatMap((port) => [{ open: port }, { blocked: port }]),
+    ...[0, -1, NaN, Infinity, 2 ** 31].map((timeout) => ({ timeout })),
+    { timeout: 1499, blocked: 80 },
+    { timeout: 1499, blocked: [80], open: 22 },
+    ...[-1, NaN, 2 ** 31].map((within) => ({ within })),
+    ...[0, 1.5].map((concurrency) => ({ concurrency })),
+    ...["", "x".repeat(MAX_GREETING_BYTES + 1), new Uint8Array()].flatMap((text) => [{ expect: text }, { send: text }]),
+  ];
+  for (const options of invalid) {
+    const [name = ""] = Object.keys(options);
+    assertThrows(() => connect({ hostname: "127.0.0.1", ...options }), RangeError, `${name}: `);
+  }
+  const family = JSON.parse("5");
+  assertThrows(() => connect({ hostname: "127.0.0.1", family }), RangeError, "family: expected 4 or 6, not 5");
+});
+
+Deno.test("connect() throws a RangeError for a port with two expectations", () => {
+  const hostname = "127.0.0.1";
+  assertThrows(() => connect({ hostname, port: 22, open: 22 }), RangeError, "open: port 22 must be greeted already");
+  assertThrows(
+    () => connect({ hostname, port: 80, open: [22, 23], blocked: [1, 23] }),
+    RangeError,
+    "blocked: port 23 must be open already",
+  );
+  connect({ hostname, port: [22, 22], open: [23, 23], blocked: [24, 24] }); // does not throw
+});
