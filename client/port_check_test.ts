@@ -1,0 +1,292 @@
+import { assert, assertEquals } from "@std/assert";
+import { connect, type ConnectOptions, type ProbeResult, type ProbeState } from "../client.ts";
+import { serve } from "../server.ts";
+import { freePort, inNamespace, isLinux, run, startServer, within } from "../tests/helpers.ts";
+import { PROBE_STATES, type ProbeOutcome } from "./options.ts";
+import { ProbePool } from "./pool.ts";
+import { type Finding, isConnected, PortCheck } from "./port_check.ts";
+import { Host } from "./resolve.ts";
+
+/** Probes ports on the loopback interface. */
+async function probe(options: Partial<ConnectOptions>): Promise<ProbeResult[]> {
+  return await Array.fromAsync(connect({ hostname: "127.0.0.1", ...options }));
+}
+
+/** Replaces the pauses between attempts, which are from 100 ms to 1 s, until the returned function is called. */
+function replacePauses(replacement: (ms: number) => number): () => void {
+  const { add } = ProbePool.prototype;
+  ProbePool.prototype.add = function (task, ms = 0) {
+    add.call(this, task, ms === 0 ? 0 : replacement(ms));
+  };
+  return () => ProbePool.prototype.add = add;
+}
+
+Deno.test("connect() doubles its pause from 100 ms to 1 s", async () => {
+  const pauses: number[] = [];
+  const restore = replacePauses((ms) => {
+    pauses.push(ms);
+    return 1;
+  });
+  const stop = new AbortController();
+  let attempts = 0;
+  const onResult = () => {
+    if (++attempts === 8) stop.abort();
+  };
+  try {
+    await probe({ port: freePort(), within: 3_600_000, signal: stop.signal, onResult });
+  } finally {
+    restore();
+  }
+  assertEquals(pauses.slice(0, 7), [100, 200, 400, 800, 1000, 1000, 1000]);
+});
+
+Deno.test("connect() ends its pause when its signal is aborted, and keeps no timer", async () => {
+  const stop = new AbortController();
+  const restore = replacePauses(() => {
+    queueMicrotask(() => stop.abort());
+    return 60_000;
+  });
+  try {
+    const results = await within(20_000, probe({ port: freePort(), within: 60_000, signal: stop.signal }));
+    assertEquals(results.map(({ state }) => state), ["refused"]);
+  } finally {
+    restore();
+  }
+});
+
+Deno.test("connect() uses the whole time of `within` for a port that is refused, and starts its last attempt at the end", async () => {
+  await Promise.all([500, 1000, 2000].map(async (ms) => {
+    const started = performance.now();
+    const attempts: number[] = [];
+    // The duration is that of the probe, which ends when onResult is called.
+    const onResult = ({ duration }: ProbeResult) => attempts.push(performance.now() - duration - started);
+    const [result] = await probe({ port: freePort(), within: ms, onResult });
+    const elapsed = performance.now() - started;
+    assertEquals([result?.state, result?.ok], ["refused", false]);
+    assert(elapsed >= ms && elapsed < 5 * ms, `${elapsed} ms instead of ${ms}`);
+    assert((attempts.at(-1) ?? 0) >= ms - 5, `${attempts}`);
+    assert(attempts.length >= 3 && attempts.length <= 10, `${attempts}`);
+  }));
+});
+
+Deno.test("connect() finds a server that starts when 80% of the time of `within` has passed", async () => {
+  const port = freePort();
+  let server: ReturnType<typeof serve> | undefined;
+  const timer = setTimeout(() => server = serve({ hostname: "127.0.0.1", port }), 1600);
+  const states: ProbeState[] = [];
+  const results = await probe({ port, within: 2000, onResult: ({ state }) => states.push(state) });
+  clearTimeout(timer);
+  assertEquals(results.map(({ state, ok }) => [state, ok]), [["greeted", true]]);
+  assertEquals(states[0], "refused");
+  await server?.shutdown();
+});
+
+Deno.test("connect() tries a port again while others have not been answered (needs Linux)", {
+  ignore: !isLinux,
+}, async () => {
+  // The kernel drops a SYN when the accept queue is full.
+  using full = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
+  const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: full.addr.port })));
+  const later = freePort();
+  let server: ReturnType<typeof serve> | undefined;
+  const onResult = ({ remoteAddr }: ProbeResult) => {
+    if (remoteAddr.port === later) server ??= serve({ hostname: "127.0.0.1", port: later });
+  };
+  const started = performance.now();
+  for await (
+    const { remoteAddr, ok } of connect({
+      hostname: "127.0.0.1",
+      port: [full.addr.port, later],
+      timeout: 20_000,
+      within: 60_000,
+      onResult,
+    })
+  ) {
+    assertEquals([remoteAddr.port, ok], [later, true]);
+    break;
+  }
+  // The pause is 100 ms.
+  assert(performance.now() - started < 4000, `${performance.now() - started} ms`);
+  for (const conn of conns) conn.close();
+  await server?.shutdown();
+});
+
+Deno.test("connect() makes no further attempt when the first one takes longer than `within`", async () => {
+  await using silent = await startServer((socket) => socket.resume());
+  const results = await within(10_000, probe({ port: silent.port, timeout: 400, within: 100 }));
+  assertEquals([results.map(({ state }) => state), silent.connections()], [["silent"], 1]);
+});
+
+Deno.test("connect() keeps a mismatch, with all its fields, when the port is refused later", async () => {
+  const attempts: ProbeResult[] = [];
+  const server = serve({ hostname: "127.0.0.1", port: 0, greeting: "other\r\n" });
+  const { port } = server.addr;
+  const onResult = (result: ProbeResult) => {
+    attempts.push(result);
+    server.shutdown();
+  };
+  const results = await probe({ port, expect: "ready", within: 1000, onResult });
+  const [first, ...later] = attempts;
+  assertEquals(first?.state, "mismatch");
+  assert(later.length > 0);
+  assertEquals(new Set(later.map(({ state }) => state)), new Set(["refused"]));
+  assertEquals(results, [first]);
+  await server.shutdown();
+});
+
+Deno.test("connect() reports the latest of several attempts that say equally much", async () => {
+  let connections = 0;
+  await using server = await startServer((socket) => {
+    if (++connections === 1) socket.end();
+    else socket.resetAndDestroy();
+  });
+  const attempts: ProbeResult[] = [];
+  const results = await probe({ port: server.port, within: 250, onResult: (result) => attempts.push(result) });
+  assertEquals(attempts.slice(0, 2).map(({ state }) => state), ["closed", "reset"]);
+  assertEquals(results, attempts.slice(-1));
+});
+
+Deno.test("connect() reports the latest attempt for a port that must be blocked", async () => {
+  const server = serve({ hostname: "127.0.0.1", port: 0 });
+  const { port } = server.addr;
+  const states: ProbeState[] = [];
+  const onResult = ({ state }: ProbeResult) => {
+    states.push(state);
+    server.shutdown();
+  };
+  const results = await probe({ blocked: port, within: 20_000, onResult });
+  assertEquals(results.map(({ state, ok }) => [state, ok]), [["refused", true]]);
+  assertEquals([states[0], states.at(-1)], ["greeted", "refused"]);
+  await server.shutdown();
+});
+
+/** Reports the outcomes of attempts to a check whose pool starts no probe. Returns its finding. */
+async function findingAfter(outcomes: readonly (Partial<ProbeOutcome> & { cause?: unknown })[]) {
+  const host = new Host("127.0.0.1", {});
+  await host.resolve(0, new AbortController().signal);
+  const pool = new ProbePool({ hostname: host.name }, () => true, () => {});
+  const decided: Finding[] = [];
+  const check = new PortCheck(22, "greeted", {
+    host,
+    pool,
+    targetOf: (port, expectation) => ({ port, expectation }),
+    deadline: Infinity,
+    onAttempt: () => {},
+    onDecided: (finding) => decided.push(finding),
+  });
+  for (const outcome of outcomes) {
+    check.target();
+    check.done({
+      state: "timeout",
+      remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 22 },
+      localAddr: undefined,
+      greeting: new Uint8Array(),
+      duration: 1,
+      error: undefined,
+      ...outcome,
+    });
+  }
+  await pool.end();
+  return { finding: check.finding, decided };
+}
+
+Deno.test("PortCheck keeps the state that says more, whichever came first", async () => {
+  const order: ProbeState[][] = [["mismatch"], ["silent", "closed", "reset"], ["refused"], ["unreachable"], [
+    "timeout",
+  ]];
+  const rank = (state: ProbeState) => order.findIndex((states) => states.includes(state));
+  const states = order.flat();
+  for (const first of states) {
+    for (const second of states) {
+      const { finding, decided } = await findingAfter([{ state: first }, { state: second }]);
+      const kept = rank(first) < rank(second) ? first : second;
+      assertEquals(
+        [finding?.result.state, finding?.result.ok, decided.length],
+        [kept, false, 0],
+        `${first}, ${second}`,
+      );
+    }
+  }
+});
+
+Deno.test("PortCheck is decided by the first attempt that is as expected", async () => {
+  const { finding, decided } = await findingAfter([{ state: "mismatch" }, { state: "greeted" }]);
+  assertEquals([decided.length, decided[0]?.result.state, decided[0]?.result.ok], [1, "greeted", true]);
+  assertEquals(finding, decided[0]);
+});
+
+Deno.test("isConnected() is true for the states of ports that accept connections", () => {
+  assertEquals(PROBE_STATES.filter((state) => !isConnected(state)), ["refused", "timeout", "unreachable"]);
+});
+
+// The name `both` has an address that is not reachable, and one on which a server listens.
+const twoAddresses = inNamespace(`
+  file=$(mktemp)
+  printf '192.0.2.1 first\n192.0.2.1 both\n127.0.0.1 both\n192.0.2.1 dead\n192.0.2.2 dead\n' > $file
+  mount --bind $file /etc/hosts
+  rm $file
+  ip route add prohibit 192.0.2.2
+`);
+
+Deno.test("connect() tries the next address of a host if a port does not connect (needs Linux and unshare -n)", {
+  ignore: twoAddresses.ignore,
+}, async () => {
+  const script = `
+    import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
+    const server = serve({ hostname: "127.0.0.1", port: 999, greeting: "hello" });
+    const rows = [];
+    for (const options of [{ port: [999, 998] }, { open: [997] }, { blocked: [999, 996] }, { expect: "x", port: 999 }]) {
+      let attempts = 0;
+      const found = [];
+      const onResult = () => attempts++;
+      for await (const { remoteAddr, state, ok } of connect({ hostname: "both", onResult, ...options })) {
+        found.push([remoteAddr.port, remoteAddr.hostname, state, ok].join(" "));
+      }
+      rows.push(...found.toSorted(), attempts);
+    }
+    await server.shutdown();
+    console.log(JSON.stringify(rows));`;
+  const { stdout, stderr } = await run([...twoAddresses.command, Deno.execPath(), "eval", script]);
+  assertEquals(JSON.parse(stdout || stderr), [
+    "998 127.0.0.1 refused false",
+    "999 127.0.0.1 greeted true",
+    2,
+    "997 127.0.0.1 refused false",
+    1,
+    "996 127.0.0.1 refused true",
+    "999 127.0.0.1 greeted false",
+    2,
+    "999 127.0.0.1 mismatch false",
+    1,
+  ]);
+});
+
+Deno.test("connect() proves nothing about blocked ports without a route to the host (needs Linux and unshare -n)", {
+  ignore: twoAddresses.ignore,
+}, async () => {
+  const script = `
+    import { connect } from "${import.meta.resolve("../client.ts")}";
+    const rows = [];
+    for (const options of [{ blocked: [1, 2] }, { open: 3, blocked: 1 }, { open: 3 }]) {
+      for (const hostname of ["first", "dead", "both"]) {
+        const states = [];
+        const { name, cause } = await (async () => {
+          for await (const { state, ok } of connect({ hostname, ...options })) states.push(state, ok);
+        })().catch((error) => error) ?? {};
+        rows.push([hostname, Object.keys(options).length, states, name, cause?.code]);
+      }
+    }
+    console.log(JSON.stringify(rows));`;
+  const { stdout, stderr } = await run([...twoAddresses.command, Deno.execPath(), "eval", script]);
+  assertEquals(JSON.parse(stdout || stderr), [
+    ["first", 1, [], "ConnectError", "ENETUNREACH"],
+    ["dead", 1, ["unreachable", true, "unreachable", true], null, null],
+    ["both", 1, ["refused", true, "refused", true], null, null],
+    ["first", 2, ["unreachable", false], "ConnectError", "ENETUNREACH"],
+    ["dead", 2, ["unreachable", false, "unreachable", null], null, null],
+    ["both", 2, ["refused", false, "refused", null], null, null],
+    ["first", 1, ["unreachable", false], null, null],
+    ["dead", 1, ["unreachable", false], null, null],
+    ["both", 1, ["refused", false], null, null],
+  ]);
+});
