@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState } from "./client.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
 import { block, delay, freePort, hasIPv6, startServer, until, within } from "./tests/helpers.ts";
