@@ -1,0 +1,263 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { connect, type ConnectOptions, type ProbeResult } from "../client.ts";
+import { serve } from "../server.ts";
+import { delay, freePort, isLinux, startServer, until, within } from "../tests/helpers.ts";
+
+/** A result in short. */
+function rowOf({ expected, state, ok }: ProbeResult): string {
+  return `${expected} ${state} ${ok}`;
+}
+
+/** A state of a check in which it is ended. */
+interface Phase {
+  /** What to check. One of the ports greets at once. */
+  options: Partial<ConnectOptions>;
+  /** Resolves when the check is in this phase. */
+  reached: Promise<unknown>;
+  /** The results of the ports that are known in this phase, apart from the one that greets. */
+  known: string[];
+}
+
+/** Starts servers, which are closed at the end of the test, and returns what to check. */
+type StartPhase = (stack: AsyncDisposableStack) => Promise<Phase>;
+
+const WAIT = { timeout: 60_000, within: 60_000 };
+
+/** Starts a server that greets its first `greeted` connections, and then is silent. */
+async function startSilentServer(stack: AsyncDisposableStack, greeted = 0) {
+  const { promise: reached, resolve } = Promise.withResolvers<void>();
+  const server = stack.use(
+    await startServer((socket) => {
+      socket.resume();
+      if (greeted-- > 0) socket.end("220 ready\r\n");
+      else resolve();
+    }),
+  );
+  return { port: server.port, reached };
+}
+
+/** Starts a server that closes connections, but greets the first `greeted` ones. */
+async function startClosingServer(stack: AsyncDisposableStack, greeted = 0) {
+  return stack.use(await startServer((socket) => socket.end(greeted-- > 0 ? "220 ready\r\n" : "")));
+}
+
+/** Returns options that note when an attempt has this result for the nth time. */
+function untilAttempt(row: string, count = 1): Pick<ConnectOptions, "onResult"> & { reached: Promise<void> } {
+  const { promise: reached, resolve } = Promise.withResolvers<void>();
+  const onResult = (result: ProbeResult) => {
+    if (rowOf(result) === row && --count === 0) resolve();
+  };
+  return { onResult, reached };
+}
+
+async function startGreetingServer(stack: AsyncDisposableStack): Promise<number> {
+  return (await startSilentServer(stack, Infinity)).port;
+}
+
+const PHASES: Record<string, StartPhase> = {
+  "a server has not greeted yet": async (stack) => {
+    const { port, reached } = await startSilentServer(stack);
+    return { options: { ...WAIT, port: [await startGreetingServer(stack), port] }, reached, known: [] };
+  },
+  "an open port is observed": async (stack) => {
+    const { port, reached } = await startSilentServer(stack);
+    return { options: { ...WAIT, port: await startGreetingServer(stack), open: port }, reached, known: [] };
+  },
+  "it pauses before the next attempt": async (stack) => {
+    const { onResult, reached } = untilAttempt("greeted refused false");
+    const port = [await startGreetingServer(stack), freePort()];
+    return { options: { ...WAIT, port, onResult }, reached, known: ["greeted refused false"] };
+  },
+  "it tries a port again": async (stack) => {
+    const { promise: reached, resolve } = Promise.withResolvers<void>();
+    let connections = 0;
+    const server = stack.use(
+      await startServer((socket) => {
+        if (++connections === 1) socket.end();
+        else resolve();
+      }),
+    );
+    const port = [await startGreetingServer(stack), server.port];
+    return { options: { ...WAIT, port }, reached, known: ["greeted closed false"] };
+  },
+  "a blocked port is observed": async (stack) => {
+    const { port: blocked, reached } = await startSilentServer(stack);
+    return { options: { ...WAIT, port: await startGreetingServer(stack), blocked }, reached, known: [] };
+  },
+  "it pauses before it tries a blocked port again": async (stack) => {
+    const { onResult, reached } = untilAttempt("blocked closed false");
+    const blocked = [(await startClosingServer(stack)).port, freePort()];
+    const port = await startGreetingServer(stack);
+    return {
+      options: { ...WAIT, port, blocked, onResult },
+      reached,
+      known: ["blocked closed false", "blocked refused null"],
+    };
+  },
+  "it checks whether the host is still up": async (stack) => {
+    const { port, reached } = await startSilentServer(stack, 1);
+    return { options: { ...WAIT, port, blocked: freePort() }, reached, known: ["blocked refused null"] };
+  },
+  "it waits until the host is up again": async (stack) => {
+    const { onResult, reached } = untilAttempt("greeted closed false", 2);
+    const { port } = await startClosingServer(stack, 1);
+    return { options: { ...WAIT, port, blocked: freePort(), onResult }, reached, known: ["blocked refused null"] };
+  },
+};
+
+if (isLinux) {
+  PHASES["a port is not answered"] = async (stack) => {
+    // The kernel drops a SYN when the accept queue is full.
+    const listener = stack.use(Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 }));
+    const { port } = listener.addr;
+    for (let i = 0; i < 2; i++) stack.use(await Deno.connect({ hostname: "127.0.0.1", port }));
+    const { onResult, reached } = untilAttempt("greeted greeted true");
+    return { options: { ...WAIT, port: [await startGreetingServer(stack), port], onResult }, reached, known: [] };
+  };
+}
+
+/** Makes a signal count its listeners. */
+function countListeners(signal: AbortSignal): () => number {
+  const listeners = new Set<unknown>();
+  const { addEventListener, removeEventListener } = signal;
+  signal.addEventListener = (type: string, listener: EventListener) => {
+    listeners.add(listener);
+    addEventListener.call(signal, type, listener);
+  };
+  signal.removeEventListener = (type: string, listener: EventListener) => {
+    listeners.delete(listener);
+    removeEventListener.call(signal, type, listener);
+  };
+  return () => listeners.size;
+}
+
+for (const [name, start] of Object.entries(PHASES)) {
+  Deno.test(`connect() yields what is known and leaves nothing behind if it is aborted while ${name}`, async () => {
+    await using stack = new AsyncDisposableStack();
+    const { options, reached, known } = await start(stack);
+    const stop = new AbortController();
+    const listeners = countListeners(stop.signal);
+    const rows: string[] = [];
+    const consume = async () => {
+      for await (const result of connect({ hostname: "127.0.0.1", ...options, signal: stop.signal })) {
+        rows.push(rowOf(result));
+        if (rows.length > 1) continue;
+        await within(10_000, reached);
+        assertEquals(listeners(), 1);
+        stop.abort();
+      }
+    };
+    await within(20_000, consume());
+    assertEquals(rows[0], "greeted greeted true");
+    assertEquals(rows.slice(1).toSorted(), known);
+    assertEquals(listeners(), 0);
+  });
+
+  Deno.test(`connect() leaves nothing behind if its consumer stops or throws while ${name}`, async () => {
+    for (const error of [undefined, new Error("enough")]) {
+      await using stack = new AsyncDisposableStack();
+      const { options, reached } = await start(stack);
+      const { signal } = new AbortController();
+      const listeners = countListeners(signal);
+      const consume = async () => {
+        for await (const result of connect({ hostname: "127.0.0.1", ...options, signal })) {
+          assertEquals(rowOf(result), "greeted greeted true");
+          await within(10_000, reached);
+          if (error) throw error;
+          break;
+        }
+      };
+      const thrown = await within(20_000, consume().catch((error) => error));
+      assertEquals([thrown, listeners()], [error, 0]);
+    }
+  });
+}
+
+Deno.test("connect() yields known results to a consumer that has not read them when the signal is aborted", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0, 0, 0] });
+  const port = server.addrs.map(({ port }) => port);
+  const stop = new AbortController();
+  let attempts = 0;
+  const onResult = () => attempts++;
+  const results = connect({ hostname: "127.0.0.1", port, concurrency: 2, onResult, signal: stop.signal });
+  await results.next();
+  await until(() => attempts >= 3);
+  stop.abort();
+  const { length } = await Array.fromAsync(results);
+  // One was read before. Two or three could be known, and no other was started.
+  assert(length >= 2 && length < 4 && length === attempts - 1, `${length} of ${attempts}`);
+});
+
+Deno.test("connect() throws what onResult throws, after any kind of attempt", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const options = { port: server.addr.port, blocked: freePort(), ...WAIT };
+  // The third attempt checks whether the host is still up.
+  for (const [count, known] of [[1, []], [2, ["greeted greeted true"]], [3, ["greeted greeted true"]]] as const) {
+    let attempts = 0;
+    const onResult = () => {
+      if (++attempts === count) throw new Error(`attempt ${count}`);
+    };
+    const rows: string[] = [];
+    await assertRejects(
+      async () => {
+        for await (const result of connect({ hostname: "127.0.0.1", ...options, onResult })) rows.push(rowOf(result));
+      },
+      Error,
+      `attempt ${count}`,
+    );
+    assertEquals([rows.filter((row) => row.startsWith("greeted")), attempts], [known, count]);
+    assert(!rows.includes("blocked refused true"), "the blocked port was judged");
+  }
+});
+
+Deno.test("connect() throws what onLookup throws", async () => {
+  const onLookup = () => {
+    throw new Error("no lookup");
+  };
+  await assertRejects(
+    () => within(5000, Array.fromAsync(connect({ hostname: "127.0.0.1", port: freePort(), onLookup, ...WAIT }))),
+    Error,
+    "no lookup",
+  );
+});
+
+Deno.test("connect() throws what `expect` or `send` throws, in the first attempt and in later ones", async () => {
+  for (const name of ["expect", "send"] as const) {
+    for (const count of [1, 3]) {
+      let calls = 0;
+      const text = () => {
+        if (++calls === count) throw new Error(`no text to ${name}`);
+        return "text";
+      };
+      const options = { hostname: "127.0.0.1", port: freePort(), [name]: text, ...WAIT };
+      const rows: string[] = [];
+      await assertRejects(
+        async () => {
+          for await (const result of connect(options)) rows.push(rowOf(result));
+        },
+        Error,
+        `no text to ${name}`,
+      );
+      assertEquals(rows, count === 1 ? [] : ["greeted refused false"]);
+    }
+  }
+});
+
+Deno.test("connect() tries no port again while as many results as `concurrency` have not been read", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
+  const later = freePort();
+  let attempts = 0;
+  const onResult = ({ remoteAddr }: ProbeResult) => {
+    if (remoteAddr.port === later) attempts++;
+  };
+  const port = [later, ...server.addrs.map(({ port }) => port)];
+  const results = connect({ hostname: "127.0.0.1", port, concurrency: 1, onResult, ...WAIT });
+  await results.next();
+  // The result of the second port is known soon. The pause of the refused port ends after 100 ms.
+  await delay(500);
+  assertEquals(attempts, 1);
+  await results.next();
+  await results.next();
+  await until(() => attempts === 2);
+  await results.return();
+});

@@ -1,0 +1,209 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { connect, ConnectError, type ConnectOptions, type Expectation, type ProbeResult } from "../client.ts";
+import { serve } from "../server.ts";
+import { freePort, isLinux, startServer, within } from "../tests/helpers.ts";
+
+/** Checks ports on the loopback interface. */
+function check(options: Partial<ConnectOptions>): Promise<ProbeResult[]> {
+  return within(30_000, Array.fromAsync(connect({ hostname: "127.0.0.1", ...options })));
+}
+
+/** A result in short. */
+function rowOf({ expected, state, ok }: ProbeResult): string {
+  return `${expected} ${state} ${ok}`;
+}
+
+/** The results in short, sorted: ports with the same expectation have no order. */
+async function rowsOf(options: Partial<ConnectOptions>): Promise<string[]> {
+  return (await check(options)).map(rowOf).toSorted();
+}
+
+/** A server that notes when it accepts a connection, and greets. */
+function notingServer(name: Expectation, connections: string[], port: number | number[] = 0) {
+  return serve({ hostname: "127.0.0.1", port, onConnection: () => connections.push(name) });
+}
+
+Deno.test("connect() tries blocked ports after all others are as expected, and then one of these again", async () => {
+  const connections: string[] = [];
+  await using greeted = notingServer("greeted", connections, [0, 0]);
+  await using blocked = notingServer("blocked", connections, [0, 0]);
+  const later = freePort();
+  let open: ReturnType<typeof serve> | undefined;
+  // The open port is refused at first.
+  const onResult = ({ state, expected }: ProbeResult) => {
+    if (state === "refused" && expected === "open") open ??= notingServer("open", connections, later);
+  };
+  const rows = await rowsOf({
+    port: greeted.addrs.map(({ port }) => port),
+    open: later,
+    blocked: blocked.addrs.map(({ port }) => port),
+    within: 600,
+    onResult,
+  });
+  assertEquals(rows, [
+    "blocked greeted false",
+    "blocked greeted false",
+    "greeted greeted true",
+    "greeted greeted true",
+    "open open true",
+  ]);
+  assertEquals(connections.slice(0, 3), ["greeted", "greeted", "open"]);
+  const [last, ...others] = connections.slice(3).reverse();
+  assertEquals([last, new Set(others)], ["greeted", new Set(["blocked"])]);
+  await open?.shutdown();
+});
+
+Deno.test("connect() yields the results of blocked ports only when they have been judged", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const attempts: string[] = [];
+  const rows: string[] = [];
+  let attemptsAtBlocked = 0;
+  const options = { hostname: "127.0.0.1", port: server.addr.port, blocked: freePort() };
+  for await (const result of connect({ ...options, onResult: (result) => attempts.push(rowOf(result)) })) {
+    rows.push(rowOf(result));
+    if (result.expected === "blocked") attemptsAtBlocked = attempts.length;
+  }
+  assertEquals(rows, ["greeted greeted true", "blocked refused true"]);
+  assertEquals(attempts, ["greeted greeted true", "blocked refused true", "greeted greeted true"]);
+  assertEquals(attemptsAtBlocked, 3);
+});
+
+Deno.test("connect() does not judge blocked ports that cannot be reached if another port is not as expected", async () => {
+  await using silent = await startServer((socket) => socket.resume());
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const attempts: string[] = [];
+  const onResult = (result: ProbeResult) => attempts.push(rowOf(result));
+  const options = { open: [silent.port, freePort()], blocked: [freePort(), server.addr.port], within: 200, onResult };
+  assertEquals(await rowsOf(options), [
+    "blocked greeted false",
+    "blocked refused null",
+    "open open true",
+    "open refused false",
+  ]);
+  // They are tried once, after all attempts at the other ports.
+  assertEquals(attempts.slice(-2).toSorted(), ["blocked greeted false", "blocked refused true"]);
+  assertEquals(attempts.filter((row) => row.startsWith("blocked")).length, 2);
+  assertEquals(await rowsOf({ port: silent.port, blocked: freePort(), timeout: 1500 }), [
+    "blocked refused null",
+    "greeted silent false",
+  ]);
+});
+
+Deno.test("connect() judges blocked ports alone if no other port is given", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const rows = await rowsOf({ blocked: [freePort(), server.addr.port] });
+  assertEquals(rows, ["blocked greeted false", "blocked refused true"]);
+});
+
+Deno.test("connect() tries a blocked port again until it is blocked", async () => {
+  const server = serve({ hostname: "127.0.0.1", port: 0 });
+  await using other = serve({ hostname: "127.0.0.1", port: 0 });
+  const blocked = server.addr.port;
+  const onResult = ({ expected }: ProbeResult) => {
+    if (expected === "blocked") server.shutdown();
+  };
+  const started = performance.now();
+  const rows = await rowsOf({ port: other.addr.port, blocked, within: 60_000, onResult });
+  assertEquals(rows, ["blocked refused true", "greeted greeted true"]);
+  assert(performance.now() - started < 10_000);
+  await server.shutdown();
+});
+
+Deno.test("connect() does not let a blocked port pass if the host is no longer up afterwards", async () => {
+  for (const expectation of ["port", "open"] as const) {
+    const server = serve({ hostname: "127.0.0.1", port: 0 });
+    await using other = serve({ hostname: "127.0.0.1", port: 0 });
+    const { port } = server.addr;
+    const onResult = () => void server.shutdown();
+    const blocked = [freePort(), other.addr.port];
+    const results = await check({ [expectation]: port, blocked, onResult });
+    const expected = expectation === "open" ? "open" : "greeted";
+    const rows = results.map((result) => `${rowOf(result)} ${result.error}`).toSorted();
+    assertEquals(rows, [
+      "blocked greeted false undefined",
+      `blocked refused false not proven: port ${port} was not ${expected} afterwards`,
+      `${expected} ${expected} true undefined`,
+    ]);
+    await server.shutdown();
+  }
+});
+
+Deno.test("connect() waits until the host is up again, and then tries the blocked ports again", async () => {
+  let server = serve({ hostname: "127.0.0.1", port: 0 });
+  const { port } = server.addr;
+  const attempts: string[] = [];
+  const onResult = async (result: ProbeResult) => {
+    attempts.push(rowOf(result));
+    if (attempts.length === 1) await server.shutdown();
+    if (attempts.length === 4) server = serve({ hostname: "127.0.0.1", port });
+  };
+  const rows = await rowsOf({ port, blocked: freePort(), within: 60_000, onResult });
+  assertEquals(rows, ["blocked refused true", "greeted greeted true"]);
+  const [up, down, blocked] = ["greeted greeted true", "greeted refused false", "blocked refused true"];
+  // The control probe fails, and then waiting begins. The control probe at the end passes.
+  assertEquals(attempts.slice(0, 4), [up, blocked, down, down]);
+  assertEquals(attempts.slice(-3), [up, blocked, up]);
+  await server.shutdown();
+});
+
+Deno.test("connect() fails blocked ports if the host is not up again within the time", async () => {
+  const server = serve({ hostname: "127.0.0.1", port: 0 });
+  const { port } = server.addr;
+  const started = performance.now();
+  const results = await check({ port, blocked: freePort(), within: 800, onResult: () => void server.shutdown() });
+  const elapsed = performance.now() - started;
+  assertEquals(results.map(rowOf), ["greeted greeted true", "blocked refused false"]);
+  assertEquals(results[1]?.error, `not proven: port ${port} was not greeted afterwards`);
+  assert(elapsed >= 800 && elapsed < 4000, `${elapsed} ms`);
+  await server.shutdown();
+});
+
+Deno.test("connect() checks the same ports on several hosts, and checks a host once that is given twice", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const options = { hostname: ["localhost", "127.0.0.1", "localhost"], port: server.addr.port, open: freePort() };
+  const lookups: [string, string | undefined][] = [];
+  const onLookup = (host: string, addresses: readonly string[]) => lookups.push([host, addresses[0]]);
+  const results = await check({ ...options, onLookup });
+  assertEquals(results.map((result) => `${result.host} ${rowOf(result)}`).toSorted(), [
+    "127.0.0.1 greeted greeted true",
+    "127.0.0.1 open refused false",
+    "localhost greeted greeted true",
+    "localhost open refused false",
+  ]);
+  assertEquals(lookups.toSorted(), [["127.0.0.1", "127.0.0.1"], ["localhost", "127.0.0.1"]]);
+});
+
+Deno.test("connect() judges the blocked ports of each host by itself (needs Linux)", { ignore: !isLinux }, async () => {
+  await using server = serve({ hostname: "127.0.0.2", port: 0 });
+  const options = { hostname: ["127.0.0.1", "127.0.0.2"], port: server.addr.port, blocked: freePort() };
+  const results = await check(options);
+  assertEquals(results.map((result) => `${result.host} ${rowOf(result)}`).toSorted(), [
+    "127.0.0.1 blocked refused null",
+    "127.0.0.1 greeted refused false",
+    "127.0.0.2 blocked refused true",
+    "127.0.0.2 greeted greeted true",
+  ]);
+});
+
+Deno.test("connect() throws a ConnectError for an unknown host after the results of all others", async () => {
+  await using slow = await startServer((socket) => setTimeout(() => socket.end("220 ready\r\n"), 300));
+  const hosts: string[] = [];
+  const looked: string[] = [];
+  const error = await assertRejects(async () => {
+    const hostname = ["nope.invalid", "127.0.0.1", "localhost"];
+    const onLookup = (host: string) => looked.push(host);
+    for await (const { host, ok } of connect({ hostname, port: slow.port, blocked: freePort(), onLookup })) {
+      hosts.push(`${host} ${ok}`);
+    }
+  }, ConnectError);
+  assertEquals([error.hostname, error.cause instanceof Error], ["nope.invalid", true]);
+  assertEquals(hosts.toSorted(), ["127.0.0.1 true", "127.0.0.1 true", "localhost true", "localhost true"]);
+  assertEquals(looked.toSorted(), ["127.0.0.1", "localhost"]);
+});
+
+Deno.test("connect() looks an unknown host up again until the time of `within` is over", async () => {
+  const started = performance.now();
+  await assertRejects(() => check({ hostname: "nope.invalid", within: 1500 }), ConnectError);
+  const elapsed = performance.now() - started;
+  assert(elapsed >= 1500 && elapsed < 7500, `${elapsed} ms`);
+});
