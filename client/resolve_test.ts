@@ -1,4 +1,4 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectError } from "./options.ts";
 import { Host, lookUpAddresses, NO_IPV4, NO_IPV6 } from "./resolve.ts";
 import { hasIPv6, inNamespace, run, SILENT_NAME_SERVER, within } from "../tests/helpers.ts";
@@ -67,6 +67,137 @@ Deno.test("Host chooses addresses by their family (needs Linux and unshare -n)",
   ]);
 });
 
+// The hosts file can be changed.
+const changing = inNamespace(`
+  file=$(mktemp)
+  mount --bind $file /etc/hosts
+  rm $file
+`);
+
+/** Runs a script that can change the addresses of the host `lab`. Returns what it prints as JSON. */
+async function runScript(script: string): Promise<unknown> {
+  const code = `
+    import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
+    import { Host } from "${import.meta.resolve("./resolve.ts")}";
+    const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+    const setAddresses = (...addresses) =>
+      Deno.writeTextFileSync("/etc/hosts", addresses.map((address) => address + " lab\\n").join(""));
+    const { signal } = new AbortController();
+    ${script}`;
+  const { stdout, stderr } = await run([...changing.command, Deno.execPath(), "eval", code], {}, 30_000);
+  assertEquals(stderr, "");
+  return JSON.parse(stdout);
+}
+
+Deno.test(
+  "Host.resolve() looks a name up again, at most once a second, until it is known (needs Linux and unshare -n)",
+  {
+    ignore: changing.ignore,
+  },
+  async () => {
+    const [addresses, elapsed] = await runScript(`
+    const host = new Host("lab", {});
+    setTimeout(() => setAddresses("127.0.0.1"), 300);
+    const started = performance.now();
+    await host.resolve(started + 60_000, signal);
+    console.log(JSON.stringify([host.addresses, performance.now() - started]));
+  `) as [string[], number];
+    assertEquals(addresses, ["127.0.0.1"]);
+    assert(elapsed >= 990 && elapsed < 5000, `${elapsed} ms`);
+  },
+);
+
+Deno.test("Host.resolve() looks up for the last time at the deadline (needs Linux and unshare -n)", {
+  ignore: changing.ignore,
+}, async () => {
+  const rows = await runScript(`
+    const rows = [];
+    for (const after of [1200, 60_000]) {
+      setAddresses();
+      const timer = setTimeout(() => setAddresses("127.0.0.1"), after);
+      const host = new Host("lab", {});
+      const started = performance.now();
+      const error = await host.resolve(started + 1500, signal).catch((error) => error);
+      const elapsed = performance.now() - started;
+      clearTimeout(timer);
+      rows.push([error?.name ?? "none", host.addresses, elapsed >= 1490 && elapsed < 7500 ? "in time" : elapsed]);
+    }
+    console.log(JSON.stringify(rows));
+  `);
+  assertEquals(rows, [["none", ["127.0.0.1"], "in time"], ["ConnectError", [], "in time"]]);
+});
+
+Deno.test(
+  "Host.refresh() looks a name up once a second, and keeps its addresses if that fails (needs Linux and unshare -n)",
+  {
+    ignore: changing.ignore,
+  },
+  async () => {
+    const rows = await runScript(`
+    const rows = [];
+    const host = new Host("lab", {});
+    const add = () => rows.push([...host.addresses, host.hasFailed]);
+    setAddresses("127.0.0.1");
+    await host.resolve(0, signal);
+    setAddresses("127.0.0.2");
+    host.refresh();
+    await delay(200);
+    await host.resolve(0, signal);
+    add();
+    await delay(1000);
+    host.refresh();
+    host.refresh();
+    await delay(200);
+    add();
+    setAddresses();
+    await delay(1000);
+    host.refresh();
+    await delay(200);
+    add();
+    setAddresses("127.0.0.3");
+    await host.resolve(0, signal);
+    add();
+    console.log(JSON.stringify(rows));
+  `);
+    assertEquals(rows, [["127.0.0.1", false], ["127.0.0.2", false], ["127.0.0.2", true], ["127.0.0.3", false]]);
+  },
+);
+
+Deno.test("connect() uses an address that a name gets while it waits (needs Linux and unshare -n)", {
+  ignore: changing.ignore,
+}, async () => {
+  const rows = await runScript(`
+    await using server = serve({ hostname: "127.0.0.2", port: 999 });
+    setAddresses("127.0.0.1");
+    setTimeout(() => setAddresses("127.0.0.2"), 500);
+    const rows = [];
+    for await (const { host, state, remoteAddr } of connect({ hostname: "lab", port: 999, within: 60_000 })) {
+      rows.push([host, state, remoteAddr.hostname]);
+    }
+    console.log(JSON.stringify(rows));
+  `);
+  assertEquals(rows, [["lab", "greeted", "127.0.0.2"]]);
+});
+
+Deno.test("connect() lets no blocked port pass if the name is unknown at the end (needs Linux and unshare -n)", {
+  ignore: changing.ignore,
+}, async () => {
+  const rows = await runScript(`
+    const server = serve({ hostname: "127.0.0.1", port: 999 });
+    setAddresses("127.0.0.1");
+    setTimeout(() => setAddresses(), 500);
+    setTimeout(() => server.shutdown(), 1800);
+    const rows = [];
+    try {
+      for await (const { state, ok } of connect({ hostname: "lab", blocked: 999, within: 2500 })) rows.push([state, ok]);
+    } catch ({ name, hostname }) {
+      rows.push([name, hostname]);
+    }
+    console.log(JSON.stringify(rows));
+  `);
+  assertEquals(rows, [["ConnectError", "lab"]]);
+});
+
 const noAnswer = inNamespace(SILENT_NAME_SERVER);
 
 Deno.test("connect() ends when its signal is aborted during the lookup (needs Linux and unshare -n)", {
@@ -84,3 +215,38 @@ Deno.test("connect() ends when its signal is aborted during the lookup (needs Li
   const { stdout, stderr } = await run([...noAnswer.command, Deno.execPath(), "eval", script]);
   assertEquals(JSON.parse(stdout || stderr), [[], [], true]);
 });
+
+Deno.test(
+  "connect() does not wait longer than the timeout for a lookup, or when its consumer stops (needs Linux and unshare -n)",
+  {
+    ignore: noAnswer.ignore,
+  },
+  async () => {
+    const script = `
+    import { connect } from "${import.meta.resolve("../client.ts")}";
+    const rows = [];
+    const hostname = ["lab.example", "127.0.0.1"];
+    const started = performance.now();
+    try {
+      for await (const { host, state } of connect({ hostname, port: 999, timeout: 300 })) rows.push([host, state]);
+    } catch (error) {
+      rows.push([error.hostname, error.message]);
+    }
+    for await (const { host, state } of connect({ hostname, port: 999, timeout: 60_000 })) {
+      rows.push([host, state]);
+      break;
+    }
+    const elapsed = performance.now() - started;
+    console.log(JSON.stringify([rows, elapsed >= 300 && elapsed < 4000 ? "in time" : elapsed]));
+    Deno.exit();`;
+    const { stdout, stderr } = await run([...noAnswer.command, Deno.execPath(), "eval", script]);
+    assertEquals(JSON.parse(stdout || stderr), [
+      [
+        ["127.0.0.1", "refused"],
+        ["lab.example", "cannot connect to lab.example: the lookup was not answered"],
+        ["127.0.0.1", "refused"],
+      ],
+      "in time",
+    ]);
+  },
+);
