@@ -2,9 +2,10 @@ import { assert, assertEquals } from "@std/assert";
 import { connect, type ConnectOptions, type ProbeResult, type ProbeState } from "../client.ts";
 import { serve } from "../server.ts";
 import { freePort, inNamespace, isLinux, run, startServer, within } from "../tests/helpers.ts";
-import { PROBE_STATES, type ProbeOutcome } from "./options.ts";
+import { PROBE_STATES } from "./options.ts";
 import { ProbePool } from "./pool.ts";
 import { type Finding, isConnected, PortCheck } from "./port_check.ts";
+import type { ProbeOutcome } from "./probe.ts";
 import { Host } from "./resolve.ts";
 
 /** Probes ports on the loopback interface. */
@@ -161,7 +162,7 @@ Deno.test("connect() reports the latest attempt for a port that must be blocked"
 });
 
 /** Reports the outcomes of attempts to a check whose pool starts no probe. Returns its finding. */
-async function findingAfter(outcomes: readonly (Partial<ProbeOutcome> & { cause?: unknown })[]) {
+async function findingAfter(outcomes: readonly Partial<ProbeOutcome>[]) {
   const host = new Host("127.0.0.1", {});
   await host.resolve(0, new AbortController().signal);
   const pool = new ProbePool({ hostname: host.name }, () => true, () => {});

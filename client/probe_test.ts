@@ -1,8 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Socket } from "node:net";
-import type { ProbeOutcome } from "./options.ts";
+import { Probe, type ProbeOutcome } from "./probe.ts";
 import { LoopClock } from "./clock.ts";
-import { Probe } from "./probe.ts";
 import { serve } from "../server.ts";
 import { block, delay, startServer, until, within } from "../tests/helpers.ts";
 
