@@ -164,7 +164,7 @@ export interface ConnectOptions {
    * gives up, unless the process calls `Deno.exit()`.
    */
   signal?: AbortSignal;
-  /** Called with the addresses of each host, in the order in which they are tried, when they are known or change. */
+  /** Called once for each host, when its addresses are known, with these in the order in which they are tried. */
   onLookup?: (host: string, addresses: readonly string[]) => void;
   /**
    * Called when a port has been tried at the addresses of its host, including ports that will be tried again. `ok` is only
