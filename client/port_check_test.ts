@@ -70,6 +70,23 @@ Deno.test("connect() uses the whole time of `within` for a port that is refused,
   }));
 });
 
+Deno.test("connect() shortens its last pause, so that the last attempt starts at the end of the time", async () => {
+  const pauses: number[] = [];
+  const restore = replacePauses((ms) => {
+    pauses.push(ms);
+    return ms;
+  });
+  try {
+    await probe({ port: freePort(), within: 600 });
+  } finally {
+    restore();
+  }
+  assertEquals(pauses.slice(0, 2), [100, 200]);
+  const sum = pauses.reduce((sum, ms) => sum + ms, 0);
+  // Otherwise, the third one would be 400 ms. The clock may be early by 10 ms.
+  assert(sum < 700, `${pauses}`);
+});
+
 Deno.test("connect() finds a server that starts when 80% of the time of `within` has passed", async () => {
   const port = freePort();
   let server: ReturnType<typeof serve> | undefined;
@@ -220,10 +237,10 @@ Deno.test("isConnected() is true for the states of ports that accept connections
   assertEquals(PROBE_STATES.filter((state) => !isConnected(state)), ["refused", "timeout", "unreachable"]);
 });
 
-// The name `both` has an address that is not reachable, and one on which a server listens.
+// The name `both` has an address that is not reachable, and one that is. Both addresses of `local` are.
 const twoAddresses = inNamespace(`
   file=$(mktemp)
-  printf '192.0.2.1 first\n192.0.2.1 both\n127.0.0.1 both\n192.0.2.1 dead\n192.0.2.2 dead\n' > $file
+  printf '192.0.2.1 first\n192.0.2.1 both\n127.0.0.1 both\n192.0.2.1 dead\n192.0.2.2 dead\n127.0.0.1 local\n127.0.0.2 local\n' > $file
   mount --bind $file /etc/hosts
   rm $file
   ip route add prohibit 192.0.2.2
@@ -259,6 +276,35 @@ Deno.test("connect() tries the next address of a host if a port does not connect
     2,
     "999 127.0.0.1 mismatch false",
     1,
+  ]);
+});
+
+Deno.test("connect() reports the first address that connects, or else the first one (needs Linux and unshare -n)", {
+  ignore: twoAddresses.ignore,
+}, async () => {
+  const script = `
+    import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
+    let connections = 0;
+    const servers = ["127.0.0.1", "127.0.0.2"].map((hostname) =>
+      serve({ hostname, port: 999, greeting: "other", onConnection: () => connections++ })
+    );
+    const rows = [];
+    for (const options of [{ port: 999, expect: "text" }, { port: 998 }, { open: 999 }, { blocked: 999 }]) {
+      let first = "";
+      const onLookup = (_, addresses) => first = addresses[0];
+      connections = 0;
+      for await (const { state, remoteAddr } of connect({ hostname: "local", onLookup, ...options })) {
+        rows.push([state, remoteAddr.hostname === first, connections]);
+      }
+    }
+    for (const server of servers) await server.shutdown();
+    console.log(JSON.stringify(rows));`;
+  const { stdout, stderr } = await run([...twoAddresses.command, Deno.execPath(), "eval", script]);
+  assertEquals(JSON.parse(stdout || stderr), [
+    ["mismatch", true, 1],
+    ["refused", true, 0],
+    ["open", true, 1],
+    ["greeted", true, 1],
   ]);
 });
 
