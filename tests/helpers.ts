@@ -5,6 +5,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { createConnection, createServer, type Socket } from "node:net";
+import type { ProbeResult } from "../client.ts";
 import { DEFAULTS } from "../server.ts";
 
 /** The size of the default greeting, which is ASCII. */
@@ -370,5 +371,25 @@ export async function startServer(
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
+  };
+}
+
+/** Returns a result of the client: by default, of a port of 192.0.2.1 that had to greet, and is as expected if it did. */
+export function probeResult(
+  port: number,
+  state: ProbeResult["state"],
+  { greeting = "", ...fields }: Partial<Omit<ProbeResult, "greeting">> & { greeting?: string } = {},
+): ProbeResult {
+  return {
+    host: "lab",
+    expected: "greeted",
+    ok: state === "greeted",
+    state,
+    remoteAddr: { transport: "tcp", hostname: "192.0.2.1", port },
+    localAddr: undefined,
+    greeting: new TextEncoder().encode(greeting),
+    duration: 1.23456,
+    error: undefined,
+    ...fields,
   };
 }

@@ -1,155 +1,276 @@
 import { assertEquals } from "@std/assert";
 import type { ProbeResult } from "../../client.ts";
-import { ROOT, run } from "../../tests/helpers.ts";
-import { formatResultRow, formatResults, formatSummaryRow, formatTotals, type ProbeSummary } from "./results.ts";
+import { probeResult as result, ROOT, run } from "../../tests/helpers.ts";
+import { formatHeader, formatResults, formatSomePorts, formatTotals } from "./results.ts";
+import type { RunSummary } from "./summary.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-function result(port: number, state: ProbeResult["state"], greeting = "", error?: string): ProbeResult {
-  return {
-    state,
-    remoteAddr: { transport: "tcp", hostname: "192.0.2.1", port },
-    localAddr: undefined,
-    greeting: bytes(greeting),
-    duration: 1.23456,
-    error,
-  };
-}
+/** Formats results of a host whose first address is 192.0.2.1. */
+const format = (results: readonly ProbeResult[], expect?: RunSummary["expect"]) =>
+  formatResults(results, "192.0.2.1", expect);
+
+const blocked = (port: number, state: ProbeResult["state"], fields: Parameters<typeof result>[2] = {}) =>
+  result(port, state, { expected: "blocked", ok: true, ...fields });
 
 Deno.test("formatResults() folds neighboring ports with the same state and greeting, sorted by port", () => {
   const results = [
-    result(8001, "greeted", "hello\r\n"),
-    result(443, "unreachable", "", "No route to host"),
-    result(8000, "greeted", "hello\r\n"),
+    result(8001, "greeted", { greeting: "hello\r\n" }),
+    result(443, "unreachable", { error: "No route to host" }),
+    result(8000, "greeted", { greeting: "hello\r\n" }),
     result(80, "timeout"),
-    result(8003, "greeted", "hello\r\n"),
-    result(8004, "greeted", "other\r\n"),
-    result(8005, "mismatch", "other\r\n"),
+    result(8003, "greeted", { greeting: "hello\r\n" }),
+    result(8004, "greeted", { greeting: "other\r\n" }),
     result(81, "timeout"),
+    result(8005, "silent"),
   ];
-  assertEquals(formatResults(results), [
-    "80-81      timeout",
-    "443        unreachable  No route to host",
+  assertEquals(format(results), [
+    "80-81      timeout      expected greeted",
+    "443        unreachable  No route to host  expected greeted",
     String.raw`8000-8001  greeted      "hello\r\n"`,
     String.raw`8003       greeted      "hello\r\n"`,
     String.raw`8004       greeted      "other\r\n"`,
-    String.raw`8005       mismatch     "other\r\n"`,
+    "8005       silent       expected greeted",
   ]);
-  assertEquals(formatResults([]), []);
+  assertEquals(format([]), []);
 });
 
-Deno.test("formatResults() shows the expected text for ports that match, and folds them by state", () => {
-  const results = [result(80, "greeted", "port 80"), result(81, "greeted", "port 81"), result(82, "mismatch", "x")];
-  assertEquals(formatResults(results, 'port "{port}"'), [
-    String.raw`80-81  greeted   "port \x22\x7bport}\x22"`,
-    `82     mismatch  "x"`,
+Deno.test("formatResults() does not fold ports with different expectations, judgments, addresses or errors", () => {
+  const at = (port: number, hostname: string) => ({ remoteAddr: { transport: "tcp" as const, hostname, port } });
+  assertEquals(
+    format([
+      result(80, "refused"),
+      blocked(81, "refused"),
+      blocked(82, "refused", { ok: null }),
+      blocked(83, "refused", { ok: false, error: "not proven: port 22 was not greeted afterwards" }),
+      result(84, "open", { expected: "open", ok: true }),
+      result(85, "open", { expected: "open", ok: true, ...at(85, "2001:db8::7") }),
+      result(86, "open", { expected: "open", ok: true, ...at(86, "2001:db8::7") }),
+      result(87, "open", { expected: "blocked", ok: false, ...at(87, "2001:db8::7") }),
+      blocked(88, "unreachable", { error: "No route to host" }),
+      blocked(89, "unreachable", { error: "Network is unreachable" }),
+    ]),
+    [
+      "80     refused      expected greeted",
+      "81     refused",
+      "82     refused      not judged",
+      "83     refused      not proven: port 22 was not greeted afterwards",
+      "84     open",
+      "85-86  open         at 2001:db8::7",
+      "87     open         at 2001:db8::7  expected blocked",
+      "88     unreachable  No route to host",
+      "89     unreachable  Network is unreachable",
+    ],
+  );
+});
+
+Deno.test("formatResults() says what was expected of each port that is not as expected", () => {
+  assertEquals(
+    format([
+      blocked(22, "greeted", { ok: false, greeting: "SSH-2.0-x\r\n" }),
+      blocked(80, "open", { ok: false }),
+      blocked(82, "closed", { ok: false }),
+      blocked(84, "unreachable", { ok: null, error: "No route to host" }),
+      result(86, "reset", { expected: "open" }),
+      result(88, "closed", { expected: "open" }),
+    ]),
+    [
+      String.raw`22  greeted      "SSH-2.0-x\r\n"  expected blocked`,
+      "80  open         expected blocked",
+      "82  closed       expected blocked",
+      "84  unreachable  No route to host  not judged",
+      "86  reset        expected open",
+      "88  closed       expected open",
+    ],
+  );
+});
+
+Deno.test("formatResults() shows no greeting of a port that only had to be open", () => {
+  const open = (port: number, greeting: string) => result(port, "open", { expected: "open", ok: true, greeting });
+  assertEquals(format([open(22, "SSH-2.0-x\r\n"), open(23, "")]), ["22-23  open"]);
+});
+
+Deno.test("formatResults() shows the expected text after a mismatch", () => {
+  const expect = (port: number) => port === 83 ? undefined : bytes(`port "${port}"`);
+  const results = [
+    result(80, "greeted", { greeting: 'port "80"' }),
+    result(81, "mismatch", { greeting: "x" }),
+    result(82, "mismatch", { greeting: "x" }),
+    result(83, "silent"),
+    result(84, "refused"),
+  ];
+  assertEquals(format(results, expect), [
+    String.raw`80  greeted   "port \x2280\x22"`,
+    String.raw`81  mismatch  "x"  expected "port \x2281\x22"`,
+    String.raw`82  mismatch  "x"  expected "port \x2282\x22"`,
+    "83  silent    expected greeted",
+    "84  refused   expected greeted",
+  ]);
+  assertEquals(format(results.slice(1, 3), () => bytes("y")), [`81-82  mismatch  "x"  expected "y"`]);
+});
+
+Deno.test("formatResults() folds greetings that differ if all contain the expected text, and shows the first", () => {
+  const greeted = (port: number, greeting: string, hostname = "192.0.2.1") =>
+    result(port, "greeted", { greeting, remoteAddr: { transport: "tcp", hostname, port } });
+  const results = [greeted(80, "port 80"), greeted(81, "port 81"), greeted(82, "port 81")];
+  assertEquals(format(results, () => bytes("port")), [`80-82  greeted  "port 80" (and others)`]);
+  assertEquals(format(results), [`80     greeted  "port 80"`, `81-82  greeted  "port 81"`]);
+  // Only if the text of each port was checked, and if everything else is the same.
+  assertEquals(format(results.slice(0, 2), (port) => port === 80 ? bytes("p") : undefined), [
+    `80  greeted  "port 80"`,
+    `81  greeted  "port 81"`,
+  ]);
+  const elsewhere = [greeted(80, "a", "::7"), greeted(81, "b", "::7"), greeted(82, "c")];
+  assertEquals(format(elsewhere, () => bytes("")), [
+    `80-81  greeted  "a" (and others)  at ::7`,
+    `82     greeted  "c"`,
+  ]);
+  // A greeting proves that a port is not blocked, whatever it contains.
+  const open = [80, 81].map((port) => blocked(port, "greeted", { ok: false, greeting: `${port}` }));
+  assertEquals(format(open, () => bytes("8")), [
+    `80  greeted  "80"  expected blocked`,
+    `81  greeted  "81"  expected blocked`,
   ]);
 });
 
-Deno.test("formatResults() shows at most 256 bytes of a greeting, as printable ASCII on one line", () => {
-  assertEquals(formatResults([result(80, "greeted", "x".repeat(256))]), [`80  greeted  "${"x".repeat(256)}"`]);
-  assertEquals(formatResults([result(80, "greeted", "x".repeat(257))]), [`80  greeted  "${"x".repeat(256)}"...`]);
-  const forged = '\u001b[2J\r\n22  greeted  "real"';
-  assertEquals(formatResults([result(80, "greeted", forged)]), [
+Deno.test("formatResults() shows at most 256 bytes of a greeting or a text, as printable ASCII on one line", () => {
+  const greeted = (greeting: string) => format([result(80, "greeted", { greeting })]);
+  assertEquals(greeted("x".repeat(256)), [`80  greeted  "${"x".repeat(256)}"`]);
+  assertEquals(greeted("x".repeat(257)), [`80  greeted  "${"x".repeat(256)}"...`]);
+  assertEquals(greeted('\u001b[2J\r\n22  greeted  "real"'), [
     String.raw`80  greeted  "\x1b[2J\r\n22  greeted  \x22real\x22"`,
   ]);
-});
-
-Deno.test("formatResults() shows `...` after a long greeting only if there is more, also for a mismatch", () => {
   const long = "x".repeat(300);
-  assertEquals(formatResults([result(80, "mismatch", long)], "y"), [`80  mismatch  "${"x".repeat(256)}"...`]);
+  assertEquals(format([result(80, "mismatch", { greeting: long })], () => bytes("y".repeat(257))), [
+    `80  mismatch  "${"x".repeat(256)}"...  expected "${"y".repeat(256)}"...`,
+  ]);
   // Ports whose greetings differ only after 256 bytes share a line.
-  const results = [result(80, "greeted", `${long}a`), result(81, "greeted", `${long}b`)];
-  assertEquals(formatResults(results), [`80-81  greeted  "${"x".repeat(256)}"...`]);
+  const results = [
+    result(80, "greeted", { greeting: `${long}a` }),
+    result(81, "greeted", { greeting: `${long}b` }),
+  ];
+  assertEquals(format(results), [`80-81  greeted  "${"x".repeat(256)}"...`]);
 });
 
-Deno.test("formatResults() colors each state, and dims what follows, without changing the columns", async () => {
+Deno.test("formatResults() colors each state by whether it is as expected, without changing the columns", async () => {
   const results = [
-    ...(["greeted", "mismatch", "silent", "closed", "reset", "refused", "timeout"] as const)
-      .map((state, i) => result(80 + i, state, i < 2 ? "x" : "")),
-    result(87, "unreachable", "", "No route to host"),
+    result(80, "greeted", { greeting: "x" }),
+    result(81, "mismatch", { greeting: "x" }),
+    result(83, "open", { expected: "open", ok: true }),
+    blocked(85, "refused"),
+    blocked(87, "greeted", { ok: false, greeting: "x" }),
+    blocked(89, "unreachable", { ok: null, error: "No route to host" }),
   ];
   // In a process of its own: @std/fmt has no colors if NO_COLOR was set when it was loaded.
   const script = `
     import { formatResults } from "${import.meta.resolve("./results.ts")}";
     const results = ${JSON.stringify(results)};
     for (const result of results) result.greeting = new Uint8Array(Object.values(result.greeting));
-    console.log(formatResults(results, undefined, true).join("\\n"));`;
+    console.log(formatResults(results, "192.0.2.1", undefined, true).join("\\n"));`;
   const { stdout, stderr } = await run([Deno.execPath(), "eval", script], { cwd: ROOT, env: { NO_COLOR: "" } });
   assertEquals(stdout.trimEnd().replaceAll("\u001b", "ESC").split("\n"), [
     `80  ESC[32mgreetedESC[39m      ESC[2m"x"ESC[22m`,
-    `81  ESC[33mmismatchESC[39m     ESC[2m"x"ESC[22m`,
-    "82  ESC[33msilentESC[39m",
-    "83  ESC[33mclosedESC[39m",
-    "84  ESC[33mresetESC[39m",
-    "85  ESC[31mrefusedESC[39m",
-    "86  ESC[31mtimeoutESC[39m",
-    "87  ESC[31munreachableESC[39m  ESC[2mNo route to hostESC[22m",
+    `81  ESC[31mmismatchESC[39m     ESC[2m"x"ESC[22m  ESC[2mexpected greetedESC[22m`,
+    "83  ESC[32mopenESC[39m",
+    "85  ESC[32mrefusedESC[39m",
+    `87  ESC[31mgreetedESC[39m      ESC[2m"x"ESC[22m  ESC[2mexpected blockedESC[22m`,
+    "89  ESC[33munreachableESC[39m  ESC[2mNo route to hostESC[22m  ESC[2mnot judgedESC[22m",
   ], stderr);
-  assertEquals(formatResults([result(80, "refused")]), ["80  refused"]);
 });
 
-const summary: ProbeSummary = {
-  host: "lab.example",
-  address: "192.0.2.1",
-  ports: [22, 80, 81],
-  results: [result(22, "greeted", "x"), result(80, "refused"), result(81, "greeted", "x")],
-  expected: undefined,
+const ports = { port: [22, 80, 81], open: [], blocked: [], isReduced: false };
+const summary: RunSummary = {
+  hosts: [{
+    host: "lab",
+    addresses: ["192.0.2.1"],
+    results: [result(22, "greeted"), result(80, "refused"), result(81, "greeted")],
+  }],
+  ports,
+  expect: undefined,
   duration: 2960,
   interrupted: false,
 };
+const HINT = "(content not checked; see --expect)";
 
-Deno.test("formatTotals() counts the greeted ports, and shows whether the run was interrupted", () => {
-  assertEquals(formatTotals(summary), "2 of 3 ports greeted (content not checked; see --expect) in 3.0s");
-  assertEquals(formatTotals({ ...summary, expected: "x", ports: [22] }), "2 of 1 port greeted in 3.0s");
+Deno.test("formatHeader() names the addresses of a name, but not those of an address", () => {
+  const addresses = ["192.0.2.1", "2001:db8::7"];
+  assertEquals(formatHeader({ host: "lab", addresses, results: [] }), "lab is 192.0.2.1, 2001:db8::7");
+  assertEquals(formatHeader({ host: "::1", addresses: ["::1"], results: [] }), "::1");
+});
+
+Deno.test("formatTotals() counts the ports that are as expected, and lists the others", () => {
+  assertEquals(formatTotals(summary), `2 of 3 ports as expected ${HINT} in 3.0s; not: 80`);
+  const [lab] = summary.hosts;
+  const all = lab?.results.map((each) => ({ ...each, ok: true })) ?? [];
   assertEquals(
-    formatTotals({ ...summary, expected: "x", ports: [22, 23, 80, 81], interrupted: true }),
-    "2 of 4 ports greeted in 3.0s; interrupted, 1 port without a result",
+    formatTotals({
+      ...summary,
+      hosts: [{ host: "lab", addresses: [], results: all.slice(0, 1) }],
+      ports: { ...ports, port: [22] },
+    }),
+    `1 of 1 port as expected ${HINT} in 3.0s`,
   );
 });
 
-Deno.test("both JSON rows have the field names of the server's log", () => {
-  const withoutTime = (line: string) => {
-    const { timestamp, ...rest } = JSON.parse(line);
-    assertEquals(typeof timestamp, "string");
-    return rest;
-  };
-  const localAddr = { transport: "tcp", hostname: "192.0.2.9", port: 51514 } as const;
-  assertEquals(withoutTime(formatResultRow({ ...result(22, "mismatch", "é\n"), localAddr })), {
-    event_type: "probe",
-    state: "mismatch",
-    proto: "TCP",
-    src_ip: "192.0.2.9",
-    src_port: 51514,
-    dest_ip: "192.0.2.1",
-    dest_port: 22,
-    duration_ms: 1.235,
-    payload: "w6kK",
-    payload_printable: "..\n",
+Deno.test("formatTotals() says that contents were not checked if a port may send any greeting", () => {
+  const isHinted = (summary: RunSummary) => formatTotals(summary).includes(HINT);
+  assertEquals(isHinted({ ...summary, expect: () => bytes("x") }), false);
+  assertEquals(isHinted({ ...summary, expect: (port) => port === 80 ? undefined : bytes("x") }), true);
+  assertEquals(isHinted({ ...summary, ports: { ...ports, port: [], open: [22, 80, 81] } }), false);
+});
+
+Deno.test("formatTotals() has every part that applies, in one order", () => {
+  const hosts = [{
+    host: "lab",
+    addresses: ["192.0.2.1"],
+    results: [result(22, "refused"), blocked(23, "timeout", { ok: null }), blocked(24, "timeout", { ok: null })],
+  }];
+  const expected = { ...ports, port: [22], open: [25, 26], blocked: [23, 24] };
+  assertEquals(
+    formatTotals({ ...summary, hosts, ports: expected, interrupted: true }),
+    `0 of 5 ports as expected ${HINT} in 3.0s; not: 22; not judged: 23-24; interrupted; 2 ports without a result`,
+  );
+  const onlyBlocked = { ...ports, port: [], blocked: [23] };
+  const hint = (host: string) => `${host} may be down; add a port that must be open with --open`;
+  const one = { host: "lab", addresses: ["192.0.2.1"], results: [blocked(23, "refused")] };
+  assertEquals(
+    formatTotals({ ...summary, hosts: [one], ports: onlyBlocked }),
+    `1 of 1 port as expected in 3.0s; ${hint("the host")}`,
+  );
+  assertEquals(
+    formatTotals({ ...summary, hosts: [one, { ...one, results: [] }], ports: onlyBlocked }),
+    `1 of 2 ports as expected in 3.0s; 1 port without a result; ${hint("a host")}`,
+  );
+});
+
+Deno.test("formatTotals() counts the ports of all hosts, and names the hosts of those that are not as expected", () => {
+  const host = (name: string, ...states: ProbeResult["state"][]) => ({
+    host: name,
+    addresses: ["192.0.2.1"],
+    results: states.map((state, i) => result([22, 80, 81][i] ?? 0, state)),
   });
-  assertEquals(withoutTime(formatResultRow(result(23, "unreachable", "", "No route to host"))), {
-    event_type: "probe",
-    state: "unreachable",
-    proto: "TCP",
-    dest_ip: "192.0.2.1",
-    dest_port: 23,
-    duration_ms: 1.235,
-    error: "No route to host",
-  });
-  assertEquals(withoutTime(formatSummaryRow(summary)), {
-    event_type: "summary",
-    host: "lab.example",
-    dest_ip: "192.0.2.1",
-    ports: "22,80-81",
-    greeted: 2,
-    mismatch: 0,
-    silent: 0,
-    closed: 0,
-    reset: 0,
-    refused: 1,
-    timeout: 0,
-    unreachable: 0,
-    duration_ms: 2960,
-    interrupted: false,
-  });
+  const hosts = [
+    host("web1", "greeted", "greeted", "greeted"),
+    host("web2", "refused", "greeted", "timeout"),
+    host("::1", "greeted", "refused", "refused"),
+  ];
+  assertEquals(
+    formatTotals({ ...summary, hosts }),
+    `5 of 9 ports as expected ${HINT} in 3.0s; not: web2:22,web2:81,[::1]:80-81`,
+  );
+});
+
+Deno.test("formatSomePorts() names at most 10 ranges, of all hosts together, and counts the ports of the others", () => {
+  const list = (count: number) => Array.from({ length: count }, (_, i) => 10 * i + 1);
+  const ten = "1,11,21,31,41,51,61,71,81,91";
+  const lab = (ports: number[]) => formatSomePorts([{ host: "lab", ports }]);
+  assertEquals(lab(list(10)), ten);
+  assertEquals(lab(list(11)), `${ten} and 1 more port`);
+  assertEquals(lab([...list(11), 102, 103]), `${ten} and 3 more ports`);
+  assertEquals(lab([]), "");
+  const hosts = [{ host: "web1", ports: list(9) }, { host: "web2", ports: [] }, { host: "web3", ports: [1, 2, 9] }];
+  assertEquals(
+    formatSomePorts(hosts),
+    `${list(9).map((port) => `web1:${port}`)},web3:1-2 and 1 more port`,
+  );
 });

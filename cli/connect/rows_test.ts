@@ -1,0 +1,94 @@
+import { assertEquals } from "@std/assert";
+import { probeResult as result } from "../../tests/helpers.ts";
+import { formatResultRow, formatSummaryRow } from "./rows.ts";
+import type { RunSummary } from "./summary.ts";
+
+function withoutTime(line: string) {
+  const { timestamp, ...rest } = JSON.parse(line);
+  assertEquals(typeof timestamp, "string");
+  return rest;
+}
+
+Deno.test("the row of a result has the field names of the server's log, and what was expected", () => {
+  const localAddr = { transport: "tcp", hostname: "192.0.2.9", port: 51514 } as const;
+  assertEquals(withoutTime(formatResultRow({ ...result(22, "mismatch", { greeting: "é\n" }), localAddr })), {
+    event_type: "probe",
+    host: "lab",
+    expected: "greeted",
+    ok: false,
+    state: "mismatch",
+    proto: "TCP",
+    src_ip: "192.0.2.9",
+    src_port: 51514,
+    dest_ip: "192.0.2.1",
+    dest_port: 22,
+    duration_ms: 1.235,
+    payload: "w6kK",
+    payload_printable: "..\n",
+  });
+  const unreachable = result(23, "unreachable", { expected: "blocked", ok: null, error: "No route to host" });
+  assertEquals(withoutTime(formatResultRow(unreachable)), {
+    event_type: "probe",
+    host: "lab",
+    expected: "blocked",
+    ok: null,
+    state: "unreachable",
+    proto: "TCP",
+    dest_ip: "192.0.2.1",
+    dest_port: 23,
+    duration_ms: 1.235,
+    error: "No route to host",
+  });
+});
+
+const ports = { port: [22, 25], open: [80], blocked: [23, 24], isReduced: false };
+const lab = {
+  host: "lab",
+  addresses: ["192.0.2.1", "2001:db8::7"],
+  results: [
+    result(22, "greeted"),
+    result(25, "mismatch"),
+    result(80, "open", { expected: "open", ok: true }),
+    result(23, "refused", { expected: "blocked", ok: null }),
+    result(24, "timeout", { expected: "blocked", ok: null }),
+  ],
+};
+const run: RunSummary = { hosts: [lab], ports, expect: undefined, duration: 2960.12345, interrupted: false };
+
+Deno.test("the summary row of a host counts its states, and lists the ports that are not as expected", () => {
+  assertEquals(withoutTime(formatSummaryRow(lab, run)), {
+    event_type: "summary",
+    host: "lab",
+    addresses: ["192.0.2.1", "2001:db8::7"],
+    ports: "22-25,80",
+    ok: 2,
+    not_ok: "25",
+    not_judged: "23-24",
+    control: true,
+    greeted: 1,
+    open: 1,
+    mismatch: 1,
+    silent: 0,
+    closed: 0,
+    reset: 0,
+    refused: 1,
+    timeout: 1,
+    unreachable: 0,
+    duration_ms: 2960.123,
+    interrupted: false,
+  });
+});
+
+Deno.test("the summary row says whether blocked ports have a control, and whether the run was interrupted", () => {
+  const fields = (ports: RunSummary["ports"], interrupted = false) => {
+    const { control, interrupted: isInterrupted, not_ok, not_judged } = withoutTime(
+      formatSummaryRow({ ...lab, results: [] }, { ...run, ports, interrupted }),
+    );
+    return { control, isInterrupted, not_ok, not_judged };
+  };
+  const rest = { isInterrupted: false, not_ok: "", not_judged: "" };
+  assertEquals(fields({ ...ports, port: [], open: [] }), { control: false, ...rest });
+  assertEquals(fields({ ...ports, port: [] }), { control: true, ...rest });
+  assertEquals(fields({ ...ports, blocked: [] }), { control: undefined, ...rest });
+  assertEquals(fields(ports, true), { control: true, ...rest, isInterrupted: true });
+});
