@@ -128,7 +128,11 @@ const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
  * @throws {UsageError} If a value is invalid.
  */
 export function toConnectCommand({ flag, one, all, given }: Values, rewritten: Rewritten): ConnectCommand {
-  const hostname = toHostnames(rewritten.operands, given(CONNECT_OPTIONS.port));
+  const { port: portOption, open: openOption, blocked: blockedOption } = CONNECT_OPTIONS;
+  // An operand that is a port list probably belongs to the option that was given, if it is only one.
+  const lists = [given(portOption), given(openOption), given(blockedOption)].filter(({ length }) => length > 0);
+  const [list] = lists.length === 1 ? lists : [];
+  const hostname = toHostnames(rewritten.operands, list ?? []);
   rejectBoth("quiet", "json", rewritten);
   rejectBoth("ipv4", "ipv6", rewritten);
   const greeted = all(CONNECT_OPTIONS.port);
@@ -179,6 +183,10 @@ function toHostnames(operands: readonly string[], ports: readonly Given[]): stri
     const extra = lists.length === operands.length ? lists.slice(1) : lists;
     throw new UsageError(`unexpected argument ${quote(extra[0] ?? "")}; to check ports, ${writePorts(ports, extra)}`);
   }
+  const [list] = lists;
+  if (list?.includes(",")) {
+    throw new UsageError(`invalid HOST ${quote(list)}: to check ports, ${writePorts(ports, lists)}`);
+  }
   return [...new Set(operands.map(toHostname))];
 }
 
@@ -188,11 +196,12 @@ function toHostname(host: string): string {
     const suggestion = `greeter connect ${truncate(name)} -p ${port || "PORT"}`;
     throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);
   }
-  if (host.includes(",")) {
-    throw new UsageError(`invalid HOST ${quote(host)}: write ${truncate(host.split(",").filter(Boolean).join(" "))}`);
+  const listed = host.split(",").filter((name) => name !== "");
+  if (host.includes(",") && listed.length > 0) {
+    throw new UsageError(`invalid HOST ${quote(host)}: write ${truncate(listed.join(" "))}`);
   }
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
-  if (/^[^\s/[\]]+$/.test(hostname)) return hostname;
+  if (/^[^\s,/[\]]+$/.test(hostname)) return hostname;
   throw new UsageError(`invalid HOST ${quote(host)}: expected a name or an address`);
 }
 
