@@ -3,11 +3,8 @@
  *
  * @module
  */
-import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createServer, type Socket } from "node:net";
-import { UsageError } from "../cli/args.ts";
-import type { ConnectCommand } from "../cli/connect/command.ts";
-import { parse } from "../main.ts";
 import { DEFAULTS, serve } from "../server.ts";
 import {
   BINARY,
@@ -34,119 +31,6 @@ async function runGreeter(command: string[]) {
   const { code, stdout, stderr } = await run(command);
   return { code, stdout, stderr: stderr.replace(/^\(node:\d+\) \[DEP0040\].*\n/m, "") };
 }
-
-async function parseConnect(...args: string[]): Promise<ConnectCommand> {
-  const command = await parse(["connect", ...args]);
-  if (command.kind !== "connect") throw new Error(`not a command to connect: ${args}`);
-  return command;
-}
-
-Deno.test("parse() accepts options of greeter connect before and after HOST", async () => {
-  const defaults = await parseConnect("lab.example");
-  assertEquals(defaults, {
-    kind: "connect",
-    options: {
-      hostname: "lab.example",
-      port: [999],
-      expect: undefined,
-      timeout: undefined,
-      within: undefined,
-      concurrency: undefined,
-      ipv6: false,
-    },
-    expected: undefined,
-    json: false,
-    quiet: false,
-  });
-  for (const args of [["-6qp22,80-81", "[::1]", "-t.5"], ["-t", "0.5", "-p", "22,80", "-p81", "-q6", "--", "::1"]]) {
-    const { options, quiet } = await parseConnect(...args);
-    assertEquals([options.hostname, options.port, options.timeout], ["::1", [22, 80, 81], 500]);
-    assertEquals([options.ipv6, quiet], [true, true]);
-  }
-  const afterHyphens = await parseConnect("-q", "--", "-p");
-  assertEquals([afterHyphens.options.hostname, afterHyphens.options.port], ["-p", [999]]);
-  const overlapping = await parseConnect("lab", "-p", "80,22,20-23", "-p22,81");
-  assertEquals(overlapping.options.port, [80, 22, 20, 21, 23, 81]);
-  const numeric = await parseConnect("1234", "--json", "-w", "10", "--concurrency=9");
-  assertEquals([numeric.options.hostname, numeric.json], ["1234", true]);
-  assertEquals([numeric.options.within, numeric.options.concurrency], [10_000, 9]);
-});
-
-Deno.test("parse() replaces {port} in --expect with the port", async () => {
-  const constant = await parseConnect("lab", "-e", "220 ready");
-  assertEquals([constant.options.expect, constant.expected], ["220 ready", "220 ready"]);
-  // The limit of 16,384 bytes applies to the text with the longest port.
-  await parseConnect("lab", "-e", "{port}".repeat(3276) + "1234");
-  const { options: { expect }, expected } = await parseConnect("lab", "--expect={port}, {port}");
-  assertEquals([typeof expect === "function" && expect(22), expected], ["22, 22", "{port}, {port}"]);
-});
-
-Deno.test("parse() rejects invalid command lines of greeter connect, and states what to write", async () => {
-  const cases: [args: string[], ...says: string[]][] = [
-    [[], "HOST is missing", "greeter connect [OPTIONS] HOST"],
-    [["a", "b"], 'unexpected argument "b"; only one HOST can be checked; run greeter connect once for each'],
-    [["a,b"], 'invalid HOST "a,b": only one HOST can be checked; run greeter connect once for each'],
-    [["a", "b", "80"], 'unexpected argument "b"; only one HOST'],
-    [["lab", "443"], 'unexpected argument "443"; to check ports, write -p 443'],
-    [["lab", "-p", "80", "443", "8000-8100"], 'unexpected argument "443"; to check ports, write -p 80,443,8000-8100'],
-    [["--port=80,", "443", "lab"], 'unexpected argument "443"; to check ports, write --port 80,443'],
-    [["lab", "-p", "ssh,80"], "expected ports from 1 to 65535, such as 22,80,8000-8100; write 22,80 instead of ssh,80"],
-    [["lab", "-t", "5s"], "expected seconds from 0.001 to 86400; write 5 instead of 5s"],
-    [["lab", "-w", "10m"], "; write 600 instead of 10m"],
-    [["lab", "--quiet", "--json"], "--quiet and --json cannot be combined; use only one of them"],
-    [["lab", "--expct", "x"], 'unknown option "--expct" (did you mean --expect?); see greeter connect --help'],
-    [["lab", "-expect", "x"], 'unknown option "-expect" (did you mean --expect?); see greeter connect --help'],
-    [["lab", "-port", "80"], 'unknown option "-port" (did you mean --port?); see greeter connect --help'],
-    [["lab", "--retry", "x"], 'unknown option "--retry"; see greeter connect --help'],
-    [[""], `""`, "HOST"],
-    [["lab:22"], `"lab:22"`, "greeter connect lab -p 22"],
-    [["192.0.2.1:80"], "greeter connect 192.0.2.1 -p 80"],
-    [["[::1]:22"], "greeter connect [::1] -p 22"],
-    [["lab:"], "greeter connect lab -p PORT"],
-    [["http://lab/"], `"http://lab/"`, "a name or an address"],
-    [["192.0.2.0/24"], "a name or an address"],
-    [["a b"], "a name or an address"],
-    [["lab", "-p", "0"], `"0" for -p`, "1 to 65535"],
-    [["lab", "-p", "22=hi"], `"22=hi" for -p`],
-    [["lab", "-e", ""], `"" for -e`, "1 to 16384 bytes"],
-    [["lab", "-e", "{port}".repeat(3276) + "12345"], "1 to 16384 bytes"],
-    [["lab", "--concurrency", "0"], "--concurrency", "1 to 65535"],
-    [["lab", "-t", "0"], "-t", "0.001 to 86400"],
-    [["lab", "-w", "x"], "-w"],
-    [["lab", "--greeting", "hi"], 'unknown option "--greeting"; only the server has it: see greeter connect --help'],
-    [["lab", "-n", "1"], `unknown option "-n"; see greeter connect --help`],
-    [["--first", "lab", "--second"], `unknown option "--first"; `],
-    [["lab", "--", "-p"], `unexpected argument "-p"`],
-    [["lab", "--json=yes"], `"--json=yes"`],
-    [["-p"], "-p requires a value, such as -p 8080"],
-    [["lab", "--expect"], "--expect requires a value, such as --expect SSH-2.0"],
-  ];
-  for (const [args, ...says] of cases) {
-    const { message } = await assertRejects(() => parseConnect(...args), UsageError);
-    assertMatch(message, /^[ -~]+$/);
-    for (const part of says) assertStringIncludes(message, part);
-  }
-  for (const args of [["lab"], ["-q", "connect", "lab"], ["conect", "lab"]]) {
-    const { message } = await assertRejects(() => parse(args), UsageError);
-    assertStringIncludes(message, "greeter connect [OPTIONS] HOST");
-  }
-});
-
-Deno.test("parse() suggests no value of greeter connect that is invalid too", async () => {
-  const expectedPorts = "expected ports from 1 to 65535, such as 22,80,8000-8100";
-  const expectedSeconds = "expected seconds from 0.001 to 86400";
-  for (
-    const [option = "", value = "", expected = ""] of [
-      ["-p", "lab", expectedPorts],
-      ["-p", "ssh,0", expectedPorts],
-      ["-t", "25h", expectedSeconds],
-      ["-w", "0s", expectedSeconds],
-    ]
-  ) {
-    const { message } = await assertRejects(() => parseConnect("lab", option, value), UsageError);
-    assertEquals(message, `invalid value "${value}" for ${option}: ${expected}`);
-  }
-});
 
 Deno.test("greeter connect prints a line for each range of ports, and exits 1 if a port was not greeted", async () => {
   await using server = serve({

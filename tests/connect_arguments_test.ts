@@ -1,0 +1,267 @@
+/**
+ * Tests of the arguments of `greeter connect`.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { UsageError } from "../cli/args.ts";
+import { type ConnectCommand, connectHelp } from "../cli/connect/command.ts";
+import { parse } from "../main.ts";
+import { MAX_GREETING_BYTES } from "../server.ts";
+
+async function parseConnect(...args: string[]): Promise<ConnectCommand> {
+  const command = await parse(["connect", ...args]);
+  if (command.kind !== "connect") throw new Error(`not a command to connect: ${args}`);
+  return command;
+}
+
+/** Returns the message for an invalid command line. */
+async function parseError(...args: string[]): Promise<string> {
+  const { message } = await assertRejects(() => parseConnect(...args), UsageError, "", args.join(" "));
+  assertMatch(message, /^[ -~]+$/);
+  return message;
+}
+
+/** Returns the text of an option for a port, each byte as one character. */
+function textOf(option: ConnectCommand["expect"] | ConnectCommand["options"]["send"], port: number) {
+  const bytes = typeof option === "function" ? option(port) : option;
+  return bytes instanceof Uint8Array ? String.fromCharCode(...bytes) : bytes;
+}
+
+Deno.test("parse() accepts options of greeter connect before and after HOST", async () => {
+  const ports = { port: [999], open: [], blocked: [] };
+  assertEquals(await parseConnect("lab.example"), {
+    kind: "connect",
+    options: {
+      hostname: ["lab.example"],
+      ...ports,
+      expect: undefined,
+      send: undefined,
+      timeout: undefined,
+      within: undefined,
+      concurrency: undefined,
+      family: undefined,
+    },
+    ports: { ...ports, isReduced: false },
+    expect: undefined,
+    isWaiting: false,
+    json: false,
+    quiet: false,
+  });
+  for (const args of [["-6qp22,80-81", "[::1]", "-t.5"], ["-t", "0.5", "-p", "22,80", "-p81", "-q6", "--", "::1"]]) {
+    const { options, quiet } = await parseConnect(...args);
+    assertEquals([options.hostname, options.port, options.timeout], [["::1"], [22, 80, 81], 500]);
+    assertEquals([options.family, quiet], [6, true]);
+  }
+  assertEquals((await parseConnect("lab", "-4")).options.family, 4);
+  const afterHyphens = await parseConnect("-q", "--", "-p");
+  assertEquals([afterHyphens.options.hostname, afterHyphens.options.port], [["-p"], [999]]);
+  const overlapping = await parseConnect("lab", "-p", "80,22,20-23", "-p22,81");
+  assertEquals(overlapping.options.port, [80, 22, 20, 21, 23, 81]);
+  const numeric = await parseConnect("1234", "--json", "-w", "10", "--concurrency=9");
+  assertEquals([numeric.options.hostname, numeric.json, numeric.isWaiting], [["1234"], true, true]);
+  assertEquals([numeric.options.within, numeric.options.concurrency], [10_000, 9]);
+});
+
+Deno.test("parse() accepts several HOSTs, each once", async () => {
+  const { options } = await parseConnect("web1", "-p", "22", "[::1]", "web1", "10.0.0.1", "::1", "--", "-x");
+  assertEquals(options.hostname, ["web1", "::1", "10.0.0.1", "-x"]);
+  assertEquals((await parseConnect("web1", "web2", "db", "-o", "22", "-b", "3306")).options.hostname.length, 3);
+});
+
+Deno.test("parse() accepts ports of each expectation, also from several options", async () => {
+  const { options, ports } = await parseConnect(
+    "lab",
+    "-p22",
+    "--open=80",
+    "-b9",
+    "-p25=220",
+    "-o443",
+    "--blocked",
+    "7",
+  );
+  assertEquals([options.port, options.open, options.blocked], [[22, 25], [80, 443], [9, 7]]);
+  assertEquals(ports, { port: [22, 25], open: [80, 443], blocked: [9, 7], isReduced: false });
+  // Without ports that must greet, there is no default port.
+  assertEquals((await parseConnect("lab", "-o80")).options.port, []);
+  assertEquals((await parseConnect("lab", "-b80")).options.port, []);
+});
+
+Deno.test("parse() leaves out ports of -p and -o from a range of -b", async () => {
+  const { options, ports } = await parseConnect("lab", "-p", "22=SSH", "-o", "24", "-b", "21-25");
+  assertEquals([options.port, options.open, options.blocked, ports.isReduced], [[22], [24], [21, 23, 25], true]);
+});
+
+Deno.test("parse() replaces {port} in every TEXT of greeter connect", async () => {
+  const { options, expect } = await parseConnect(
+    ...["lab", "-p", "22-23", "-p25=<{port}>", "--expect={port}, {port}", "--send", "GET {port}"],
+  );
+  assertEquals([22, 23, 25].map((port) => textOf(expect, port)), ["22, 22", "23, 23", "<25>"]);
+  assertEquals([22, 23, 25].map((port) => textOf(options.expect, port)), ["22, 22", "23, 23", "<25>"]);
+  assertEquals([22, 25].map((port) => textOf(options.send, port)), ["GET 22", "GET 25"]);
+});
+
+Deno.test("parse() decodes the escapes of every TEXT of greeter connect", async () => {
+  const text = String.raw`\x7bport} {port}\r\n\t\\ü\xff`;
+  const { options } = await parseConnect("lab", "-p", `22=${text}`, "-p80", "-e", `e${text}`, "-s", `s${text}`);
+  const decoded = (port: number) => `{port} ${port}\r\n\t\\\xc3\xbc\xff`;
+  assertEquals(textOf(options.expect, 22), decoded(22));
+  assertEquals(textOf(options.expect, 80), `e${decoded(80)}`);
+  assertEquals(textOf(options.send, 22), `s${decoded(22)}`);
+});
+
+Deno.test("parse() gives LIST=TEXT precedence over -e and a LIST without TEXT, which accept any greeting otherwise", async () => {
+  for (const lists of [["-p22-24", "-p23=b"], ["-p23=b", "-p22-24"]]) {
+    const { options, expect } = await parseConnect("lab", ...lists);
+    assertEquals(options.port?.toString(), lists[0] === "-p22-24" ? "22,23,24" : "23,22,24");
+    assertEquals([22, 23, 24].map((port) => textOf(expect, port)), [undefined, "b", undefined]);
+    const { expect: other } = await parseConnect("lab", ...lists, "-e", "c");
+    assertEquals([22, 23, 24].map((port) => textOf(other, port)), ["c", "b", "c"]);
+  }
+  // TEXT may contain "=" and commas. The same TEXT twice is no conflict.
+  const { expect } = await parseConnect("lab", "-p", "22-23=a=b,1", "-p", "23=a=b,1");
+  assertEquals([textOf(expect, 22), textOf(expect, 23)], ["a=b,1", "a=b,1"]);
+});
+
+Deno.test("parse() rejects an invalid TEXT of greeter connect, and names the option as typed", async () => {
+  const advice = String.raw`: write \\ for a backslash, or one of \r \n \t \xHH`;
+  const options = { "-e": "", "--expect": "", "-s": "", "--send": "", "-p": "22=", "--port": "22=" };
+  for (const [option, prefix] of Object.entries(options)) {
+    const error = (text: string) => parseError("lab", option, prefix + text);
+    assertEquals(await error(String.raw`C:\dir`), String.raw`invalid escape \d in the value of ${option}` + advice);
+    assertEquals(await error("a\\"), `invalid escape \\ at the end of the value of ${option}${advice}`);
+    const length = `for ${option}: expected text of 1 to ${MAX_GREETING_BYTES} bytes`;
+    assertStringIncludes(await error(""), length);
+    // The limit applies to the bytes for the longest port.
+    const longest = String.raw`\xff`.repeat(MAX_GREETING_BYTES - 5) + "{port}";
+    await parseConnect("lab", option, prefix + longest);
+    assertStringIncludes(await error(`${longest}x`), length);
+  }
+});
+
+Deno.test("parse() requires a timeout of 1.5 s for --blocked, unless it is the default", async () => {
+  assertEquals((await parseConnect("lab", "-b22", "-t1.5")).options.timeout, 1500);
+  assertEquals((await parseConnect("lab", "-p22", "-t1.4")).options.timeout, 1400);
+  for (const option of ["-t", "--timeout"]) {
+    assertEquals(
+      await parseError("lab", "-b22", option, "1.499"),
+      `invalid value "1.499" for ${option}: expected at least 1.5 seconds with --blocked, ` +
+        "so that a single lost packet does not look like a firewall",
+    );
+  }
+});
+
+Deno.test("parse() rejects -e and -s without ports that must greet", async () => {
+  const message = "applies only to ports that must greet; add them with -p LIST";
+  for (const option of ["-e", "--expect", "-s", "--send"]) {
+    assertEquals(await parseError("lab", "-o80", "-b22", option, "x"), `${option} ${message}`);
+  }
+  assertEquals((await parseConnect("lab", "-e", "x")).options.port, [999]);
+});
+
+Deno.test("parse() rejects invalid command lines of greeter connect, and states what to write", async () => {
+  const twice = "; remove it from one of them";
+  const cases: [args: string[], ...says: string[]][] = [
+    [[], "HOST is missing", "greeter connect [OPTIONS] HOST..."],
+    [["a,b"], 'invalid HOST "a,b": write a b'],
+    [["web1", "a,,b,"], 'invalid HOST "a,,b,": write a b'],
+    [[","], 'invalid HOST ",": expected a name or an address'],
+    [["22,80"], 'invalid HOST "22,80": to check ports, write -p 22,80'],
+    [["-p9", "22,80"], 'invalid HOST "22,80": to check ports, write -p 9,22,80'],
+    [["a", "b", "80"], 'unexpected argument "80"; to check ports, write -p 80'],
+    [["22", "80"], 'unexpected argument "80"; to check ports, write -p 80'],
+    [["lab", "443"], 'unexpected argument "443"; to check ports, write -p 443'],
+    [["lab", "-p", "80", "443", "8000-8100"], 'unexpected argument "443"; to check ports, write -p 80,443,8000-8100'],
+    [["--port=80,", "443", "lab"], 'unexpected argument "443"; to check ports, write --port 80,443'],
+    [["lab", "-p", "80=x", "443"], 'unexpected argument "443"; to check ports, write -p 443'],
+    [["lab", "-b", "80", "443"], 'unexpected argument "443"; to check ports, write -b 80,443'],
+    [["lab", "--open=80", "443"], 'unexpected argument "443"; to check ports, write --open 80,443'],
+    [["lab", "-b", "80", "-o22", "443"], 'unexpected argument "443"; to check ports, write -p 443'],
+    [["lab", "-p", "ssh,80"], "expected ports from 1 to 65535, such as 22,80,8000-8100; write 22,80 instead of ssh,80"],
+    [["lab", "-o", "https"], '"https" for -o: expected ports from 1 to 65535', "; write 443 instead of https"],
+    [["lab", "-b", "mysql"], '"mysql" for -b: expected ports from 1 to 65535', "; write 3306 instead of mysql"],
+    [["lab", "-p", "ssh=x"], '"ssh=x" for -p', "; write 22 instead of ssh"],
+    [["lab", "-o", "80=x"], `"80=x" for -o`],
+    [["lab", "-b", "80=x"], `"80=x" for -b`],
+    [["lab", "-o", "0"], `"0" for -o`, "1 to 65535"],
+    [["lab", "-b", "0"], `"0" for -b`, "1 to 65535"],
+    [["lab", "-p20-25", "-o22"], `port 22 is in --port and --open${twice}`],
+    [["lab", "-p22", "-b22"], `port 22 is in --port and --blocked${twice}`],
+    [["lab", "-o20-25", "-b80,22"], `port 22 is in --open and --blocked${twice}`],
+    [["lab", "-p22-23", "-b22-23"], "no port is left for --blocked, because --port and --open have all of them"],
+    [["lab", "-p22=a", "-p22=b"], "port 22 appears with two texts; remove one of them from --port"],
+    [["lab", "-4", "-6"], "--ipv4 and --ipv6 cannot be combined; use only one of them"],
+    [["lab", "-t", "5s"], "expected seconds from 0.001 to 86400; write 5 instead of 5s"],
+    [["lab", "-w", "10m"], "; write 600 instead of 10m"],
+    [["lab", "--quiet", "--json"], "--quiet and --json cannot be combined; use only one of them"],
+    [["lab", "--expct", "x"], 'unknown option "--expct" (did you mean --expect?); see greeter connect --help'],
+    [["lab", "--block", "1"], 'unknown option "--block" (did you mean --blocked?); see greeter connect --help'],
+    [["lab", "-B", "1"], 'unknown option "-B" (did you mean -b?); see greeter connect --help'],
+    [["lab", "-expect", "x"], 'unknown option "-expect" (did you mean --expect?); see greeter connect --help'],
+    [["lab", "-port", "80"], 'unknown option "-port" (did you mean --port?); see greeter connect --help'],
+    [["lab", "--retry", "x"], 'unknown option "--retry"; see greeter connect --help'],
+    [[""], `""`, "HOST"],
+    [["lab:22"], `"lab:22"`, "greeter connect lab -p 22"],
+    [["web1", "lab:22"], `"lab:22"`, "greeter connect lab -p 22"],
+    [["192.0.2.1:80"], "greeter connect 192.0.2.1 -p 80"],
+    [["[::1]:22"], "greeter connect [::1] -p 22"],
+    [["lab:"], "greeter connect lab -p PORT"],
+    [["http://lab/"], `"http://lab/"`, "a name or an address"],
+    [["192.0.2.0/24"], "a name or an address"],
+    [["a b"], "a name or an address"],
+    [["lab", "-p", "0"], `"0" for -p`, "1 to 65535"],
+    [["lab", "--concurrency", "0"], "--concurrency", "1 to 65535"],
+    [["lab", "-t", "0"], "-t", "0.001 to 86400"],
+    [["lab", "-w", "x"], "-w"],
+    [["lab", "--greeting", "hi"], 'unknown option "--greeting"; only the server has it: see greeter connect --help'],
+    [["lab", "-n", "1"], `unknown option "-n"; see greeter connect --help`],
+    [["--first", "lab", "--second"], `unknown option "--first"; `],
+    [["lab", "--json=yes"], `"--json=yes"`],
+    [["lab", "-e", "x", "-e", "y"], "-e appears more than once; write it only once"],
+    [["-p"], "-p requires a value, such as -p 8080"],
+    [["-o"], "-o requires a value, such as -o 443"],
+    [["lab", "-b"], "-b requires a value, such as -b 3306"],
+    [["lab", "-s"], String.raw`-s requires a value, such as -s 'PING\r\n'`],
+    [["lab", "--expect"], "--expect requires a value, such as --expect SSH-2.0"],
+  ];
+  for (const [args, ...says] of cases) {
+    const message = await parseError(...args);
+    for (const part of says) assertStringIncludes(message, part);
+  }
+  for (const args of [["lab"], ["-q", "connect", "lab"], ["conect", "lab"]]) {
+    const { message } = await assertRejects(() => parse(args), UsageError);
+    assertStringIncludes(message, "greeter connect [OPTIONS] HOST");
+  }
+});
+
+Deno.test("parse() names the command of an option that only the other command has", async () => {
+  for (const option of ["--open", "--blocked", "--expect", "--send"]) {
+    const { message } = await assertRejects(() => parse([option, "22"]), UsageError);
+    assertEquals(message, `unknown option "${option}"; only greeter connect has it: see greeter connect --help`);
+  }
+});
+
+Deno.test("parse() suggests no value of greeter connect that is invalid too", async () => {
+  const expectedPorts = "expected ports from 1 to 65535, such as 22,80,8000-8100";
+  const expectedSeconds = "expected seconds from 0.001 to 86400";
+  for (
+    const [option = "", value = "", expected = ""] of [
+      ["-p", "lab", expectedPorts],
+      ["-p", "ssh,0", expectedPorts],
+      ["-o", "ssh,0", expectedPorts],
+      ["-b", "lab", expectedPorts],
+      ["-t", "25h", expectedSeconds],
+      ["-w", "0s", expectedSeconds],
+    ]
+  ) {
+    assertEquals(await parseError("lab", option, value), `invalid value "${value}" for ${option}: ${expected}`);
+  }
+});
+
+Deno.test("the help of greeter connect fits in 80 columns, and names every option", () => {
+  const lines = connectHelp().split("\n");
+  assertEquals(lines.filter((line) => line.length > 80), []);
+  for (const option of ["-p, --port LIST[=TEXT] ", "-o, --open LIST ", "-b, --blocked LIST ", "-e, --expect TEXT "]) {
+    assert(lines.some((line) => line.startsWith(`  ${option}`)), option);
+  }
+});
