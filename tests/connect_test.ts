@@ -40,17 +40,19 @@ Deno.test("greeter connect prints a line for each range of ports, and exits 1 if
   });
   const [first = 0, second = 0] = server.addrs.map(({ port }) => port);
   const refused = freePort();
-  const { code, stdout, stderr } = await runGreeter([...CONNECT, "localhost", "-p", `${second},${refused},${first}`]);
+  const ports = `${second},${refused},${first}`;
+  const { code, stdout, stderr } = await runGreeter([...CONNECT, "localhost", "-4", "-p", ports]);
   assertEquals([code, stderr], [1, ""]);
   const [address, ...lines] = stdout.split("\n");
   assertEquals(address, "localhost is 127.0.0.1");
   const expected = [
     [first, `${first}  greeted  "first\\r\\n"`],
     [second, `${second}  greeted  ${LINE}`],
-    [refused, `${refused}  refused`],
+    [refused, `${refused}  refused  expected greeted`],
   ] as const;
   assertEquals(lines.slice(0, 3), expected.toSorted(([a], [b]) => a - b).map(([, line]) => line));
-  assertMatch(lines[3] ?? "", /^2 of 3 ports greeted \(content not checked; see --expect\) in \d+\.\ds$/);
+  const totals = lines[3]?.replace(/\d+\.\ds/, "TIME");
+  assertEquals(totals, `2 of 3 ports as expected ${HINT} in TIME; not: ${refused}`);
   assertEquals(lines.slice(4), [""]);
 });
 
@@ -59,16 +61,17 @@ Deno.test("greeter connect exits 0 if the greeting of every port contains the --
   const { port } = server.addr;
   const greeted = await run([...CONNECT, "127.0.0.1", "-p", `${port}`, "-e", "<{port}>"]);
   assertEquals([greeted.code, greeted.stderr], [0, ""]);
-  assertMatch(greeted.stdout, new RegExp(`^${port}  greeted  "<\\\\x7bport}>"\n1 of 1 port greeted in \\d\\.\\ds\n$`));
+  assertMatch(greeted.stdout, new RegExp(`^${port}  greeted  "<${port}>"\n1 of 1 port as expected in \\d\\.\\ds\n$`));
   const mismatch = await run([...CONNECT, "127.0.0.1", "-p", `${port}`, "-e", "<{port}>>"]);
   assertEquals(mismatch.code, 1);
-  assertMatch(mismatch.stdout, new RegExp(`^${port}  mismatch  "<${port}>"\n0 of 1 port greeted in \\d\\.\\ds\n$`));
+  assertEquals(mismatch.stdout.split("\n")[0], `${port}  mismatch  "<${port}>"  expected "<${port}>>"`);
+  assertMatch(mismatch.stdout, new RegExp(`\n0 of 1 port as expected in \\d\\.\\ds; not: ${port}\n$`));
 });
 
 Deno.test("greeter connect --json prints a row for each port and a summary", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const ports = [server.addr.port, freePort()];
-  const { code, stdout } = await run([...CONNECT, "localhost", "--json", "-p", `${ports}`]);
+  const { code, stdout } = await run([...CONNECT, "localhost", "-4", "--json", "-p", `${ports}`]);
   assertEquals(code, 1);
   const rows = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
   assertEquals(rows.map(({ event_type }) => event_type), ["probe", "probe", "summary"]);
@@ -78,8 +81,9 @@ Deno.test("greeter connect --json prints a row for each port and a summary", asy
     payload_printable,
   ]);
   assertEquals(new Map(states.map(([port, ...rest]) => [port, rest])).get(ports[0]), ["greeted", DEFAULTS.greeting]);
-  const { host, dest_ip, greeted, refused, interrupted } = rows[2];
-  assertEquals([host, dest_ip, greeted, refused, interrupted], ["localhost", "127.0.0.1", 1, 1, false]);
+  const { host, addresses, ok, not_ok, greeted, refused, interrupted } = rows[2];
+  assertEquals([host, addresses, ok, not_ok], ["localhost", ["127.0.0.1"], 1, `${ports[1]}`]);
+  assertEquals([greeted, refused, interrupted], [1, 1, false]);
 });
 
 Deno.test("greeter connect --quiet prints nothing", async () => {
@@ -181,7 +185,7 @@ Deno.test(
       assertEquals([(await client.ended).code, client.output.stderr], [status, ""]);
       const last = client.output.stdout.trimEnd().split("\n").at(-1) ?? "";
       if (status === 143) {
-        assertMatch(last, /^[01] of 2 ports greeted .* in .*; interrupted, [12] ports? without a result$/);
+        assertMatch(last, /^[01] of 2 ports as expected .* in .*; interrupted; [12] ports? without a result$/);
       } else assertEquals([JSON.parse(last).interrupted, JSON.parse(last).greeted], [true, 1]);
     }
   },
@@ -194,7 +198,7 @@ Deno.test("greeter connect checks every port even if descriptors run out (needs 
   const options = ["-p", ports, "--concurrency", "400", "-e", "Thank you", "-t", "30"];
   const { code, stdout, stderr } = await run([...limited, "127.0.0.1", ...options], {}, 60_000);
   assertEquals([code, stderr], [0, ""]);
-  assertMatch(stdout, /\n500 of 500 ports greeted in/);
+  assertMatch(stdout, /\n500 of 500 ports as expected in/);
 });
 
 Deno.test(
@@ -252,9 +256,9 @@ Deno.test("greeter connect checks all 65,535 ports (needs Linux and unshare -n)"
   const { stdout } = await run([...emptyNetwork.command, "sh", "-c", script, "sh", ...GREETER], {}, 60_000);
   assertEquals(stdout.split("\n").slice(0, 2).map((line) => line.replace(/ {2,}/g, " ")), [
     `1-${last} greeted ${LINE}`,
-    `${last + 1}-65535 refused`,
+    `${last + 1}-65535 refused expected greeted`,
   ]);
-  assertMatch(stdout, new RegExp(`\n${last} of 65535 ports greeted `));
+  assertMatch(stdout, new RegExp(`\n${last} of 65535 ports as expected `));
 });
 
 Deno.test("greeter connect shows its progress on a terminal, and erases it (needs script)", {
@@ -266,11 +270,11 @@ Deno.test("greeter connect shows its progress on a terminal, and erases it (need
   await using _server = serve({ hostname: "127.0.0.1", port });
   const { stdout } = await run(["script", "-qec", quoted, "/dev/null"], { env: { NO_COLOR: "" } });
   const shown = stdout.replaceAll("\u001b", "ESC");
-  assertStringIncludes(shown, `\rESC[Kwaiting for 1 port: ${refused}`);
+  assertStringIncludes(shown, `\rESC[Kwaiting for port ${refused} to greet`);
   const [, result = ""] = shown.match(/.*\rESC\[K([^]*)$/) ?? [];
   assertStringIncludes(result, `${port}  ESC[32mgreetedESC[39m  ESC[2m"Thank you`);
-  assertStringIncludes(result, `${refused}  ESC[31mrefusedESC[39m\r\n`);
-  assertMatch(result, /1 of 2 ports greeted/);
+  assertStringIncludes(result, `${refused}  ESC[31mrefusedESC[39m  ESC[2mexpected greetedESC[22m\r\n`);
+  assertMatch(result, /1 of 2 ports as expected/);
 });
 
 // Real firewall rules and routes, in a separate network namespace. No packet leaves it.
@@ -297,20 +301,21 @@ Deno.test("greeter connect reports what a firewall does with each port (needs Li
     "$@" connect 198.51.100.1 -p 80
     kill $!`;
   const { stdout, stderr } = await run([...firewall.command, "sh", "-c", script, "sh", ...GREETER]);
-  const totals = (greeted: number, ports: string) => `${greeted} of ${ports} greeted ${HINT} in`;
-  assertEquals(stdout.replaceAll(/ in \d\.\ds$/gm, " in").trimEnd().split("\n"), [
+  const totals = (ok: number, ports: string, not: string) =>
+    `${ok} of ${ports} as expected ${HINT} in TIME; not: ${not}`;
+  assertEquals(stdout.replaceAll(/ in \d\.\ds/gm, " in TIME").trimEnd().split("\n"), [
     `7000       greeted      ${LINE}`,
-    "7001       timeout",
-    "7002-7003  refused",
-    "7004-7005  unreachable  No route to host",
-    "7006       unreachable  Protocol not available",
-    totals(1, "7 ports"),
-    "80  unreachable  Permission denied",
-    totals(0, "1 port"),
-    "80  unreachable  Invalid argument",
-    totals(0, "1 port"),
-    "80  unreachable  Network is unreachable",
-    totals(0, "1 port"),
+    "7001       timeout      expected greeted",
+    "7002-7003  refused      expected greeted",
+    "7004-7005  unreachable  No route to host  expected greeted",
+    "7006       unreachable  Protocol not available  expected greeted",
+    totals(1, "7 ports", "7001-7006"),
+    "80  unreachable  Permission denied  expected greeted",
+    totals(0, "1 port", "80"),
+    "80  unreachable  Invalid argument  expected greeted",
+    totals(0, "1 port", "80"),
+    "80  unreachable  Network is unreachable  expected greeted",
+    totals(0, "1 port", "80"),
   ]);
   assertEquals(stderr, "");
 });
@@ -323,7 +328,7 @@ Deno.test("greeter connect is not connected to itself on a closed local port (ne
 }, async () => {
   const script = `for i in 1 2 3 4 5; do "$@" connect 127.0.0.1 -p 40000-40003 -t 0.5; done; true`;
   const { stdout } = await run([...fewLocalPorts.command, "sh", "-c", script, "sh", ...GREETER]);
-  assertEquals(stdout.match(/^\d.* (?:greeted|silent|refused|timeout)$/gm), Array(5).fill("40000-40003  refused"));
+  assertEquals(stdout.match(/^\d.* expected greeted$/gm), Array(5).fill("40000-40003  refused  expected greeted"));
 });
 
 const linkLocal = inNamespace(`
@@ -339,7 +344,7 @@ Deno.test("greeter connect goes on if descriptors for looking up a zone run out 
   // Nobody has the address, so each probe holds its descriptor until its timeout.
   const script = `ulimit -n 64; "$@" connect fe80::2%greeter0 -p 1-100 -t 0.5`;
   const { stdout } = await run([...linkLocal.command, "sh", "-c", script, "sh", ...GREETER]);
-  assertStringIncludes(stdout, "1-100  timeout\n0 of 100 ports greeted");
+  assertStringIncludes(stdout, "1-100  timeout  expected greeted\n0 of 100 ports as expected");
 });
 
 Deno.test("greeter connect prints its results if the terminal of its progress line is gone (needs script and setsid)", {
@@ -350,7 +355,7 @@ Deno.test("greeter connect prints its results if the terminal of its progress li
   const command = [...CONNECT, "127.0.0.1", "-p", "1", "-w", "4"].map((word) => `'${word}'`).join(" ");
   // The terminal is closed when the shell ends, after the line has been shown.
   const { stdout } = await run(["script", "-qec", `setsid ${command} > ${file} & sleep 2`, "/dev/null"]);
-  assertStringIncludes(stdout, "waiting for 1 port");
-  await until(async () => (await Deno.readTextFile(file)).includes("0 of 1 port greeted"));
+  assertStringIncludes(stdout, "waiting for port 1 to greet");
+  await until(async () => (await Deno.readTextFile(file)).includes("0 of 1 port as expected"));
   await Deno.remove(file);
 });

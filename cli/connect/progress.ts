@@ -96,13 +96,15 @@ export class Progress {
   #pending(): string {
     const lists = EXPECTATIONS.map((expectation) => {
       const isPending = ({ ok, expected }: ProbeResult) => !ok && expected === expectation;
-      const ports = formatSomePorts(
-        [...this.#attempts].map(([host, attempts]) => ({
-          host,
-          ports: [...attempts.values()].filter(isPending).map(({ remoteAddr }) => remoteAddr.port),
-        })),
-      );
-      return ports === "" ? "" : `${ports} ${EXPECTED_TO[expectation]}`;
+      const hosts = [...this.#attempts].map(([host, attempts]) => ({
+        host,
+        ports: [...attempts.values()].filter(isPending).map(({ remoteAddr }) => remoteAddr.port),
+      }));
+      const count = hosts.reduce((sum, { ports }) => sum + ports.length, 0);
+      if (count === 0) return "";
+      // `web1:22` is a port for every reader, but `22` could be a number of ports.
+      const noun = hosts.length > 1 ? "" : count === 1 ? "port " : "ports ";
+      return `${noun}${formatSomePorts(hosts)} ${EXPECTED_TO[expectation]}`;
     });
     return lists.filter((list) => list !== "").join(", ");
   }

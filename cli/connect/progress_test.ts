@@ -33,29 +33,29 @@ Deno.test("Progress counts the ports that were checked, then lists those that it
   add(82, false);
   assertEquals(progress.text(), "checked 3 of 4 ports, 1 as expected");
   add(90, false);
-  assertEquals(progress.text(), "waiting for 81-82 to greet, 90 to be open");
+  assertEquals(progress.text(), "waiting for ports 81-82 to greet, port 90 to be open");
   add(82, true);
   add(81, false);
-  assertEquals(progress.text(), "waiting for 81 to greet, 90 to be open");
+  assertEquals(progress.text(), "waiting for port 81 to greet, port 90 to be open");
   add(81, true);
-  assertEquals(progress.text(), "waiting for 90 to be open");
+  assertEquals(progress.text(), "waiting for port 90 to be open");
 });
 
 Deno.test("Progress lists ports that must be blocked once they are tried", () => {
   const { progress, add } = start(["lab"], { port: [22], blocked: [80, 81] });
   progress.resolved("lab");
   add(22, false);
-  assertEquals(progress.text(), "waiting for 22 to greet");
+  assertEquals(progress.text(), "waiting for port 22 to greet");
   add(22, true);
   assertEquals(progress.text(), "checked 1 of 3 ports, 1 as expected");
   add(80, true);
   add(81, false);
-  assertEquals(progress.text(), "waiting for 81 to be blocked");
+  assertEquals(progress.text(), "waiting for port 81 to be blocked");
   // Then port 22 is probed again.
   add(81, true);
   assertEquals(progress.text(), "checked 3 of 3 ports, 3 as expected");
   add(22, false);
-  assertEquals(progress.text(), "waiting for 22 to greet");
+  assertEquals(progress.text(), "waiting for port 22 to greet");
 });
 
 Deno.test("Progress names the hosts of ports if there are several, and at most 10 ranges", () => {
@@ -70,7 +70,7 @@ Deno.test("Progress names the hosts of ports if there are several, and at most 1
   const many = start(["lab"], { port: odd });
   many.progress.resolved("lab");
   for (const port of odd) many.add(port, false);
-  assertEquals(many.progress.text(), "waiting for 1,3,5,7,9,11,13,15,17,19 and 2 more ports to greet");
+  assertEquals(many.progress.text(), "waiting for ports 1,3,5,7,9,11,13,15,17,19 and 2 more ports to greet");
 });
 
 Deno.test("Progress shows no line unless it is started, and keeps no timer", async () => {
