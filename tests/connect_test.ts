@@ -271,7 +271,7 @@ Deno.test("greeter connect shows its progress on a terminal, and erases it (need
   const { stdout } = await run(["script", "-qec", quoted, "/dev/null"], { env: { NO_COLOR: "" } });
   const shown = stdout.replaceAll("\u001b", "ESC");
   assertStringIncludes(shown, `\rESC[Kwaiting for port ${refused} to greet`);
-  const [, result = ""] = shown.match(/.*\rESC\[K([^]*)$/) ?? [];
+  const result = shown.split("\rESC[K").at(-1) ?? "";
   assertStringIncludes(result, `${port}  ESC[32mgreetedESC[39m  ESC[2m"Thank you`);
   assertStringIncludes(result, `${refused}  ESC[31mrefusedESC[39m  ESC[2mexpected greetedESC[22m\r\n`);
   assertMatch(result, /1 of 2 ports as expected/);
