@@ -148,6 +148,13 @@ export function freePort(): number {
   }
 }
 
+/** Returns different ports for which {@linkcode freePort} holds. */
+export function freePorts(count: number): number[] {
+  const ports = new Set<number>();
+  while (ports.size < count) ports.add(freePort());
+  return [...ports];
+}
+
 /** Reads everything that a server sends, and closes the connection. Rejects if the connection is reset. */
 export async function receive(conn: Deno.Conn): Promise<Uint8Array> {
   const timer = setTimeout(() => conn.close(), DEADLINE_MS);

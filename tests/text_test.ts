@@ -7,7 +7,8 @@ import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { UsageError } from "../cli/args.ts";
 import { parse } from "../main.ts";
 import { MAX_GREETING_BYTES, serve } from "../server.ts";
-import { freePort, GREETER, greetingFrom, LOCAL, portOf, receive, run, spawn, until } from "./helpers.ts";
+import { fc } from "./deps.ts";
+import { freePort, freePorts, GREETER, greetingFrom, LOCAL, portOf, receive, run, spawn, until } from "./helpers.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
@@ -48,6 +49,55 @@ Deno.test("a server with -g or -p from what greeter connect prints sends the sam
     await portOf(greeter);
     assertEquals(await receive(await Deno.connect({ hostname: "127.0.0.1", port })), sample, text);
   }
+});
+
+/** Greetings that end in a line feed, so that nothing is appended to them: any bytes, and text like TEXT. */
+const GREETING = fc.oneof(
+  fc.array(fc.integer({ min: 0, max: 255 }), { maxLength: 40 }),
+  fc.array(fc.constantFrom(...utf8(String.raw`\{port}xX0aAnrt" '` + "\r\n\t\0")), { maxLength: 20 }),
+).map((bytes) => Uint8Array.from([...bytes, 10]));
+
+Deno.test("what greeter connect prints between quotes is TEXT for -e of the client, and for -g and -p of the server", async () => {
+  // Few runs of many greetings: each run starts three processes.
+  const greetings = fc.uniqueArray(GREETING, { minLength: 9, maxLength: 9, selector: (bytes) => `${bytes}` });
+  const property = fc.asyncProperty(greetings, async (greetings) => {
+    const samples = new Map<number, Uint8Array>();
+    await using server = serve({
+      hostname: "127.0.0.1",
+      port: greetings.map(() => 0),
+      greeting: ({ localAddr }) => samples.get(localAddr.port) ?? "",
+    });
+    for (const [i, { port }] of server.addrs.entries()) samples.set(port, greetings[i] ?? new Uint8Array());
+    const ports = [...samples.keys()];
+    const { stdout } = await run([...GREETER, "connect", "127.0.0.1", "-p", `${ports}`]);
+    const texts = [...stdout.matchAll(/^(\d+) +greeted +"(.*)"$/gm)];
+    assertEquals(texts.length, ports.length, stdout);
+    const expectations = texts.flatMap(([, port, text]) => ["-p", `${port}=${text}`]);
+    const { code, stdout: matched } = await run([...GREETER, "connect", "127.0.0.1", ...expectations]);
+    assertEquals(code, 0, matched);
+    // A text that is contained would match, too.
+    for (const [, port = "", text = ""] of texts) {
+      const command = await parse(["connect", "lab", "-e", text]);
+      assert(command.kind === "connect");
+      assertEquals(command.expect?.(999), samples.get(Number(port)), text);
+    }
+    // The last one is that of -g, for a port without a text of its own.
+    const free = freePorts(texts.length);
+    const copies = texts.map(([, port, text = ""], i) => ({
+      port: free[i] ?? 0,
+      text,
+      sample: samples.get(Number(port)),
+    }));
+    const args = copies.flatMap(({ port, text }, i) =>
+      i < copies.length - 1 ? ["-p", `${port}=${text}`] : ["-p", `${port}`, "-g", text]
+    );
+    await using greeter = spawn([...GREETER, "-H", "127.0.0.1", ...args]);
+    await until(() => greeter.output.stdout.includes("\n") || greeter.output.stderr !== "");
+    for (const { port, text, sample } of copies) {
+      assertEquals(await receive(await Deno.connect({ hostname: "127.0.0.1", port })), sample, text);
+    }
+  });
+  await fc.assert(property, { numRuns: 4, endOnFailure: true });
 });
 
 Deno.test("greeter --http decodes the escapes of the body", async () => {
