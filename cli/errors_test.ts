@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { ConnectError } from "../client.ts";
+import { LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 } from "../client/resolve.ts";
 import { ListenError, serve } from "../server.ts";
 import { hasIPv6, isLinux } from "../tests/helpers.ts";
 import { connectMessage, listenMessage, portPermissionAdvice } from "./errors.ts";
@@ -108,6 +109,34 @@ Deno.test("connectMessage() says what to do if no local port or address is left"
     assertEquals(
       connectMessage(new ConnectError("lab", Object.assign(new Error("failed"), { code }))),
       `cannot connect: no local address or port is left for a connection to "lab"; check the network of this machine`,
+    );
+  }
+});
+
+Deno.test("connectMessage() says that a name server does not answer, instead of that the host is unknown", () => {
+  const tryAgain = Object.assign(new Error("getaddrinfo EAI_AGAIN lab"), { code: "EAI_AGAIN" });
+  for (const cause of [LOOKUP_TIMEOUT, tryAgain]) {
+    assertEquals(
+      connectMessage(new ConnectError("lab", cause)),
+      'cannot look up "lab": the name server does not answer; check the network of this machine',
+    );
+  }
+});
+
+Deno.test("connectMessage() says which option to omit if the host has no address of a family", () => {
+  for (const [cause, family] of [[NO_IPV4, 4], [NO_IPV6, 6]] as const) {
+    assertEquals(
+      connectMessage(new ConnectError("lab", cause)),
+      `cannot connect: "lab" has no IPv${family} address; omit --ipv${family}`,
+    );
+  }
+});
+
+Deno.test("connectMessage() says that nothing is proven if there is no route", () => {
+  for (const code of ["ENETUNREACH", "ENETDOWN", "EAFNOSUPPORT"]) {
+    assertEquals(
+      connectMessage(new ConnectError("lab", Object.assign(new Error("failed"), { code }))),
+      'cannot connect: no route to "lab" from this machine; nothing is proven',
     );
   }
 });

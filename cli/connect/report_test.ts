@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes 
 import { serve } from "../../server.ts";
 import {
   freePort,
+  freePorts,
   GREETER,
   inNamespace,
   isLinux,
@@ -263,6 +264,23 @@ Deno.test(
   },
 );
 
+Deno.test("greeter connect shows on a terminal what it waits for in each phase (needs script)", {
+  ...onTerminal,
+}, async () => {
+  const [late = 0, open = 0] = freePorts(2);
+  await using blocked = listenOn(open, "hi\n");
+  const args = ["-p", `${late}`, "-b", `${open}`, "-w", "60"];
+  await using terminal = spawn(["script", "-qec", quoted([...CONNECT, ...args]), "/dev/null"]);
+  await until(() => terminal.output.stdout.includes(`\u001b[Kwaiting for port ${late} to greet\r`));
+  assertEquals(blocked.connections(), 0);
+  await using _server = listenOn(late, "hi\n");
+  await until(() => terminal.output.stdout.includes(`\u001b[Kwaiting for port ${open} to be blocked\r`));
+  await blocked[Symbol.asyncDispose]();
+  assertEquals((await terminal.ended).code, 0);
+  const shown = terminal.output.stdout.split("\r\u001b[K").at(-1) ?? "";
+  assertStringIncludes(shown, "2 of 2 ports as expected");
+});
+
 Deno.test("greeter connect erases its progress line, then prints what is known and the error (needs script, prlimit)", {
   ignore: onTerminal.ignore || needsPrograms("prlimit").ignore,
 }, async () => {
@@ -401,4 +419,21 @@ Deno.test("greeter connect exits 129 on SIGHUP during the lookup if it has a ter
   const { stdout, stderr } = await run([...noAnswer.command, "sh", "-c", script, pidFile, words]);
   assertEquals([stdout, stderr], ["129\n", ""]);
   await Deno.remove(pidFile);
+});
+
+Deno.test("greeter connect shows that it waits for a name server, then exits 2 (needs script and unshare -nm)", {
+  ignore: noAnswer.ignore || onTerminal.ignore,
+}, async () => {
+  const words = quoted([...GREETER, "connect", "lab.example", "-b", "80", "-t", "1.5"]);
+  const { code, stdout } = await run([...noAnswer.command, "script", "-qec", words, "/dev/null"]);
+  assertEquals(code, 2);
+  assertStringIncludes(
+    stdout,
+    "\r\u001b[Kchecked 0 of 1 port, 0 as expected; waiting for the address of lab.example\r",
+  );
+  const last = stdout.split("\r\u001b[K").at(-1);
+  assertEquals(
+    last?.replace(/\u001b\[\d+m/g, ""),
+    'greeter: cannot look up "lab.example": the name server does not answer; check the network of this machine\r\n',
+  );
 });
