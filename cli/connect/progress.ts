@@ -82,12 +82,12 @@ export class Progress {
     const hosts = this.#attempts.size;
     const { greeted, open: opened, blocked } = this.#tried;
     const total = hosts * portCount(this.#ports);
-    const pending = this.#pending();
+    const tried = greeted + opened + blocked;
     // Ports that must be blocked are tried only when all others are as expected.
-    const isWaiting = greeted + opened === hosts * (port.length + open.length) && pending !== "";
+    const isWaiting = greeted + opened === hosts * (port.length + open.length) && this.#okCount < tried;
     const parts = isWaiting
-      ? [`waiting for ${pending}`]
-      : [`checked ${greeted + opened + blocked} of ${plural(total, "port")}, ${this.#okCount} as expected`];
+      ? [`waiting for ${this.#pending()}`]
+      : [`checked ${tried} of ${plural(total, "port")}, ${this.#okCount} as expected`];
     if (this.#unresolved.size > 0) parts.push(`waiting for the address of ${[...this.#unresolved].join(", ")}`);
     return parts.join("; ");
   }
