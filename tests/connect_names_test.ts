@@ -1,0 +1,260 @@
+/**
+ * Tests of `greeter connect` with names that have several addresses, or none. Each test runs in a network namespace of its
+ * own, with its own hosts and name server.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { serve } from "../server.ts";
+import { BINARY, freePort, hasIPv6, testsInNamespace } from "./helpers.ts";
+import { startNameServer } from "./name_server.ts";
+import { linesOf, runConnect, sh, summaryOf, withNames } from "./network.ts";
+
+/** Nothing listens on 127.0.0.11, and 127.0.0.21 drops all packets. */
+const HOSTS = `
+  127.0.0.1 localhost
+  ::1 localhost
+  127.0.0.11 refused-first refused-or-ipv6 refused
+  127.0.0.12 refused-first
+  127.0.0.21 dropped-first dropped-or-ipv6
+  127.0.0.22 dropped-first
+  ::1 refused-or-ipv6 dropped-or-ipv6 ipv6
+  127.0.0.34 many
+  127.0.0.31 many
+  ::1 many
+  127.0.0.33 many
+  127.0.0.32 many
+`;
+
+const test = testsInNamespace(
+  `${withNames(HOSTS)}
+  iptables -A INPUT -d 127.0.0.21 -j DROP`,
+  import.meta.filename ?? "",
+);
+
+/** For tests that need only the namespace. */
+const always = { ignore: false };
+
+const needsIPv6 = { ignore: !hasIPv6() };
+
+/** Starts a server on a free port of some addresses. Returns the port. */
+function listen(...hostnames: string[]) {
+  const port = freePort();
+  const servers = hostnames.map((hostname) => serve({ hostname, port, greeting: "hello\n" }));
+  return {
+    port,
+    async [Symbol.asyncDispose]() {
+      for (const server of servers) await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test(
+  "greeter connect tries the second IPv4 address if the first one refuses or drops (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    await using server = listen("127.0.0.12", "127.0.0.22");
+    const { port } = server;
+    const [refused, dropped, open, blocked] = await Promise.all([
+      runConnect(`refused-first -p ${port}`),
+      runConnect(`dropped-first -p ${port} -t 1`),
+      runConnect(`dropped-first -o ${port} -t 1`),
+      runConnect(`dropped-first -b ${port} -t 1.5`),
+    ]);
+    assertStringIncludes(refused.stdout, "refused-first is 127.0.0.11, 127.0.0.12\n");
+    assertEquals(linesOf(refused), [0, `${port} greeted "hello\\n" at 127.0.0.12`]);
+    assertEquals(linesOf(dropped), [0, `${port} greeted "hello\\n" at 127.0.0.22`]);
+    assertEquals(linesOf(open), [0, `${port} open at 127.0.0.22`]);
+    assertEquals(linesOf(blocked), [1, `${port} greeted "hello\\n" at 127.0.0.22 expected blocked`]);
+  },
+);
+
+test(
+  "greeter connect shows the state of the first address if no address connects, and the state that says more (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    const port = freePort();
+    const [refused, dropped, blocked] = await Promise.all([
+      runConnect(`refused-first -o ${port}`),
+      runConnect(`dropped-first -o ${port} -t 1`),
+      runConnect(`dropped-first -b ${port} -t 1.5`),
+    ]);
+    assertEquals(linesOf(refused), [1, `${port} refused expected open`]);
+    assertEquals(linesOf(dropped), [1, `${port} refused at 127.0.0.22 expected open`]);
+    assertEquals(linesOf(blocked), [0, `${port} refused at 127.0.0.22`]);
+  },
+);
+
+test(
+  "greeter connect tries an IPv6 address after the IPv4 address (needs Linux, IPv6, iptables, and unshare -n)",
+  needsIPv6,
+  async () => {
+    await using server = listen("::1");
+    const { port } = server;
+    const results = await Promise.all([
+      runConnect(`refused-or-ipv6 -p ${port}`),
+      runConnect(`dropped-or-ipv6 -o ${port} -t 1`),
+      runConnect(`refused-or-ipv6 -b ${port}`),
+      runConnect(`dropped-or-ipv6 -b ${port} -t 1.5`),
+      runConnect(`localhost -p ${port}`),
+      runConnect(`localhost -o ${port}`),
+      runConnect(`localhost -b ${port}`),
+    ]);
+    assertStringIncludes(results[0].stdout, "refused-or-ipv6 is 127.0.0.11, ::1\n");
+    assertStringIncludes(results[4].stdout, "localhost is 127.0.0.1, ::1\n");
+    assertEquals(results.map(linesOf), [
+      [0, `${port} greeted "hello\\n" at ::1`],
+      [0, `${port} open at ::1`],
+      [1, `${port} greeted "hello\\n" at ::1 expected blocked`],
+      [1, `${port} greeted "hello\\n" at ::1 expected blocked`],
+      [0, `${port} greeted "hello\\n" at ::1`],
+      [0, `${port} open at ::1`],
+      [1, `${port} greeted "hello\\n" at ::1 expected blocked`],
+    ]);
+  },
+);
+
+test(
+  "greeter connect -4 and -6 use only the addresses of one family (needs Linux, IPv6, iptables, and unshare -n)",
+  needsIPv6,
+  async () => {
+    await using server = listen("::1");
+    const { port } = server;
+    const results = await Promise.all([
+      runConnect(`localhost -4 -p ${port}`),
+      runConnect(`localhost -4 -b ${port}`),
+      runConnect(`localhost -6 -p ${port}`),
+      runConnect(`localhost -6 -b ${port}`),
+      runConnect(`::1 -6 -o ${port}`),
+    ]);
+    assertEquals(results.map(({ stdout }) => stdout.split("\n")[0]).slice(0, 4), [
+      "localhost is 127.0.0.1",
+      "localhost is 127.0.0.1",
+      "localhost is ::1",
+      "localhost is ::1",
+    ]);
+    assertEquals(results.map(linesOf), [
+      [1, `${port} refused expected greeted`],
+      [0, `${port} refused`],
+      [0, `${port} greeted "hello\\n"`],
+      [1, `${port} greeted "hello\\n" expected blocked`],
+      [0, `${port} open`],
+    ]);
+    const [noIPv6, noIPv4] = ["has no IPv6 address; omit --ipv6", "has no IPv4 address; omit --ipv4"];
+    const cases = [
+      ["127.0.0.1 -6 -p", noIPv6],
+      ["127.0.0.1 -6 -b", noIPv6],
+      ["::1 -4 -p", noIPv4],
+      ["::1 -4 -b", noIPv4],
+      ["refused -6 -b", noIPv6],
+      ["ipv6 -4 -b", noIPv4],
+    ] as const;
+    const errors = await Promise.all(cases.map(([args]) => runConnect(`${args} ${port}`)));
+    assertEquals(
+      errors,
+      cases.map(([args, message]) => ({
+        code: 2,
+        stdout: "",
+        stderr: `greeter: cannot connect: "${args.split(" ")[0]}" ${message}\n`,
+      })),
+    );
+  },
+);
+
+test(
+  "greeter connect gives the right answer in a container without IPv6 where localhost has ::1, too (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    await sh("if [ -e /proc/sys/net/ipv6 ]; then echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; fi");
+    await using server = listen("127.0.0.1");
+    const { port } = server;
+    const closed = freePort();
+    const results = await Promise.all([
+      runConnect(`localhost --json -p ${port}`),
+      runConnect(`localhost --json -b ${port}`),
+      runConnect(`localhost --json -o ${closed}`),
+      runConnect(`localhost --json -b ${closed}`),
+      runConnect(`localhost --json -p ${port} -b ${closed}`),
+    ]);
+    assertEquals(results.map(({ code, stderr }) => [code, stderr]), [[0, ""], [1, ""], [1, ""], [0, ""], [0, ""]]);
+    for (const result of results) {
+      const { addresses, duration_ms } = summaryOf(result);
+      assertEquals(addresses, ["127.0.0.1", "::1"]);
+      assert(duration_ms < 2000, `took ${duration_ms} ms`); // less than the timeout
+    }
+    // The only address cannot be used, so nothing is known about the port.
+    const { code, stdout, stderr } = await runConnect(`localhost -6 -b ${closed} -t 1.5`);
+    assertEquals([code, stdout], [2, "localhost is ::1\n"]);
+    assertMatch(stderr, /^greeter: cannot connect: /);
+  },
+);
+
+test(
+  "greeter connect names and tries all addresses in the order of the system, IPv4 first (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    const fromServer = ["127.0.0.44", "::1", "127.0.0.41", "127.0.0.43", "127.0.0.42"];
+    await using _server = await startNameServer(() => fromServer);
+    for (const name of ["many", "many.example"]) {
+      const { stdout } = await runConnect(`${name} -o ${freePort()}`);
+      const found = await sh(`getent ahosts ${name}`);
+      const order = [...found.matchAll(/^(\S+) +STREAM/gm)].map(([, address = ""]) => address);
+      assertEquals(order.length, 5, found);
+      const isIPv4 = (address: string) => !address.includes(":");
+      const expected = [...order.filter(isIPv4), ...order.filter((address) => !isIPv4(address))];
+      assertEquals(stdout.split("\n")[0], `${name} is ${expected.join(", ")}`);
+    }
+  },
+);
+
+test(
+  "greeter connect exits 2 if a name does not exist, and checks the other hosts (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    await using _server = await startNameServer(() => "NXDOMAIN");
+    await using server = listen("127.0.0.1");
+    const { port } = server;
+    const message = `greeter: cannot connect: unknown host "nope.example"; check the name\n`;
+    const results = await Promise.all(["-p", "-o", "-b"].map((option) => runConnect(`nope.example ${option} ${port}`)));
+    assertEquals(results, Array(3).fill({ code: 2, stdout: "", stderr: message }));
+    const closed = freePort();
+    for (
+      const [args, line] of [[`-p ${port}`, `${port}  greeted  "hello\\n"`], [`-b ${closed}`, `${closed}  refused`]]
+    ) {
+      const { code, stdout, stderr } = await runConnect(`nope.example 127.0.0.1 ${args}`);
+      assertEquals([code, stderr], [2, message]);
+      assertStringIncludes(stdout, `127.0.0.1\n${line}\n1 of 2 ports as expected`);
+      assertStringIncludes(stdout, "1 port without a result");
+    }
+  },
+);
+
+test(
+  "greeter connect exits 2 if the name server does not answer within --timeout (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    await using server = await startNameServer(() => "silence");
+    const started = performance.now();
+    const results = await Promise.all(
+      ["-p 1 -t 0.5", "-o 1 -t 0.5", "-b 1 -t 1.5"].map((args) => runConnect(`lab.example ${args}`)),
+    );
+    const elapsed = performance.now() - started;
+    const stderr =
+      `greeter: cannot look up "lab.example": the name server does not answer; check the network of this machine\n`;
+    assertEquals(results, Array(3).fill({ code: 2, stdout: "", stderr }));
+    assertEquals(server.lookups("lab.example").length, 3);
+    assert(elapsed < 7500, `took ${elapsed} ms`); // the system gives up after 10 s
+  },
+);
+
+test(
+  "greeter connect exits 2 if the name server reports a failure of its own (needs Linux, iptables, and unshare -n; not tested on the executable, whose runtime may not distinguish it from an unknown name)",
+  { ignore: !!BINARY },
+  async () => {
+    await using _server = await startNameServer(() => "SERVFAIL");
+    const results = await Promise.all(["-p", "-o", "-b"].map((option) => runConnect(`lab.example ${option} 1`)));
+    const stderr =
+      `greeter: cannot look up "lab.example": the name server does not answer; check the network of this machine\n`;
+    assertEquals(results, Array(3).fill({ code: 2, stdout: "", stderr }));
+  },
+);
