@@ -91,7 +91,8 @@ export class Host {
   }
 
   #lookUp(): Promise<void> {
-    return this.#running ??= this.#replaceAddresses();
+    // Not at the end of replaceAddresses(), which may run before this assignment: nothing is awaited for an address.
+    return this.#running ??= this.#replaceAddresses().finally(() => this.#running = undefined);
   }
 
   async #replaceAddresses() {
@@ -105,7 +106,6 @@ export class Host {
     } catch (error) {
       this.#error = error;
     }
-    this.#running = undefined;
   }
 }
 
