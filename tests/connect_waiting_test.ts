@@ -1,0 +1,299 @@
+/**
+ * Tests of `greeter connect --within`. Each test runs in a network namespace of its own, with its own name server.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { delay, type Process, testsInNamespace, until } from "./helpers.ts";
+import { type Answer, startNameServer } from "./name_server.ts";
+import { linesOf, rowsOf, runConnect, sh, startConnect, summaryOf, withNames, withoutWarning } from "./network.ts";
+
+/** Nobody has an address in 192.0.2.0/24 except for this machine, which has 192.0.2.1. */
+const test = testsInNamespace(
+  `${withNames("127.0.0.1 localhost")}
+  ip link add greeter0 type veth peer name greeter1
+  ip address add 192.0.2.1/24 dev greeter0
+  ip link set greeter0 up
+  ip link set greeter1 up
+  iptables -L -n > /dev/null`,
+  import.meta.filename ?? "",
+);
+
+/** For tests that need only the namespace. */
+const always = { ignore: false };
+
+/** A server that keeps its connections open, and sends nothing. */
+interface Listener extends Disposable {
+  /** Resolves when there has been a connection. */
+  connected: Promise<void>;
+}
+
+/** Listens on a port. In the namespace of the test, no other program does. */
+function listen(port: number, hostname = "0.0.0.0"): Listener {
+  const listener = Deno.listen({ hostname, port });
+  const { promise: connected, resolve } = Promise.withResolvers<void>();
+  const conns: Deno.Conn[] = [];
+  (async () => {
+    for await (const conn of listener) {
+      conns.push(conn);
+      resolve();
+    }
+  })();
+  return {
+    connected,
+    [Symbol.dispose]() {
+      listener.close();
+      for (const conn of conns) conn.close();
+    },
+  };
+}
+
+/** Returns what a client has printed, when it has ended. */
+async function resultOf({ ended, output }: Process) {
+  const { code } = await ended;
+  return { code, stdout: output.stdout, stderr: withoutWarning(output.stderr) };
+}
+
+test(
+  "greeter connect --within retries a port that is refused for the whole time (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    const results = await Promise.all([1, 2, 3].map((s) => runConnect(`127.0.0.1 -p 7000 --json --within ${s}`)));
+    results.forEach((result, i) => {
+      const seconds = i + 1;
+      const { duration_ms } = summaryOf(result);
+      assertEquals([result.code, rowsOf(result).probes.map(({ state }) => state)], [1, ["refused"]]);
+      assert(duration_ms >= seconds * 1000, `${seconds} s: ${duration_ms} ms`);
+      assert(duration_ms < seconds * 5000, `${seconds} s: ${duration_ms} ms`);
+    });
+  },
+);
+
+test(
+  "greeter connect --within finds a server that appears after 80% of the time (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    // The port is tried after 0, 0.1, 0.3, 0.7, 1.5, 2.5, 3.5 s, and at the end of the time.
+    using first = listen(7000);
+    await using client = startConnect("127.0.0.1 -o 7000,7001 --within 4.4");
+    await first.connected;
+    await delay(0.8 * 4400);
+    using _second = listen(7001);
+    assertEquals(linesOf(await resultOf(client)), [0, "7000-7001 open"]);
+  },
+);
+
+test(
+  "greeter connect --within waits for a name that does not resolve yet, and exits 2 if it never does (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    const firstLookup = new Map<string, number>();
+    await using _server = await startNameServer((name) => {
+      const now = performance.now();
+      const first = firstLookup.get(name) ?? now;
+      firstLookup.set(name, first);
+      const isLate = !name.startsWith("never") && now - first >= 2000;
+      return isLate ? ["127.0.0.1"] : name.startsWith("failing") ? "SERVFAIL" : "NXDOMAIN";
+    });
+    using _listener = listen(7000);
+    const [late, failing, blocked, never] = await Promise.all([
+      runConnect("late.example -o 7000 --within 20"),
+      runConnect("failing.example -o 7000 --within 20"),
+      runConnect("late-blocked.example -o 7000 -b 7001 --within 20"),
+      runConnect("never.example -b 7001 --within 2"),
+    ]);
+    assertStringIncludes(late.stdout, "late.example is 127.0.0.1\n");
+    assertEquals(linesOf(late), [0, "7000 open"]);
+    assertEquals(linesOf(failing), [0, "7000 open"]);
+    assertEquals(linesOf(blocked), [0, "7000 open", "7001 refused"]);
+    const stderr = `greeter: cannot connect: unknown host "never.example"; check the name\n`;
+    assertEquals(never, { code: 2, stdout: "", stderr });
+  },
+);
+
+test(
+  "greeter connect --within follows a name whose address changes (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    const started = performance.now();
+    const answer = () => performance.now() - started < 2000 ? ["127.0.0.31"] : ["127.0.0.32"];
+    await using _server = await startNameServer(answer);
+    using _open = listen(7000, "127.0.0.32");
+    using _notBlocked = listen(7001, "127.0.0.32");
+    const [moved, blocked, notBlocked] = await Promise.all([
+      runConnect("moved.example -o 7000 --within 20"),
+      runConnect("moved.example -o 7000 -b 7002 --within 20"),
+      // Refused at the old address, open at the new one.
+      runConnect("moved.example -o 7000 -b 7001 --within 5"),
+    ]);
+    assertEquals(linesOf(moved), [0, "7000 open at 127.0.0.32"]);
+    assertEquals(linesOf(blocked), [0, "7000 open at 127.0.0.32", "7002 refused at 127.0.0.32"]);
+    assertEquals(linesOf(notBlocked), [1, "7000 open at 127.0.0.32", "7001 open at 127.0.0.32 expected blocked"]);
+  },
+);
+
+test(
+  "greeter connect --within retries 199 ports while another port drops packets (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    await sh("iptables -A INPUT -p tcp --dport 7100 -j DROP");
+    using first = listen(7000);
+    // The only attempt at the dropped port lasts longer than this test.
+    await using client = startConnect("127.0.0.1 -o 7000-7199 -t 60 --within 60 --json");
+    await first.connected;
+    await delay(500);
+    using servers = new DisposableStack();
+    for (let port = 7001; port < 7200; port++) servers.use(listen(port));
+    await until(() => client.output.stdout.split("\n").length > 199);
+    client.child.kill("SIGINT");
+    const result = await resultOf(client);
+    const { probes } = rowsOf(result);
+    assertEquals([result.code, probes.length, probes.filter(({ state }) => state !== "open")], [130, 199, []]);
+    assertEquals(summaryOf(result).interrupted, true);
+  },
+);
+
+test(
+  "greeter connect --within waits until a firewall blocks a port (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    using servers = new DisposableStack();
+    const [, second, third] = [7000, 7001, 7002].map((port) => servers.use(listen(port)));
+    const clients = [
+      startConnect("127.0.0.1 -o 7000 -b 7001 --within 20"),
+      startConnect("127.0.0.1 -o 7000 -b 7002 --within 20 -t 1.5"),
+    ];
+    await Promise.all([second?.connected, third?.connected]);
+    await delay(2000);
+    await sh("iptables -A INPUT -p tcp --dport 7001 -j REJECT --reject-with tcp-reset");
+    await sh("iptables -A INPUT -p tcp --dport 7002 -j DROP");
+    const results = await Promise.all(clients.map(resultOf));
+    assertEquals(results.map(linesOf), [[0, "7000 open", "7001 refused"], [0, "7000 open", "7002 timeout"]]);
+  },
+);
+
+test(
+  "greeter connect --within judges blocked ports only when the host is up (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    using _open = listen(7000);
+    using _notBlocked = listen(7001);
+    await using client = startConnect("192.0.2.9 -o 7000 -b 7001-7002 -t 1.5 --within 5");
+    await using down = startConnect("192.0.2.10 -o 7000 -b 7001-7002 -t 1.5 --within 2 --json");
+    await delay(2000);
+    await sh("ip address add 192.0.2.9/32 dev lo");
+    assertEquals(linesOf(await resultOf(client)), [1, "7000 open", "7001 open expected blocked", "7002 refused"]);
+    const result = await resultOf(down);
+    const { probes } = rowsOf(result);
+    assertEquals([result.code, ...probes.map(({ dest_port, ok }) => [dest_port, ok])], [
+      1,
+      [7000, false],
+      [7001, null],
+      [7002, null],
+    ]);
+  },
+);
+
+test(
+  "greeter connect does not pass blocked ports if the host has gone down meanwhile (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    await sh("ip address add 192.0.2.9/32 dev lo; iptables -A INPUT -p tcp --dport 7001 -j DROP");
+    using server = listen(7000);
+    await using once = startConnect("192.0.2.9 -o 7000 -b 7001 -t 1.5");
+    await using waiting = startConnect("192.0.2.9 -o 7000 -b 7001 -t 1.5 --within 3");
+    await server.connected;
+    await delay(500);
+    await sh("ip address delete 192.0.2.9/32 dev lo");
+    for (const client of [once, waiting]) {
+      const result = await resultOf(client);
+      const error = "not proven: port 7000 was not open afterwards";
+      assertEquals(linesOf(result), [1, "7000 open", `7001 timeout ${error}`]);
+    }
+  },
+);
+
+test(
+  "greeter connect --within uses the last addresses while the name server hangs, and does not ask again meanwhile (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    let lookups = 0;
+    await using server = await startNameServer(() => ++lookups > 2 ? "silence" : ["127.0.0.1"]); // A and AAAA
+    await using client = startConnect("lab.example -o 7000 --within 20 -t 1.5");
+    await until(() => server.lookups("lab.example").length === 2);
+    await delay(2500);
+    using _listener = listen(7000);
+    assertEquals(linesOf(await resultOf(client)), [0, "7000 open"]);
+    assertEquals(server.lookups("lab.example").length, 2);
+  },
+);
+
+test(
+  "greeter connect --within does not pass blocked ports if the last lookup failed (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    const started = performance.now();
+    const answer = (name: string): Answer => {
+      const seconds = (performance.now() - started) / 1000;
+      const isFailing = seconds > 1 && !(name.startsWith("recovers") && seconds > 3);
+      return !isFailing ? ["127.0.0.1"] : name.startsWith("silent") ? "silence" : "NXDOMAIN";
+    };
+    await using _server = await startNameServer(answer);
+    using notBlocked = listen(7001);
+    using _other = listen(7003);
+    const clients = [
+      // The required port opens while the lookup fails.
+      startConnect("lab.example -o 7000 -b 7002 --within 4"),
+      startConnect("recovers.example -o 7000 -b 7002 --within 20"),
+      // The port is blocked while the lookup fails.
+      startConnect("lab.example -o 7003 -b 7001 --within 4"),
+      startConnect("recovers.example -o 7003 -b 7001 --within 20"),
+      startConnect("silent.example -o 7003 -b 7001 --within 4 -t 1.5"),
+    ];
+    await notBlocked.connected;
+    await delay(2000);
+    await sh("iptables -A INPUT -p tcp --dport 7001 -j REJECT --reject-with tcp-reset");
+    using _late = listen(7000);
+    const [opened, openedRecovers, blocked, blockedRecovers, silent] = await Promise.all(clients.map(resultOf));
+    const stderr = `greeter: cannot connect: unknown host "lab.example"; check the name\n`;
+    const noAnswer =
+      `greeter: cannot look up "silent.example": the name server does not answer; check the network of this machine\n`;
+    for (const [result, open, message] of [[opened, 7000, stderr], [blocked, 7003, stderr], [silent, 7003, noAnswer]]) {
+      assert(typeof result === "object");
+      assertEquals([result.code, result.stderr], [2, message]);
+      assertMatch(
+        result.stdout,
+        new RegExp(`^${open}  open\n1 of 2 ports as expected in .*; 1 port without a result$`, "m"),
+      );
+    }
+    assert(openedRecovers && blockedRecovers);
+    assertEquals(linesOf(openedRecovers), [0, "7000 open", "7002 refused"]);
+    assertEquals(linesOf(blockedRecovers), [0, "7001 refused", "7003 open"]);
+  },
+);
+
+test(
+  "greeter connect prints the known results when Ctrl-C ends a pause or a lookup (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    await using server = await startNameServer(() => "silence");
+    using listener = listen(7000);
+    await using pausing = startConnect("127.0.0.1 -o 7000,7001 -b 7002 --within 60");
+    await listener.connected;
+    await using lookingUp = startConnect("127.0.0.1 lab.example -o 7000 --json");
+    await until(() => server.lookups("lab.example").length > 0 && lookingUp.output.stdout.includes("\n"));
+    await delay(1000); // between the attempts after 0.7 and 1.5 s
+    for (const { child } of [pausing, lookingUp]) child.kill("SIGINT");
+    const [paused, lookedUp] = await Promise.all([pausing, lookingUp].map(resultOf));
+    assert(paused && lookedUp);
+    assertEquals(linesOf(paused).slice(0, 3), [130, "7000 open", "7001 refused expected open"]);
+    assertMatch(paused.stdout, /^1 of 3 ports as expected in .*; not: 7001; interrupted; 1 port without a result$/m);
+    assertEquals([lookedUp.code, lookedUp.stderr], [130, ""]);
+    const { probes, summaries } = rowsOf(lookedUp);
+    assertEquals(probes.map(({ host, state }) => [host, state]), [["127.0.0.1", "open"]]);
+    assertEquals(summaries.map(({ host, ok, interrupted }) => [host, ok, interrupted]), [
+      ["127.0.0.1", 1, true],
+      ["lab.example", 0, true],
+    ]);
+  },
+);
