@@ -102,6 +102,8 @@ export interface Row {
   dest_port: number;
   /** The address of a result. */
   dest_ip: string;
+  /** The message of the system, if a port is `unreachable`. */
+  error?: string;
   /** Whether a port is as expected, or in a summary, how many are. */
   ok: boolean | number | null;
   /** In a summary: the addresses of the host. */
