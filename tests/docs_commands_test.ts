@@ -1,6 +1,6 @@
 /**
  * Runs the commands in the documentation as printed, and compares what they print with what is shown. Each test
- * runs in its own network namespace, where every port is free, with `lab.example` as a name of the loopback address.
+ * runs in its own network namespace, where every port is free, with `lab.example` and others as names of addresses there.
  *
  * @module
  */
@@ -11,8 +11,10 @@ import {
   connectAndReset,
   GREETER,
   greetingFrom,
+  hasIPv6,
   needsPrograms,
   type Process,
+  readBytes,
   ROOT,
   run,
   spawn,
@@ -22,8 +24,10 @@ import {
 
 const test = testsInNamespace(
   `
+    ip address add 192.0.2.7/32 dev lo
+    ip address add 192.0.2.8/32 dev lo
     hosts=$(mktemp)
-    printf '127.0.0.1 localhost lab.example\\n' > "$hosts"
+    printf '%s\\n' '127.0.0.1 localhost' '::1 localhost' '192.0.2.7 lab.example web1' '192.0.2.8 web2' > "$hosts"
     mount --bind "$hosts" /etc/hosts
     rm "$hosts" 2> /dev/null || true
   `,
@@ -33,11 +37,12 @@ const test = testsInNamespace(
 /** For tests that need only the namespace. */
 const always = { ignore: false };
 
-// `greeter`, `sudo` and `npx` as programs.
+// `greeter`, `sudo`, `ssh` and `npx` as programs. `ssh` runs the command here.
 const programs = await Deno.makeTempDir();
 const scripts = {
   greeter: `exec ${GREETER.map((word) => `'${word}'`).join(" ")} "$@"`,
   sudo: 'exec "$@"',
+  ssh: 'shift && exec "$@"',
   npx: `[ "$1 $2" = "-y deno@2.9.6" ] && shift 2 && exec '${Deno.execPath()}' "$@"`,
 };
 for (const [name, script] of Object.entries(scripts)) {
@@ -68,7 +73,8 @@ function commands({ text }: Block): string[] {
 
 /** Replaces what differs from run to run. */
 function normalize(output: string): string {
-  return output.replace(/127\.0\.0\.1:\d{5}/g, "CLIENT").replace(/ in \d+(\.\d+)?m?s/g, " in TIME").replace("^C", "");
+  return output.replace(/(127\.0\.0\.1|192\.0\.2\.7):\d{5}/g, "CLIENT").replace(/ in \d+(\.\d+)?m?s/g, " in TIME")
+    .replace("^C", "");
 }
 
 /** Compares what a command has printed with a block that begins with the command. */
@@ -78,6 +84,25 @@ function assertShown({ text }: Block, output: string) {
 
 function serverCommand({ text }: Block): string {
   return text.split("\n")[0]?.replace(/^\$ /, "") ?? "";
+}
+
+/** Listens on a port, and sends a reply to each client that has sent a request. */
+function serveReply(port: number, request: string, reply: string): Deno.TcpListener {
+  const listener = Deno.listen({ port });
+  const answer = async (conn: Deno.TcpConn) => {
+    const received = String.fromCharCode(...await readBytes(conn, request.length));
+    if (received === request) await conn.write(new TextEncoder().encode(reply));
+    conn.close();
+  };
+  (async () => {
+    for await (const conn of listener) answer(conn).catch(() => {}); // a client that has sent nothing
+  })();
+  return listener;
+}
+
+/** Removes what is different in each HTTP response. */
+function withoutHeaders(output: string): string {
+  return normalize(output).replace(/(?<=200 OK)\S* .*(?=\\r\\n\\r\\n)/, "");
 }
 
 test("README: quick start (needs Linux, ip, unshare -nm, and git)", needsPrograms("git"), async () => {
@@ -114,27 +139,65 @@ test("README: the log (needs Linux, ip, and unshare -nm)", always, async () => {
   assertEquals(withoutTimes(json.output.stdout).split("\n").slice(0, 2), shown);
 });
 
+/** Sets the firewall of the examples: it drops packets to port 3306, and rejects those to port 5432. */
+async function setFirewall() {
+  for (const [port, target] of [["3306", "DROP"], ["5432", "REJECT"]] as const) {
+    const { code, stderr } = await run(["iptables", "-A", "INPUT", "-p", "tcp", "--dport", port, "-j", target]);
+    assertEquals(code, 0, stderr);
+  }
+}
+
 test(
-  "README: which ports a firewall lets through (needs Linux, ip, unshare -nm, and iptables)",
+  "README: a firewall from both sides (needs Linux, ip, unshare -nm, and iptables)",
   needsPrograms("iptables"),
   async () => {
-    const [serve = "", check = ""] = commands(blockWith("README.md", "--count 1 --within 600"));
-    const iptables = (action: string) => run(["iptables", action, "INPUT", "-p", "tcp", "--dport", "80", "-j", "DROP"]);
-    assertEquals((await iptables("-A")).code, 0);
+    await setFirewall();
+    const [serve = "", check = ""] = commands(blockWith("README.md", "sudo greeter -p 80,443,3306"));
     await using server = await start(serve);
-    const blocked = await run(shell(check), { env });
-    assertEquals(normalize(blocked.stdout).split("\n"), [
-      "lab.example is 127.0.0.1",
-      String.raw`22         greeted  "Thank you for connecting to the server.\r\n"`,
-      "80         timeout",
-      String.raw`443        greeted  "Thank you for connecting to the server.\r\n"`,
-      String.raw`8000-8100  greeted  "Thank you for connecting to the server.\r\n"`,
-      "103 of 104 ports greeted (content not checked; see --expect) in TIME",
-      "",
-    ]);
-    assertEquals((await iptables("-D")).code, 0);
-    assertEquals(await greetingFrom(80), DEFAULTS.greeting);
-    assertEquals([(await server.ended).code, server.output.stderr], [0, ""]);
+    const { code, stdout, stderr } = await run(shell(check), { env });
+    assertEquals([code, stderr], [0, ""]);
+    assertEquals(normalize(stdout), normalize(`${blockWith("README.md", "3306  timeout").text}\n`));
+    await interrupt(server);
+    const [shown = ""] = Deno.readTextFileSync(`${ROOT}/README.md`).match(/(?<=`)Greeted: .*(?=`)/) ?? [];
+    assertMatch(shown, /Not greeted/);
+    assertStringIncludes(server.output.stdout, shown);
+  },
+);
+
+test(
+  "README and manual: wait for services (needs Linux, ip, unshare -nm, and python3)",
+  needsPrograms("python3"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    await using _http = spawn(["python3", "-m", "http.server", "80"], { cwd: directory });
+    // In place of Redis and PostgreSQL.
+    using _redis = serveReply(6379, "PING\r\n", "+PONG\r\n");
+    using _postgres = serveReply(5432, "\x00\x00\x00\x08\x04\xd2\x16\x2f", "N");
+    await using _ssh = await start("greeter -p 22=SSH-2.0-lab");
+    const blocks = [
+      blockWith("docs/manual.md", "HEAD / HTTP/1.0"),
+      blockWith("docs/manual.md", "6379=+PONG"),
+      blockWith("docs/manual.md", "5432=N"),
+      blockWith("docs/manual.md", "-o 5432"),
+    ];
+    for (const block of blocks) {
+      const { code, stdout, stderr } = await run(shell(serverCommand(block)), { env });
+      assertEquals([code, stderr], [0, ""]);
+      assertEquals(withoutHeaders(stdout), withoutHeaders(`${block.text.split("\n").slice(1).join("\n")}\n`));
+    }
+    const [ssh = "", ...silent] = commands(blockWith("README.md", "6379=+PONG"));
+    assertMatch(
+      (await run(shell(ssh), { env })).stdout,
+      /\n22 {2}greeted {2}"SSH-2\.0-lab\\r\\n"\n1 of 1 .*\nready\n$/,
+    );
+    assertEquals(ssh.replace(" && echo ready", ""), blockWith("docs/manual.md", "22=SSH-2.0").text);
+    // The other commands are the same as those in the manual.
+    assertEquals(silent, blocks.filter(({ text }) => !text.includes("5432=N")).map(serverCommand));
+    const success = await run(shell("greeter connect lab.example -p '80= 200 ' -s 'HEAD / HTTP/1.0\\r\\n\\r\\n'"), {
+      env,
+    });
+    assertEquals(success.code, 0, success.stdout);
+    await Deno.remove(directory, { recursive: true });
   },
 );
 
@@ -145,7 +208,7 @@ test(
     const { text } = blockWith("README.md", "greeter -H 127.0.0.1 -p 8080");
     const passed = await run(shell(text), { env });
     assertEquals([passed.code, passed.stderr], [0, ""]);
-    assertStringIncludes(passed.stdout, "1 of 1 port greeted");
+    assertStringIncludes(passed.stdout, "1 of 1 port as expected");
     using _occupied = Deno.listen({ hostname: "127.0.0.1", port: 8080 });
     const failed = await run(shell(text.replace("--within 30", "--within 1 --timeout 1")), { env });
     assertEquals(failed.code, 2);
@@ -164,9 +227,6 @@ test(
     assertMatch(stdout, /21\/tcp open +ftp +ProFTPD 1\.3\.5/);
     assertMatch(stdout, /22\/tcp open +ssh +OpenSSH 9\.2p1/);
     assertMatch(stdout, /25\/tcp open +smtp +Postfix/);
-    // Another recipe waits for one of these services.
-    const waiting = await run(shell(blockWith("README.md", "--expect SSH-2.0").text), { env });
-    assertMatch(waiting.stdout, /\n22 {2}greeted {2}"SSH-2\.0"\n1 of 1 port greeted in .*\nready\n$/);
   },
 );
 
@@ -174,7 +234,7 @@ test("README: a page for curl (needs Linux, ip, unshare -nm, and curl)", needsPr
   const [serve = "", curl = ""] = commands(blockWith("README.md", "--http -g"));
   await using _server = await start(serve);
   const { stdout } = await run(shell(curl), { env });
-  assertMatch(stdout, /^You reached port 8080 as 127\.0\.0\.1:\d+\r\n$/);
+  assertMatch(stdout, /^You reached port 8080 as 192\.0\.2\.7:\d+\r\n$/);
 });
 
 test("README: what a scanner sends (needs Linux, ip, unshare -nm, and jq)", needsPrograms("jq"), async () => {
@@ -191,10 +251,74 @@ test("README: what a scanner sends (needs Linux, ip, unshare -nm, and jq)", need
   assertEquals(watching.output.stdout, String.raw`127.0.0.1 "GET / HTTP/1.0\r\n\r\n"` + "\n");
 });
 
+test(
+  "manual: a firewall from both sides, and as a CI job (needs Linux, ip, unshare -nm, and iptables)",
+  needsPrograms("iptables"),
+  async () => {
+    const { text: serve } = blockWith("docs/manual.md", "--within 600");
+    const { text: sameSide } = blockWith("docs/manual.md", "connect lab.example -p 80,443,3306,5432");
+    const without = blockWith("docs/manual.md", "not: 3306,5432");
+    const withFirewall = blockWith("docs/manual.md", "3306  timeout");
+    const { text: job } = blockWith("docs/manual.md", "ssh lab.example");
+    {
+      await using _server = await start(serve);
+      assertEquals((await run(shell(sameSide), { env })).code, 0);
+      const open = await run(shell(serverCommand(without)), { env });
+      assertEquals(open.code, 1);
+      assertShown(without, open.stdout);
+      await setFirewall();
+      const blocked = await run(shell(serverCommand(withFirewall)), { env });
+      assertEquals(blocked.code, 0);
+      assertShown(withFirewall, blocked.stdout);
+    }
+    const cwd = await Deno.makeTempDir();
+    const passed = await run(shell(job.replace("--within 60", "--within 6")), { cwd, env });
+    assertEquals([passed.code, passed.stderr], [0, ""]);
+    assertMatch(passed.stdout, /4 of 4 ports as expected[^]*Greeted: 80,443\. Not greeted: 3306,5432\.\n$/);
+    // Without the firewall, the job fails.
+    await run(["iptables", "-F"]);
+    const shortJob = job.replace("--within 60", "--within 5").replace("--within 30", "--within 2");
+    const failed = await run(shell(shortJob), { cwd, env });
+    assertEquals(failed.code, 1);
+    assertMatch(failed.stdout, /not: 3306,5432\n.*Greeted: 80,443,3306,5432\.\n$/);
+    await Deno.remove(cwd, { recursive: true });
+  },
+);
+
+test(
+  "manual: --count 1 leaves no connection for the check after the blocked ports (needs Linux, ip, and unshare -nm)",
+  always,
+  async () => {
+    await using _server = await start("greeter -p 80,443 --count 1");
+    await using _other = await start("greeter -p 81 --count 2");
+    const { code, stdout } = await run(shell("greeter connect lab.example -p 80 -b 3306"), { env });
+    assertEquals(code, 1);
+    assertMatch(stdout, /\n3306 {2}refused {2}not proven: /);
+    assertEquals((await run(shell("greeter connect lab.example -p 81 -b 3306 --quiet"), { env })).code, 0);
+  },
+);
+
+test("manual: a name whose first address refuses connections (needs Linux, ip, unshare -nm, and IPv6)", {
+  ignore: !hasIPv6(),
+}, async () => {
+  const block = blockWith("docs/manual.md", "localhost is 127.0.0.1, ::1");
+  await using _server = await start("greeter -H ::1 -p 8080");
+  assertShown(block, (await run(shell(serverCommand(block)), { env })).stdout);
+});
+
+test("manual: several hosts (needs Linux, ip, and unshare -nm)", always, async () => {
+  const block = blockWith("docs/manual.md", "greeter connect web1 web2");
+  await using _web1 = await start("greeter -H web1 -p 80");
+  await using _web2 = await start("greeter -H web2 -p 80,3306");
+  const { code, stdout } = await run(shell(serverCommand(block)), { env });
+  assertEquals(code, 1);
+  assertShown(block, stdout);
+});
+
 test("manual: which address the server sees (needs Linux, ip, and unshare -nm)", always, async () => {
   const [serve = "", check = ""] = commands(blockWith("docs/manual.md", "You are {client}"));
   await using _server = await start(serve);
-  assertMatch((await run(shell(check), { env })).stdout, /\n9999 {2}greeted {2}"You are 127\.0\.0\.1:\d+\\r\\n"\n/);
+  assertMatch((await run(shell(check), { env })).stdout, /\n9999 {2}greeted {2}"You are 192\.0\.2\.7:\d+\\r\\n"\n/);
 });
 
 test("manual: the log of a scan (needs Linux, ip, and unshare -nm)", always, async () => {

@@ -13,10 +13,11 @@ const FILES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/manual.md", 
 
 const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
 
-Deno.test("README shows the usage as --help prints it, in 80 columns", () => {
+Deno.test("README and the manual show the usage as --help prints it, in 80 columns", () => {
   const usage = `${serveHelp()}\n\n${connectHelp()}`;
   for (const line of usage.split("\n")) assert(line.length <= 80, line);
   assertEquals(blockWith("README.md", "Usage: ").text, usage);
+  assertEquals(blockWith("docs/manual.md", "Usage: ").text, connectHelp());
 });
 
 Deno.test("the documentation links only to files and headings that exist", () => {
