@@ -6,7 +6,6 @@
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Block, blockWith } from "./docs_blocks.ts";
-import { DEFAULTS } from "../server.ts";
 import {
   connectAndReset,
   GREETER,
