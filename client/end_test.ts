@@ -173,6 +173,23 @@ for (const [name, start] of Object.entries(PHASES)) {
   });
 }
 
+Deno.test("connect() yields nothing and calls no function if its signal has been aborted before", async () => {
+  const calls: string[] = [];
+  const options = {
+    hostname: ["127.0.0.1", "localhost", "::1"],
+    port: freePort(),
+    blocked: freePort(),
+    signal: AbortSignal.abort(),
+    onLookup: (host: string) => calls.push(host),
+    onResult: (result: ProbeResult) => calls.push(rowOf(result)),
+    expect: () => {
+      calls.push("expect");
+      return undefined;
+    },
+  };
+  assertEquals([await Array.fromAsync(connect(options)), calls], [[], []]);
+});
+
 Deno.test("connect() yields known results to a consumer that has not read them when the signal is aborted", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0, 0, 0] });
   const port = server.addrs.map(({ port }) => port);

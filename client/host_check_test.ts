@@ -96,7 +96,7 @@ Deno.test("connect() judges blocked ports alone if no other port is given", asyn
 });
 
 Deno.test("connect() tries a blocked port again until it is blocked", async () => {
-  const server = serve({ hostname: "127.0.0.1", port: 0 });
+  const server = serve({ hostname: "127.0.0.1", port: freePort() });
   await using other = serve({ hostname: "127.0.0.1", port: 0 });
   const blocked = server.addr.port;
   const onResult = ({ expected }: ProbeResult) => {
@@ -111,7 +111,7 @@ Deno.test("connect() tries a blocked port again until it is blocked", async () =
 
 Deno.test("connect() does not let a blocked port pass if the host is no longer up afterwards", async () => {
   for (const expectation of ["port", "open"] as const) {
-    const server = serve({ hostname: "127.0.0.1", port: 0 });
+    const server = serve({ hostname: "127.0.0.1", port: freePort() });
     await using other = serve({ hostname: "127.0.0.1", port: 0 });
     const { port } = server.addr;
     const onResult = () => void server.shutdown();
@@ -129,7 +129,7 @@ Deno.test("connect() does not let a blocked port pass if the host is no longer u
 });
 
 Deno.test("connect() waits until the host is up again, and then tries the blocked ports again", async () => {
-  let server = serve({ hostname: "127.0.0.1", port: 0 });
+  let server = serve({ hostname: "127.0.0.1", port: freePort() });
   const { port } = server.addr;
   const attempts: string[] = [];
   const onResult = async (result: ProbeResult) => {
@@ -147,7 +147,7 @@ Deno.test("connect() waits until the host is up again, and then tries the blocke
 });
 
 Deno.test("connect() fails blocked ports if the host is not up again within the time", async () => {
-  const server = serve({ hostname: "127.0.0.1", port: 0 });
+  const server = serve({ hostname: "127.0.0.1", port: freePort() });
   const { port } = server.addr;
   const started = performance.now();
   const results = await check({ port, blocked: freePort(), within: 800, onResult: () => void server.shutdown() });
@@ -174,7 +174,7 @@ Deno.test("connect() checks the same ports on several hosts, and checks a host o
 });
 
 Deno.test("connect() judges the blocked ports of each host by itself (needs Linux)", { ignore: !isLinux }, async () => {
-  await using server = serve({ hostname: "127.0.0.2", port: 0 });
+  await using server = serve({ hostname: "127.0.0.2", port: freePort() });
   const options = { hostname: ["127.0.0.1", "127.0.0.2"], port: server.addr.port, blocked: freePort() };
   const results = await check(options);
   assertEquals(results.map((result) => `${result.host} ${rowOf(result)}`).toSorted(), [

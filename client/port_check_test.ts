@@ -137,7 +137,7 @@ Deno.test("connect() makes no further attempt when the first one takes longer th
 
 Deno.test("connect() keeps a mismatch, with all its fields, when the port is refused later", async () => {
   const attempts: ProbeResult[] = [];
-  const server = serve({ hostname: "127.0.0.1", port: 0, greeting: "other\r\n" });
+  const server = serve({ hostname: "127.0.0.1", port: freePort(), greeting: "other\r\n" });
   const { port } = server.addr;
   const onResult = (result: ProbeResult) => {
     attempts.push(result);
@@ -165,7 +165,7 @@ Deno.test("connect() reports the latest of several attempts that say equally muc
 });
 
 Deno.test("connect() reports the latest attempt for a port that must be blocked", async () => {
-  const server = serve({ hostname: "127.0.0.1", port: 0 });
+  const server = serve({ hostname: "127.0.0.1", port: freePort() });
   const { port } = server.addr;
   const states: ProbeState[] = [];
   const onResult = ({ state }: ProbeResult) => {
@@ -238,16 +238,17 @@ Deno.test("isConnected() is true for the states of ports that accept connections
 });
 
 // The name `both` has an address that is not reachable, and one that is. Both addresses of `local` are.
-const twoAddresses = inNamespace(`
+const network = inNamespace(`
   file=$(mktemp)
   printf '192.0.2.1 first\n192.0.2.1 both\n127.0.0.1 both\n192.0.2.1 dead\n192.0.2.2 dead\n127.0.0.1 local\n127.0.0.2 local\n' > $file
   mount --bind $file /etc/hosts
   rm $file
   ip route add prohibit 192.0.2.2
+  ip address add 198.51.100.9/24 dev lo
 `);
 
 Deno.test("connect() tries the next address of a host if a port does not connect (needs Linux and unshare -n)", {
-  ignore: twoAddresses.ignore,
+  ignore: network.ignore,
 }, async () => {
   const script = `
     import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
@@ -264,7 +265,7 @@ Deno.test("connect() tries the next address of a host if a port does not connect
     }
     await server.shutdown();
     console.log(JSON.stringify(rows));`;
-  const { stdout, stderr } = await run([...twoAddresses.command, Deno.execPath(), "eval", script]);
+  const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
   assertEquals(JSON.parse(stdout || stderr), [
     "998 127.0.0.1 refused false",
     "999 127.0.0.1 greeted true",
@@ -280,7 +281,7 @@ Deno.test("connect() tries the next address of a host if a port does not connect
 });
 
 Deno.test("connect() reports the first address that connects, or else the first one (needs Linux and unshare -n)", {
-  ignore: twoAddresses.ignore,
+  ignore: network.ignore,
 }, async () => {
   const script = `
     import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
@@ -299,7 +300,7 @@ Deno.test("connect() reports the first address that connects, or else the first 
     }
     for (const server of servers) await server.shutdown();
     console.log(JSON.stringify(rows));`;
-  const { stdout, stderr } = await run([...twoAddresses.command, Deno.execPath(), "eval", script]);
+  const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
   assertEquals(JSON.parse(stdout || stderr), [
     ["mismatch", true, 1],
     ["refused", true, 0],
@@ -309,7 +310,7 @@ Deno.test("connect() reports the first address that connects, or else the first 
 });
 
 Deno.test("connect() proves nothing about blocked ports without a route to the host (needs Linux and unshare -n)", {
-  ignore: twoAddresses.ignore,
+  ignore: network.ignore,
 }, async () => {
   const script = `
     import { connect } from "${import.meta.resolve("../client.ts")}";
@@ -324,7 +325,7 @@ Deno.test("connect() proves nothing about blocked ports without a route to the h
       }
     }
     console.log(JSON.stringify(rows));`;
-  const { stdout, stderr } = await run([...twoAddresses.command, Deno.execPath(), "eval", script]);
+  const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
   assertEquals(JSON.parse(stdout || stderr), [
     ["first", 1, [], "ConnectError", "ENETUNREACH"],
     ["dead", 1, ["unreachable", true, "unreachable", true], null, null],
@@ -335,5 +336,26 @@ Deno.test("connect() proves nothing about blocked ports without a route to the h
     ["first", 1, ["unreachable", false], null, null],
     ["dead", 1, ["unreachable", false], null, null],
     ["both", 1, ["refused", false], null, null],
+  ]);
+});
+
+Deno.test("connect() reports a blocked port if the route to the host has just gone (needs Linux and unshare -n)", {
+  ignore: network.ignore,
+}, async () => {
+  const script = `
+    import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
+    const server = serve({ hostname: "0.0.0.0", port: 999 });
+    const rows = [];
+    const args = ["address", "delete", "198.51.100.9/24", "dev", "lo"];
+    const onResult = () => new Deno.Command("ip", { args, stderr: "null" }).outputSync();
+    for await (const { state, ok, error } of connect({ hostname: "198.51.100.9", port: 999, blocked: 998, onResult })) {
+      rows.push([state, ok, error]);
+    }
+    await server.shutdown();
+    console.log(JSON.stringify(rows));`;
+  const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
+  assertEquals(JSON.parse(stdout || stderr), [
+    ["greeted", true, null],
+    ["unreachable", false, "not proven: port 999 was not greeted afterwards"],
   ]);
 });

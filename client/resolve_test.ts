@@ -179,17 +179,53 @@ Deno.test("connect() uses an address that a name gets while it waits (needs Linu
   assertEquals(rows, [["lab", "greeted", "127.0.0.2"]]);
 });
 
+Deno.test("connect() looks a name up again before it tries blocked ports (needs Linux and unshare -n)", {
+  ignore: changing.ignore,
+}, async () => {
+  const rows = await runScript(`
+    setAddresses("127.0.0.1");
+    await using server = serve({ hostname: "127.0.0.2", port: [997, 998] });
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 997 });
+    (async () => {
+      const conn = await listener.accept();
+      setAddresses("127.0.0.2");
+      await delay(1200);
+      await conn.write(new TextEncoder().encode("220 ready\\r\\n"));
+      conn.close();
+      listener.close();
+    })();
+    const rows = [];
+    for await (const { state, ok, remoteAddr } of connect({ hostname: "lab", port: 997, blocked: 998, within: 2000 })) {
+      rows.push([state, ok, remoteAddr.hostname]);
+    }
+    console.log(JSON.stringify(rows));
+  `);
+  assertEquals(rows, [["greeted", true, "127.0.0.1"], ["greeted", false, "127.0.0.2"]]);
+});
+
 Deno.test("connect() lets no blocked port pass if the name is unknown at the end (needs Linux and unshare -n)", {
   ignore: changing.ignore,
 }, async () => {
   const rows = await runScript(`
     const server = serve({ hostname: "127.0.0.1", port: 999 });
     setAddresses("127.0.0.1");
-    setTimeout(() => setAddresses(), 500);
-    setTimeout(() => server.shutdown(), 1800);
+    const started = performance.now();
+    let removed = 0;
+    // Removes the name. After the next lookup, which fails, the port is closed.
+    const onResult = () => {
+      const now = performance.now();
+      if (removed === 0 && now - started >= 500) {
+        setAddresses();
+        removed = now;
+      } else if (removed > 0 && now - removed >= 1100) {
+        server.shutdown();
+      }
+    };
     const rows = [];
     try {
-      for await (const { state, ok } of connect({ hostname: "lab", blocked: 999, within: 2500 })) rows.push([state, ok]);
+      for await (const { state, ok } of connect({ hostname: "lab", blocked: 999, within: 6000, onResult })) {
+        rows.push([state, ok]);
+      }
     } catch ({ name, hostname }) {
       rows.push([name, hostname]);
     }
