@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { type OptionTable, rewriteArgs, UsageError } from "./args.ts";
-import { anyText, checkEscapes, integer, valuesOf } from "./values.ts";
+import { anyText, checkEscapes, integer, portsWithText, textsByPort, valuesOf, writePorts } from "./values.ts";
 
 const TABLE = {
   count: { short: "n", value: "N", help: "", check: integer(1, 9) },
@@ -54,4 +54,35 @@ Deno.test("checkEscapes() throws a UsageError that shows the escape as typed, an
     const { message } = assertThrows(() => checkEscapes({ option: "-g", text }), UsageError);
     assertEquals(message, start + String.raw`write \\ for a backslash, or one of \r \n \t \xHH`);
   }
+});
+
+const given = (text: string) => ({ option: "-p", text });
+
+Deno.test("portsWithText() splits a value at the first =, and TEXT may have any characters", () => {
+  for (
+    const [value, list, text] of [
+      ["22", [22], undefined],
+      ["22,80=", [22, 80], ""],
+      ["22-23=a=b,c\n=", [22, 23], "a=b,c\n="],
+    ] as const
+  ) {
+    assertEquals(portsWithText(given(value), 1), { given: given(value), list: [...list], text });
+  }
+  assertEquals(portsWithText(given("0=x"), 0).list, [0]);
+  for (const value of ["=x", "0=x", "x=22", "22 =x"]) assertThrows(() => portsWithText(given(value), 1), UsageError);
+});
+
+Deno.test("textsByPort() returns the text of each port that has one, and rejects two different texts", () => {
+  const texts = (...values: string[]) => textsByPort(values.map((value) => portsWithText(given(value), 1)), "texts");
+  assertEquals([...texts("80", "22-23=a", "23=a", "25=")], [[22, "a"], [23, "a"], [25, ""]]);
+  const message = "port 23 appears with two texts; remove one of them from --port";
+  assertThrows(() => texts("22-23=a", "80", "23-24=b"), UsageError, message);
+  assertThrows(() => texts("23=", "23=b"), UsageError, message);
+});
+
+Deno.test("writePorts() appends ports to the last list that has no text", () => {
+  assertEquals(writePorts([], ["80", "443"]), "write -p 80,443");
+  assertEquals(writePorts([given("22")], ["80"]), "write -p 22,80");
+  assertEquals(writePorts([given("21"), { option: "--open", text: "22," }], ["80"]), "write --open 22,80");
+  assertEquals(writePorts([given("22=x")], ["80"]), "write -p 80");
 });
