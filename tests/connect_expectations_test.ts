@@ -21,6 +21,7 @@ import {
   spawn,
   startServer,
   until,
+  withoutWarning,
 } from "./helpers.ts";
 
 const CONNECT = [...GREETER, "connect"];
@@ -32,8 +33,7 @@ const TIMEOUT = ["-t", "1.5"];
 async function connect(...args: string[]) {
   const { code, stdout, stderr } = await run([...CONNECT, ...args]);
   const lines = stdout.replaceAll(/ in \d+\.\ds/g, " in TIME").trimEnd().split("\n");
-  // The runtime of Deno 2.6 prints a warning when it resolves a name.
-  return { code, lines, stderr: stderr.replace(/^\(node:\d+\) \[DEP0040\].*\n.*\n/m, "") };
+  return { code, lines, stderr: withoutWarning(stderr) };
 }
 
 /** Runs greeter connect with --json, and returns its rows. */

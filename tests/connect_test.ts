@@ -20,16 +20,17 @@ import {
   spawn,
   until,
   within,
+  withoutWarning,
 } from "./helpers.ts";
 
 const CONNECT = [...GREETER, "connect"];
 const LINE = String.raw`"Thank you for connecting to the server.\r\n"`;
 const HINT = "(content not checked; see --expect)";
 
-/** Runs greeter. Removes the warning that the runtime of Deno 2.6 prints when it resolves a name. */
+/** Runs greeter. */
 async function runGreeter(command: string[]) {
   const { code, stdout, stderr } = await run(command);
-  return { code, stdout, stderr: stderr.replace(/^\(node:\d+\) \[DEP0040\].*\n/m, "") };
+  return { code, stdout, stderr: withoutWarning(stderr) };
 }
 
 Deno.test("greeter connect prints a line for each range of ports, and exits 1 if a port was not greeted", async () => {

@@ -291,6 +291,11 @@ export async function run(
   return { code, signal, ...process.output };
 }
 
+/** Removes the warning that the runtime of Deno 2.6 prints when it resolves a name. */
+export function withoutWarning(stderr: string): string {
+  return stderr.replace(/^\(node:\d+\) \[DEP0040\].*\n/m, "");
+}
+
 /** Waits until greeter has logged the port that it listens on, and returns the port. */
 export async function portOf({ output }: Process): Promise<number> {
   await until(() => output.stdout.includes("\n") || output.stderr !== "");
