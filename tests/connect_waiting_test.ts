@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { delay, type Process, testsInNamespace, until } from "./helpers.ts";
+import { delay, type Process, testsInNamespace, until, within } from "./helpers.ts";
 import { type Answer, startNameServer } from "./name_server.ts";
 import { linesOf, rowsOf, runConnect, sh, startConnect, summaryOf, withNames, withoutWarning } from "./network.ts";
 
@@ -73,11 +73,11 @@ test(
   "greeter connect --within finds a server that appears after 80% of the time (needs Linux, iptables, and unshare -n)",
   always,
   async () => {
-    // The port is tried after 0, 0.1, 0.3, 0.7, 1.5, 2.5, 3.5 s, and at the end of the time.
+    // The port is tried after 0, 0.1, 0.3, 0.7, 1.5, 2.5 s, and at the end of the time.
     using first = listen(7000);
-    await using client = startConnect("127.0.0.1 -o 7000,7001 --within 4.4");
+    await using client = startConnect("127.0.0.1 -o 7000,7001 --within 3.4");
     await first.connected;
-    await delay(0.8 * 4400);
+    await delay(0.8 * 3400);
     using _second = listen(7001);
     assertEquals(linesOf(await resultOf(client)), [0, "7000-7001 open"]);
   },
@@ -88,7 +88,7 @@ test(
   always,
   async () => {
     const firstLookup = new Map<string, number>();
-    await using _server = await startNameServer((name) => {
+    await using server = await startNameServer((name) => {
       const now = performance.now();
       const first = firstLookup.get(name) ?? now;
       firstLookup.set(name, first);
@@ -108,6 +108,8 @@ test(
     assertEquals(linesOf(blocked), [0, "7000 open", "7001 refused"]);
     const stderr = `greeter: cannot connect: unknown host "never.example"; check the name\n`;
     assertEquals(never, { code: 2, stdout: "", stderr });
+    // At the start, after 1 s, and at the end of the time.
+    assertEquals(server.lookups("never.example").length, 3);
   },
 );
 
@@ -129,6 +131,19 @@ test(
     assertEquals(linesOf(moved), [0, "7000 open at 127.0.0.32"]);
     assertEquals(linesOf(blocked), [0, "7000 open at 127.0.0.32", "7002 refused at 127.0.0.32"]);
     assertEquals(linesOf(notBlocked), [1, "7000 open at 127.0.0.32", "7001 open at 127.0.0.32 expected blocked"]);
+  },
+);
+
+test(
+  "greeter connect --within looks up a name at most once a second for all ports together (needs Linux, iptables, and unshare -n)",
+  always,
+  async () => {
+    await using server = await startNameServer(() => ["127.0.0.1"]);
+    const { code } = await runConnect("lab.example -o 7000-7199 -b 7200 --within 3 -q");
+    assertEquals(code, 1);
+    // At the start, after 1 and 2 s, at the end of the time, and before the blocked port is checked.
+    const count = server.lookups("lab.example").length;
+    assert(count >= 2 && count <= 5, `${count} lookups`);
   },
 );
 
@@ -280,11 +295,12 @@ test(
     using listener = listen(7000);
     await using pausing = startConnect("127.0.0.1 -o 7000,7001 -b 7002 --within 60");
     await listener.connected;
-    await using lookingUp = startConnect("127.0.0.1 lab.example -o 7000 --json");
+    await using lookingUp = startConnect("127.0.0.1 lab.example -o 7000 -t 60 --json");
     await until(() => server.lookups("lab.example").length > 0 && lookingUp.output.stdout.includes("\n"));
     await delay(1000); // between the attempts after 0.7 and 1.5 s
     for (const { child } of [pausing, lookingUp]) child.kill("SIGINT");
-    const [paused, lookedUp] = await Promise.all([pausing, lookingUp].map(resultOf));
+    // The lookup itself would take 10 s.
+    const [paused, lookedUp] = await within(5000, Promise.all([pausing, lookingUp].map(resultOf)));
     assert(paused && lookedUp);
     assertEquals(linesOf(paused).slice(0, 3), [130, "7000 open", "7001 refused expected open"]);
     assertMatch(paused.stdout, /^1 of 3 ports as expected in .*; not: 7001; interrupted; 1 port without a result$/m);
