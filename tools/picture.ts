@@ -11,7 +11,7 @@ import { inNamespace, MAIN } from "../tests/helpers.ts";
 import { toolOptions } from "./arguments.ts";
 
 const SERVER = "greeter -p 21='220 ProFTPD 1.3.5 Server (lab)' -p 80,443,8000-8003";
-const CLIENT = "greeter connect localhost -p 21,22,80,443,8000-8003";
+const CLIENT = "greeter connect localhost -p 21,443,8000-8003 -b 80";
 
 const COLUMNS = 80;
 const FONT_SIZE_PX = 13;
