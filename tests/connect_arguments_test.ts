@@ -159,6 +159,14 @@ Deno.test("parse() rejects -e and -s without ports that must greet", async () =>
   assertEquals((await parseConnect("lab", "-e", "x")).options.port, [999]);
 });
 
+Deno.test("parse() rejects --expect if each port that must greet has a text of its own", async () => {
+  for (const option of ["-e", "--expect"]) {
+    const message = `${option} applies to no port, because each has its own TEXT; remove one of them`;
+    assertEquals(await parseError("lab", "-p80=x", "-p81=y", option, "z"), message);
+  }
+  assertEquals((await parseConnect("lab", "-p80=x", "-p80,81", "-e", "z")).options.port, [80, 81]);
+});
+
 Deno.test("parse() rejects invalid command lines of greeter connect, and states what to write", async () => {
   const twice = "; remove it from one of them";
   const cases: [args: string[], ...says: string[]][] = [

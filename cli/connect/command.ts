@@ -139,12 +139,16 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
   const blocked = all(CONNECT_OPTIONS.blocked);
   const ports = expectedPorts(greeted.flatMap(({ list }) => list), all(CONNECT_OPTIONS.open).flat(), blocked);
   const { port, open } = ports;
-  const expect = textFunction(one(CONNECT_OPTIONS.expect), textsByPort(greeted, "texts"));
+  const texts = textsByPort(greeted, "texts");
+  const expect = textFunction(one(CONNECT_OPTIONS.expect), texts);
   const send = textFunction(one(CONNECT_OPTIONS.send));
   if (port.length === 0) {
-    for (const [unused] of [given(CONNECT_OPTIONS.expect), given(CONNECT_OPTIONS.send)]) {
-      if (unused) throw new UsageError(`${unused.option} applies only to ports that must greet; add them with -p LIST`);
-    }
+    const [useless] = [...given(CONNECT_OPTIONS.expect), ...given(CONNECT_OPTIONS.send)];
+    if (useless) throw new UsageError(`${useless.option} applies only to ports that must greet; add them with -p LIST`);
+  }
+  const [unused] = given(CONNECT_OPTIONS.expect);
+  if (unused && port.every((each) => texts.has(each))) {
+    throw new UsageError(`${unused.option} applies to no port, because each has its own TEXT; remove one of them`);
   }
   const timeout = one(CONNECT_OPTIONS.timeout);
   const [typedTimeout] = given(CONNECT_OPTIONS.timeout);

@@ -146,6 +146,9 @@ export function formatTotals({ hosts, ports, expect, duration, interrupted }: Ru
   const unknown = total - results.length;
   if (interrupted) parts.push("interrupted");
   if (unknown > 0) parts.push(`${plural(unknown, "port")} without a result`);
+  if (results.some(({ state }) => state === "silent")) {
+    parts.push("a silent server may wait for data; see --send and --open");
+  }
   if (isControlMissing(ports)) {
     parts.push(`${hosts.length === 1 ? "the host" : "a host"} may be down; add a port that must be open with --open`);
   }

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { ProbeResult } from "../../client.ts";
 import { probeResult as result, ROOT, run } from "../../tests/helpers.ts";
 import { formatHeader, formatResults, formatSomePorts, formatTotals } from "./results.ts";
@@ -241,6 +241,14 @@ Deno.test("formatTotals() has every part that applies, in one order", () => {
     formatTotals({ ...summary, hosts: [one, { ...one, results: [] }], ports: onlyBlocked }),
     `1 of 2 ports as expected in 3.0s; 1 port without a result; ${hint("a host")}`,
   );
+});
+
+Deno.test("formatTotals() says how to check servers that wait for data", () => {
+  const totals = (state: ProbeResult["state"]) =>
+    formatTotals({ ...summary, hosts: [{ host: "lab", addresses: ["192.0.2.1"], results: [result(80, state)] }] });
+  const hint = "; a silent server may wait for data; see --send and --open";
+  assertStringIncludes(totals("silent"), hint);
+  assertEquals(totals("closed").includes("silent"), false);
 });
 
 Deno.test("formatTotals() counts the ports of all hosts, and names the hosts of those that are not as expected", () => {

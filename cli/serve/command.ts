@@ -124,7 +124,7 @@ export interface ServeCommand extends ReportOptions {
 /** What `greeter --help` prints. */
 export function serveHelp(): string {
   return `Usage: greeter [OPTIONS]
-       greeter connect [OPTIONS] HOST
+       greeter connect [OPTIONS] HOST...
 
 Sends every client a greeting and closes the connection.
 
