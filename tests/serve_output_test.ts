@@ -136,7 +136,10 @@ Deno.test("greeter colors a text log on a terminal, but not with NO_COLOR, and n
     await using terminal = spawn(["script", "-qec", `${command} & echo $! > ${pidFile}; wait`, "/dev/null"], { env });
     const lines = () => terminal.output.stdout.split("\n").length - 1;
     await until(() => lines() === 1);
+    // The shell may write the file later than greeter its first line.
+    await until(async () => (await Deno.readTextFile(pidFile).catch(() => "")).endsWith("\n"));
     const pid = Number(await Deno.readTextFile(pidFile));
+    await Deno.remove(pidFile);
     const conn = await Deno.connect({ hostname: "127.0.0.1", port });
     await conn.write(new TextEncoder().encode("hi"));
     await receive(conn);
