@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Socket } from "node:net";
 import { connect, type ConnectOptions, type ProbeResult } from "../client.ts";
 import { MAX_GREETING_BYTES, serve } from "../server.ts";
-import { delay, freePort, isLinux, startServer, until, within } from "../tests/helpers.ts";
+import { delay, freePort, inNamespace, isLinux, run, startServer, until, within } from "../tests/helpers.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
@@ -211,6 +211,57 @@ Deno.test("connect() sends all bytes of a long text", async () => {
   assertEquals((await probe({ port: server.port, send: sent })).state, "greeted");
   assertEquals(received, sent);
 });
+
+// Buffers so small that a long text is not sent at once.
+const smallBuffers = inNamespace(`
+  echo 4096 4096 4096 > /proc/sys/net/ipv4/tcp_wmem
+  echo 4096 4096 4096 > /proc/sys/net/ipv4/tcp_rmem
+`);
+
+Deno.test(
+  "connect() sends a long text in pieces, until the server closes or the time is over (needs Linux and unshare -n)",
+  {
+    ignore: smallBuffers.ignore,
+  },
+  async () => {
+    const script = `
+    import { connect } from "${import.meta.resolve("../client.ts")}";
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 999 });
+    const send = new Uint8Array(16_384).fill(120);
+    const rows = [];
+    // How many bytes the server reads.
+    for (const length of [send.length, 1, 0]) {
+      const serve = async () => {
+        using conn = await listener.accept();
+        let count = 0;
+        while (count < length) count += await conn.read(new Uint8Array(length - count));
+        rows.push(count);
+        if (length === send.length) await conn.write(new TextEncoder().encode("250 ok"));
+        if (length === 0) await conn.closeWrite().then(() => done);
+      };
+      const { promise: done, resolve } = Promise.withResolvers();
+      const served = serve();
+      for await (const { state } of connect({ hostname: "127.0.0.1", port: 999, send, timeout: 500 })) rows.push(state);
+      resolve();
+      await served;
+    }
+    // Nothing is accepted.
+    for await (const { state } of connect({ hostname: "127.0.0.1", port: 999, send, timeout: 300 })) rows.push(state);
+    listener.close();
+    console.log(JSON.stringify(rows));`;
+    const { stdout, stderr } = await run([...smallBuffers.command, Deno.execPath(), "eval", script]);
+    const [first, second, third, fourth, fifth, sixth, seventh] = JSON.parse(stdout || stderr);
+    assertEquals([first, second, third, fifth, sixth, seventh], [
+      MAX_GREETING_BYTES,
+      "greeted",
+      1,
+      0,
+      "closed",
+      "silent",
+    ]);
+    assert(["closed", "reset"].includes(fourth), fourth);
+  },
+);
 
 Deno.test("connect() accepts any greeting of a port for which `expect` returns undefined", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0], greeting: "220 ready\r\n" });
