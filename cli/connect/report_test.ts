@@ -433,7 +433,7 @@ Deno.test("greeter connect shows that it waits for a name server, then exits 2 (
   );
   const last = stdout.split("\r\u001b[K").at(-1);
   assertEquals(
-    last?.replace(/\u001b\[\d+m/g, ""),
+    last?.replaceAll("\u001b", "").replace(/\[\d+m/g, ""),
     'greeter: cannot look up "lab.example": the name server does not answer; check the network of this machine\r\n',
   );
 });

@@ -155,7 +155,7 @@ export function formatTotals({ hosts, ports, expect, duration, interrupted }: Ru
   return parts.join("; ");
 }
 
-/** Lists the ports of all hosts whose `ok` has a value: `22,80-81`, or `web1:22, web2:80-81` for several hosts. */
+/** Lists the ports of all hosts whose `ok` has a value: `22,80-81`, or `web1:22,web2:80-81` for several hosts. */
 function listPorts(hosts: readonly HostSummary[], ok: boolean | null): string {
   return formatSomePorts(hosts.map(({ host, results }) => ({ host, ports: portsWith(ok, results) })));
 }
