@@ -95,6 +95,22 @@ Deno.test("connect() judges blocked ports alone if no other port is given", asyn
   assertEquals(rows, ["blocked greeted false", "blocked refused true"]);
 });
 
+Deno.test("connect() judges a blocked port that does not answer after one attempt (needs Linux)", {
+  ignore: !isLinux,
+}, async () => {
+  // The kernel drops a SYN when the accept queue is full.
+  using full = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
+  const { port: blocked } = full.addr;
+  const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: blocked })));
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const attempts: string[] = [];
+  const onResult = (result: ProbeResult) => attempts.push(rowOf(result));
+  const rows = await rowsOf({ open: server.addr.port, blocked, timeout: 1500, onResult });
+  assertEquals(rows, ["blocked timeout true", "open open true"]);
+  assertEquals(attempts, ["open open true", "blocked timeout true", "open open true"]);
+  for (const conn of conns) conn.close();
+});
+
 Deno.test("connect() tries a blocked port again until it is blocked", async () => {
   const server = serve({ hostname: "127.0.0.1", port: freePort() });
   await using other = serve({ hostname: "127.0.0.1", port: 0 });
