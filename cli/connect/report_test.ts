@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import type { ProbeResult } from "../../client.ts";
 import { serve } from "../../server.ts";
 import {
   freePort,
@@ -8,6 +9,7 @@ import {
   isLinux,
   needsPrograms,
   needsSignals,
+  probeResult,
   run,
   SILENT_NAME_SERVER,
   spawn,
@@ -15,6 +17,7 @@ import {
   until,
   within,
 } from "../../tests/helpers.ts";
+import { ProbeReport } from "./report.ts";
 
 const CONNECT = [...GREETER, "connect", "127.0.0.1"];
 
@@ -51,6 +54,24 @@ async function settled(count: () => number): Promise<number> {
   });
   return last;
 }
+
+Deno.test("ProbeReport.close() returns whether every port of every host has a result and is as expected", async () => {
+  const ports = { port: [22], open: [], blocked: [80], isReduced: false };
+  const options = { ports, expect: undefined, isWaiting: false, json: false, quiet: true };
+  const closed = async (...results: ProbeResult[]) => {
+    await using report = new ProbeReport(["lab", "web"], options, new AbortController());
+    for (const result of results) await report.add(result);
+    return await report.close();
+  };
+  const greeted = (host: string) => probeResult(22, "greeted", { host });
+  const refused = (host: string, ok: boolean | null) => probeResult(80, "refused", { host, expected: "blocked", ok });
+  const lab = [greeted("lab"), refused("lab", true)];
+  assertEquals(await closed(...lab, greeted("web"), refused("web", true)), true);
+  assertEquals(await closed(...lab, greeted("web"), refused("web", false)), false);
+  assertEquals(await closed(...lab, greeted("web"), refused("web", null)), false);
+  assertEquals(await closed(...lab, greeted("web")), false);
+  assertEquals(await closed(), false);
+});
 
 Deno.test("greeter connect --json waits for a slow reader, and drops no row", async () => {
   await using server = serveLongGreetings(600);
