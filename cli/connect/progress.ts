@@ -32,8 +32,8 @@ export class Progress {
   readonly #ports: ExpectedPorts;
   /** The hosts whose addresses are not known yet. */
   readonly #unresolved: Set<string>;
-  /** The latest attempt at each port of each host. */
-  readonly #attempts: ReadonlyMap<string, Map<number, ProbeResult>>;
+  /** The latest attempt at each port of each host, without its greeting, which may have 16 KiB. */
+  readonly #attempts: ReadonlyMap<string, Map<number, Pick<ProbeResult, "expected" | "ok">>>;
   #okCount = 0;
   /** How many ports with each expectation have been tried. */
   readonly #tried: Record<Expectation, number> = { greeted: 0, open: 0, blocked: 0 };
@@ -67,13 +67,12 @@ export class Progress {
   }
 
   /** Counts the result of an attempt, which may replace an earlier one. */
-  add(result: ProbeResult) {
-    const attempts = this.#attempts.get(result.host);
-    const { port } = result.remoteAddr;
+  add({ host, expected, ok, remoteAddr: { port } }: ProbeResult) {
+    const attempts = this.#attempts.get(host);
     const last = attempts?.get(port);
-    if (!last) this.#tried[result.expected]++;
-    this.#okCount += Number(result.ok) - Number(last?.ok ?? false);
-    attempts?.set(port, result);
+    if (!last) this.#tried[expected]++;
+    this.#okCount += Number(ok) - Number(last?.ok ?? false);
+    attempts?.set(port, { expected, ok });
   }
 
   /** Returns the text of the line. */
@@ -95,10 +94,9 @@ export class Progress {
   /** Lists the ports whose latest attempt was not as expected. */
   #pending(): string {
     const lists = EXPECTATIONS.map((expectation) => {
-      const isPending = ({ ok, expected }: ProbeResult) => !ok && expected === expectation;
       const hosts = [...this.#attempts].map(([host, attempts]) => ({
         host,
-        ports: [...attempts.values()].filter(isPending).map(({ remoteAddr }) => remoteAddr.port),
+        ports: [...attempts].filter(([, { expected, ok }]) => !ok && expected === expectation).map(([port]) => port),
       }));
       const count = hosts.reduce((sum, { ports }) => sum + ports.length, 0);
       if (count === 0) return "";
