@@ -73,6 +73,14 @@ Deno.test("ProbeReport.close() returns whether every port of every host has a re
   assertEquals(await closed(), false);
 });
 
+Deno.test("greeter connect prints 256 bytes of a long greeting, and `...` if there are more", async () => {
+  await using long = serveLongGreetings(1);
+  await using short = serve({ hostname: "127.0.0.1", port: freePort(), greeting: "y".repeat(254) + "\r\n" });
+  const { stdout } = await run([...CONNECT, "-p", `${long.ports},${short.addr.port}`]);
+  assertMatch(stdout, /^\d+ +greeted +"x{256}"\.\.\.$/m);
+  assertMatch(stdout, /^\d+ +greeted +"y{254}\\r\\n"$/m);
+});
+
 Deno.test("greeter connect --json waits for a slow reader, and drops no row", async () => {
   await using server = serveLongGreetings(600);
   const child = spawnUnread(["--json", "-p", server.ports, "--concurrency", "10"]);
