@@ -75,9 +75,9 @@ test(
   async () => {
     // The port is tried after 0, 0.1, 0.3, 0.7, 1.5, 2.5 s, and at the end of the time.
     using first = listen(7000);
-    await using client = startConnect("127.0.0.1 -o 7000,7001 --within 3.4");
+    await using client = startConnect("127.0.0.1 -o 7000,7001 --within 3.6");
     await first.connected;
-    await delay(0.8 * 3400);
+    await delay(0.8 * 3600);
     using _second = listen(7001);
     assertEquals(linesOf(await resultOf(client)), [0, "7000-7001 open"]);
   },
@@ -295,15 +295,22 @@ test(
     using listener = listen(7000);
     await using pausing = startConnect("127.0.0.1 -o 7000,7001 -b 7002 --within 60");
     await listener.connected;
+    using notBlocked = listen(7003);
+    await using blocking = startConnect("127.0.0.1 -o 7000 -b 7003,7004 --within 60");
+    await notBlocked.connected;
     await using lookingUp = startConnect("127.0.0.1 lab.example -o 7000 -t 60 --json");
     await until(() => server.lookups("lab.example").length > 0 && lookingUp.output.stdout.includes("\n"));
     await delay(1000); // between the attempts after 0.7 and 1.5 s
-    for (const { child } of [pausing, lookingUp]) child.kill("SIGINT");
+    const clients = [pausing, blocking, lookingUp];
+    for (const { child } of clients) child.kill("SIGINT");
     // The lookup itself would take 10 s.
-    const [paused, lookedUp] = await within(5000, Promise.all([pausing, lookingUp].map(resultOf)));
-    assert(paused && lookedUp);
+    const [paused, blocked, lookedUp] = await within(5000, Promise.all(clients.map(resultOf)));
+    assert(paused && blocked && lookedUp);
     assertEquals(linesOf(paused).slice(0, 3), [130, "7000 open", "7001 refused expected open"]);
     assertMatch(paused.stdout, /^1 of 3 ports as expected in .*; not: 7001; interrupted; 1 port without a result$/m);
+    // No port has been probed after the blocked one, so it is not judged.
+    const lines = [130, "7000 open", "7003 open expected blocked", "7004 refused not judged"];
+    assertEquals(linesOf(blocked), lines);
     assertEquals([lookedUp.code, lookedUp.stderr], [130, ""]);
     const { probes, summaries } = rowsOf(lookedUp);
     assertEquals(probes.map(({ host, state }) => [host, state]), [["127.0.0.1", "open"]]);
