@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { delay, type Process, testsInNamespace, until, within } from "./helpers.ts";
-import { type Answer, startNameServer } from "./name_server.ts";
+import { startNameServer } from "./name_server.ts";
 import { linesOf, rowsOf, runConnect, sh, startConnect, summaryOf, withNames, withoutWarning } from "./network.ts";
 
 /** Nobody has an address in 192.0.2.0/24 except for this machine, which has 192.0.2.1. */
@@ -22,14 +22,19 @@ const test = testsInNamespace(
 /** For tests that need only the namespace. */
 const always = { ignore: false };
 
-/** A server that keeps its connections open, and sends nothing. */
+/** A server that keeps its connections open. */
 interface Listener extends Disposable {
   /** Resolves when there has been a connection. */
   connected: Promise<void>;
+  /** Returns how many connections there have been. */
+  count: () => number;
 }
 
-/** Listens on a port. In the namespace of the test, no other program does. */
-function listen(port: number, hostname = "0.0.0.0"): Listener {
+/**
+ * Listens on a port. In the namespace of the test, no other program does. Calls `onConnection` for each connection, and
+ * sends nothing itself.
+ */
+function listen(port: number, hostname = "0.0.0.0", onConnection?: (conn: Deno.Conn) => void): Listener {
   const listener = Deno.listen({ hostname, port });
   const { promise: connected, resolve } = Promise.withResolvers<void>();
   const conns: Deno.Conn[] = [];
@@ -37,10 +42,12 @@ function listen(port: number, hostname = "0.0.0.0"): Listener {
     for await (const conn of listener) {
       conns.push(conn);
       resolve();
+      onConnection?.(conn);
     }
   })();
   return {
     connected,
+    count: () => conns.length,
     [Symbol.dispose]() {
       listener.close();
       for (const conn of conns) conn.close();
@@ -122,15 +129,25 @@ test(
     await using _server = await startNameServer(answer);
     using _open = listen(7000, "127.0.0.32");
     using _notBlocked = listen(7001, "127.0.0.32");
-    const [moved, blocked, notBlocked] = await Promise.all([
+    // Greets after the address has changed.
+    const greetLate = async (conn: Deno.Conn) => {
+      await delay(Math.max(0, 2500 - (performance.now() - started)));
+      await conn.write(new TextEncoder().encode("hello\n"));
+    };
+    using _late = listen(7005, "127.0.0.31", greetLate);
+    using _lateToo = listen(7005, "127.0.0.32", greetLate);
+    const [moved, blocked, notBlocked, movedMeanwhile] = await Promise.all([
       runConnect("moved.example -o 7000 --within 20"),
       runConnect("moved.example -o 7000 -b 7002 --within 20"),
       // Refused at the old address, open at the new one.
       runConnect("moved.example -o 7000 -b 7001 --within 5"),
+      runConnect("moved.example -p 7005 -b 7001 --within 5"),
     ]);
     assertEquals(linesOf(moved), [0, "7000 open at 127.0.0.32"]);
     assertEquals(linesOf(blocked), [0, "7000 open at 127.0.0.32", "7002 refused at 127.0.0.32"]);
     assertEquals(linesOf(notBlocked), [1, "7000 open at 127.0.0.32", "7001 open at 127.0.0.32 expected blocked"]);
+    const lines = ["7001 open at 127.0.0.32 expected blocked", '7005 greeted "hello\\n"'];
+    assertEquals(linesOf(movedMeanwhile), [1, ...lines]);
   },
 );
 
@@ -174,15 +191,13 @@ test(
   async () => {
     using servers = new DisposableStack();
     const [, second, third] = [7000, 7001, 7002].map((port) => servers.use(listen(port)));
-    const clients = [
-      startConnect("127.0.0.1 -o 7000 -b 7001 --within 20"),
-      startConnect("127.0.0.1 -o 7000 -b 7002 --within 20 -t 1.5"),
-    ];
+    await using rejecting = startConnect("127.0.0.1 -o 7000 -b 7001 --within 20");
+    await using dropping = startConnect("127.0.0.1 -o 7000 -b 7002 --within 20 -t 1.5");
     await Promise.all([second?.connected, third?.connected]);
     await delay(2000);
     await sh("iptables -A INPUT -p tcp --dport 7001 -j REJECT --reject-with tcp-reset");
     await sh("iptables -A INPUT -p tcp --dport 7002 -j DROP");
-    const results = await Promise.all(clients.map(resultOf));
+    const results = await Promise.all([rejecting, dropping].map(resultOf));
     assertEquals(results.map(linesOf), [[0, "7000 open", "7001 refused"], [0, "7000 open", "7002 timeout"]]);
   },
 );
@@ -247,43 +262,55 @@ test(
   "greeter connect --within does not pass blocked ports if the last lookup failed (needs Linux, iptables, and unshare -n)",
   always,
   async () => {
-    const started = performance.now();
-    const answer = (name: string): Answer => {
-      const seconds = (performance.now() - started) / 1000;
-      const isFailing = seconds > 1 && !(name.startsWith("recovers") && seconds > 3);
-      return !isFailing ? ["127.0.0.1"] : name.startsWith("silent") ? "silence" : "NXDOMAIN";
-    };
-    await using _server = await startNameServer(answer);
+    let hasFailed = false;
+    let isRecovered = false;
+    await using server = await startNameServer((name) => {
+      if (!hasFailed || (isRecovered && name.startsWith("recovers"))) return ["127.0.0.1"];
+      return name.startsWith("silent") ? "silence" : "NXDOMAIN";
+    });
     using notBlocked = listen(7001);
-    using _other = listen(7003);
+    using open = listen(7003);
+    await using processes = new AsyncDisposableStack();
     const clients = [
-      // The required port opens while the lookup fails.
-      startConnect("lab.example -o 7000 -b 7002 --within 4"),
-      startConnect("recovers.example -o 7000 -b 7002 --within 20"),
+      // The last required port opens while the lookup fails.
+      ["opens", "opens.example -o 7000,7003 -b 7002 --within 6"],
+      ["recovers", "recovers-1.example -o 7000,7003 -b 7002 --within 20"],
       // The port is blocked while the lookup fails.
-      startConnect("lab.example -o 7003 -b 7001 --within 4"),
-      startConnect("recovers.example -o 7003 -b 7001 --within 20"),
-      startConnect("silent.example -o 7003 -b 7001 --within 4 -t 1.5"),
-    ];
-    await notBlocked.connected;
-    await delay(2000);
+      ["blocks", "blocks.example -o 7003 -b 7001 --within 6"],
+      ["silent", "silent.example -o 7003 -b 7001 --within 6 -t 1.5"],
+      ["recovers", "recovers-2.example -o 7003 -b 7001 --within 20"],
+    ].map(([kind = "", args = ""]) => ({
+      kind,
+      name: args.split(" ", 1)[0] ?? "",
+      client: processes.use(startConnect(args)),
+    }));
+    let ended = 0;
+    const recovering = clients.filter(({ kind }) => kind === "recovers");
+    for (const { client } of recovering) client.ended.then(() => ended++);
+    await until(() => open.count() >= 5 && notBlocked.count() >= 3);
+    hasFailed = true;
+    const before = clients.map(({ name }) => server.lookups(name).length);
+    await until(() => clients.every(({ name }, i) => server.lookups(name).length > (before[i] ?? 0)));
+    await delay(2000); // longer than the timeout of the lookup that is not answered
     await sh("iptables -A INPUT -p tcp --dport 7001 -j REJECT --reject-with tcp-reset");
     using _late = listen(7000);
-    const [opened, openedRecovers, blocked, blockedRecovers, silent] = await Promise.all(clients.map(resultOf));
-    const stderr = `greeter: cannot connect: unknown host "lab.example"; check the name\n`;
-    const noAnswer =
-      `greeter: cannot look up "silent.example": the name server does not answer; check the network of this machine\n`;
-    for (const [result, open, message] of [[opened, 7000, stderr], [blocked, 7003, stderr], [silent, 7003, noAnswer]]) {
-      assert(typeof result === "object");
-      assertEquals([result.code, result.stderr], [2, message]);
-      assertMatch(
-        result.stdout,
-        new RegExp(`^${open}  open\n1 of 2 ports as expected in .*; 1 port without a result$`, "m"),
-      );
-    }
-    assert(openedRecovers && blockedRecovers);
-    assertEquals(linesOf(openedRecovers), [0, "7000 open", "7002 refused"]);
-    assertEquals(linesOf(blockedRecovers), [0, "7001 refused", "7003 open"]);
+    await delay(1000);
+    assertEquals(ended, 0);
+    isRecovered = true;
+    const results = await Promise.all(clients.map(({ client }) => resultOf(client)));
+    const [opens, recovers, blocks, silent, recovers2] = results;
+    assert(opens && recovers && blocks && silent && recovers2);
+    assertEquals([opens, blocks, silent].map(({ code, stderr }) => [code, stderr]), [
+      [2, 'greeter: cannot connect: unknown host "opens.example"; check the name\n'],
+      [2, 'greeter: cannot connect: unknown host "blocks.example"; check the name\n'],
+      [
+        2,
+        `greeter: cannot look up "silent.example": the name server does not answer; check the network of this machine\n`,
+      ],
+    ]);
+    for (const { stdout } of [opens, blocks, silent]) assertMatch(stdout, /s; 1 port without a result$/m);
+    assertEquals(linesOf(recovers), [0, "7000 open", "7002 refused", "7003 open"]);
+    assertEquals(linesOf(recovers2), [0, "7001 refused", "7003 open"]);
   },
 );
 
