@@ -6,7 +6,7 @@
 import type { ConnectError } from "../client.ts";
 import { codeOf, messageOf } from "../shared/errors.ts";
 import { isOutOfDescriptors } from "../server/accept_errors.ts";
-import { isLinkLocal, isOutOfResources, isRouteMissing } from "../client/connect_errors.ts";
+import { isLinkLocal, isLocalError, isOutOfResources } from "../client/connect_errors.ts";
 import { LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 } from "../client/resolve.ts";
 import type { ListenError } from "../server.ts";
 import { quote, truncate } from "./args.ts";
@@ -34,7 +34,9 @@ interface Host {
   hostname: string;
 }
 
-const isPermissionMissing = (cause: unknown) => cause instanceof Deno.errors.NotCapable;
+// Without the permission, a lookup fails with EPERM.
+const isPermissionMissing = (cause: unknown) =>
+  cause instanceof Deno.errors.NotCapable || (isLookupFailure(cause) && codeOf(cause) === "EPERM");
 const permissionAdvice = () => "Deno has no network permission; run it with --allow-net";
 // Deno has no error class for a failed lookup.
 const isLookupFailure = (cause: unknown) => /lookup|getaddrinfo|No such host/.test(messageOf(cause));
@@ -137,6 +139,7 @@ const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
 const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
   { test: isZoneInvalid, advice: zoneAdvice },
   { test: isHostInvalid, advice: ({ hostname }) => `${quote(hostname)} is not a valid name or address; check it` },
+  { test: isPermissionMissing, advice: permissionAdvice },
   { test: isLookupFailure, advice: ({ hostname }) => `unknown host ${quote(hostname)}; check the name` },
   {
     test: (cause) => cause === NO_IPV4,
@@ -146,7 +149,6 @@ const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
     test: (cause) => cause === NO_IPV6,
     advice: ({ hostname }) => `${quote(hostname)} has no IPv6 address; omit --ipv6`,
   },
-  { test: isPermissionMissing, advice: permissionAdvice },
   { test: isZoneMissing, advice: missingZoneAdvice },
   { test: isSystemOutOfDescriptors, advice: systemDescriptorsAdvice },
   {
@@ -154,7 +156,11 @@ const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
     advice: () => `too many open files; raise the limit with ulimit -n ${CLIENT_DESCRIPTORS}`,
   },
   {
-    test: (cause) => isRouteMissing(cause) && !isOutOfResources(cause),
+    test: (cause) => cause instanceof Deno.errors.PermissionDenied,
+    advice: ({ hostname }) => `this machine does not permit connections to ${quote(hostname)}; nothing is proven`,
+  },
+  {
+    test: (cause) => isLocalError(cause) && !isOutOfResources(cause),
     advice: ({ hostname }) => `no route to ${quote(hostname)} from this machine; nothing is proven`,
   },
   {

@@ -133,11 +133,23 @@ Deno.test("connectMessage() says which option to omit if the host has no address
 });
 
 Deno.test("connectMessage() says that nothing is proven if there is no route", () => {
-  for (const code of ["ENETUNREACH", "ENETDOWN", "EAFNOSUPPORT"]) {
+  for (const code of ["ENETUNREACH", "EINVAL", "EAFNOSUPPORT"]) {
     assertEquals(
       connectMessage(new ConnectError("lab", Object.assign(new Error("failed"), { code }))),
       'cannot connect: no route to "lab" from this machine; nothing is proven',
     );
+  }
+});
+
+Deno.test("connectMessage() tells a rule of this machine from a missing permission of Deno", () => {
+  const messageFor = (cause: unknown) => connectMessage(new ConnectError("lab", cause));
+  assertEquals(
+    messageFor(new Deno.errors.PermissionDenied("Permission denied (os error 13)")),
+    'cannot connect: this machine does not permit connections to "lab"; nothing is proven',
+  );
+  const lookup = Object.assign(new Error("getaddrinfo EPERM lab"), { code: "EPERM" });
+  for (const cause of [new Deno.errors.NotCapable("Requires net access"), lookup]) {
+    assertEquals(messageFor(cause), "cannot connect: Deno has no network permission; run it with --allow-net");
   }
 });
 

@@ -12,46 +12,60 @@ export function isLinkLocal(address: string): boolean {
 }
 
 /**
+ * The errors that say something about a port, by their code. All others are thrown: a check for blocked ports must not pass
+ * because of an error that has nothing to do with the network.
+ */
+const STATES: Readonly<Record<string, ProbeState>> = {
+  ECONNREFUSED: "refused",
+  ETIMEDOUT: "timeout",
+  // The server reset the connection before it could be used.
+  ECONNRESET: "reset",
+  ECONNABORTED: "reset",
+  ENOTCONN: "reset",
+  EHOSTUNREACH: "unreachable",
+  ENETUNREACH: "unreachable",
+  EAFNOSUPPORT: "unreachable",
+  EACCES: "unreachable",
+  EPERM: "unreachable",
+  // A blackhole route causes it. For link-local addresses, it means that the zone is missing.
+  EINVAL: "unreachable",
+};
+
+/** The message of ENOPROTOOPT (ICMP protocol unreachable), EHOSTDOWN and ENETDOWN, for which Deno sets no code. */
+const UNREACHABLE_WITHOUT_CODE = /^(Protocol not available|Host is down|Network is down)\b/;
+
+/**
  * Returns the state of a port from the error of `Deno.connect`. Rethrows an error that says nothing about the port.
  * `isAlternative` is whether another address of the host has just been tried.
  */
 export function stateOf(error: unknown, hostname: string, isAlternative = false): ProbeState {
   // Other errors are a missing permission, or a zone that the system does not know.
-  const isFromSystem = error instanceof Error && error.message.includes("os error");
-  // For other addresses, a blackhole route causes EINVAL.
-  const isZoneMissing = codeOf(error) === "EINVAL" && isLinkLocal(hostname) && !hostname.includes("%");
+  if (!(error instanceof Error && error.message.includes("os error"))) throw error;
+  const code = codeOf(error);
+  const isZoneMissing = code === "EINVAL" && isLinkLocal(hostname) && !hostname.includes("%");
   // In containers without IPv6, `localhost` often has the address ::1, too. Connecting to it causes EADDRNOTAVAIL, which
   // otherwise means that no local port is left. But for the other address, there was one.
-  const isIPv6Missing = isAlternative && hostname.includes(":") && codeOf(error) === "EADDRNOTAVAIL";
-  if (!isFromSystem || (isOutOfResources(error) && !isIPv6Missing) || isZoneMissing) throw error;
-  // The class is not enough: EHOSTUNREACH is a plain `Error`.
-  switch (codeOf(error)) {
-    case "ECONNREFUSED":
-      return "refused";
-    case "ETIMEDOUT":
-      return "timeout";
-    // The server reset the connection before it could be used.
-    case "ECONNRESET":
-    case "ECONNABORTED":
-    case "ENOTCONN":
-      return "reset";
-    // EHOSTUNREACH, ENETUNREACH, EACCES, EPERM and others. For ENOPROTOOPT, Deno sets no code.
-    default:
-      return "unreachable";
-  }
+  const isIPv6Missing = isAlternative && hostname.includes(":") && code === "EADDRNOTAVAIL";
+  // The class of the error is not enough: EHOSTUNREACH is a plain `Error`.
+  const state = isIPv6Missing || UNREACHABLE_WITHOUT_CODE.test(error.message) ? "unreachable" : STATES[code ?? ""];
+  if (state === undefined || isZoneMissing) throw error;
+  return state;
 }
 
 /** Whether no descriptor, local port or memory is left for another connection, which says nothing about the port. */
 export function isOutOfResources(error: unknown): boolean {
-  return ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"].includes(codeOf(error) ?? "");
+  return ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "EADDRINUSE", "EAGAIN", "ENOBUFS", "ENOMEM"].includes(
+    codeOf(error) ?? "",
+  );
 }
 
 /**
- * Whether this machine cannot send to an address, which says nothing about a firewall: it has no route to the address, or
- * no address of its own in that family, or its network is down.
+ * Whether this machine may have caused an error by itself, which says nothing about a firewall: it has no route to the
+ * address, no address of its own in that family, or a rule that forbids the connection, or its network is down.
  */
-export function isRouteMissing(error: unknown): boolean {
-  return ["ENETUNREACH", "ENETDOWN", "EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(codeOf(error) ?? "");
+export function isLocalError(error: unknown): boolean {
+  return ["ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EACCES", "EPERM", "EINVAL"].includes(codeOf(error) ?? "") ||
+    (error instanceof Error && error.message.startsWith("Network is down"));
 }
 
 /**

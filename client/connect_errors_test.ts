@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   isLinkLocal,
+  isLocalError,
   isOutOfResources,
-  isRouteMissing,
   isZoneFailure,
   stateOf,
   systemMessageOf,
@@ -25,17 +25,27 @@ Deno.test("stateOf() classifies the errors of Deno.connect by their code", () =>
     ["EACCES", "unreachable"],
     ["EPERM", "unreachable"],
     ["EINVAL", "unreachable"],
-    [undefined, "unreachable"],
+    ["EAFNOSUPPORT", "unreachable"],
   ] as const;
   for (const [code, state] of states) assertEquals(stateOf(systemError(code), "192.0.2.1"), state);
+  for (const message of ["Protocol not available", "Host is down", "Network is down"]) {
+    assertEquals(stateOf(systemError(undefined, `${message} (os error 92)`), "192.0.2.1"), "unreachable");
+  }
 });
 
 Deno.test("stateOf() rethrows an error that says nothing about the port", () => {
   const thrownBy = (error: unknown, hostname = "192.0.2.1") =>
     assertEquals(assertThrows(() => stateOf(error, hostname)), error);
-  for (const code of ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS"]) {
+  for (const code of ["EMFILE", "ENFILE", "EADDRNOTAVAIL", "EADDRINUSE", "EAGAIN", "ENOBUFS", "ENOMEM"]) {
     const error = systemError(code);
     assert(isOutOfResources(error));
+    thrownBy(error);
+  }
+  const noFiles = systemError(undefined, "Too many open files in system (os error 23)");
+  assert(isOutOfResources(noFiles));
+  thrownBy(noFiles);
+  for (const error of [systemError(undefined), systemError("EPROTONOSUPPORT")]) {
+    assert(!isOutOfResources(error));
     thrownBy(error);
   }
   const invalid = Object.assign(new Error("Invalid argument (os error 22)"), { code: "EINVAL" });
@@ -61,12 +71,13 @@ Deno.test("stateOf() takes EADDRNOTAVAIL of another IPv6 address for an address 
   assertThrows(() => stateOf(systemError("EMFILE"), "::1", true), Error, "text");
 });
 
-Deno.test("isRouteMissing() recognizes the errors of a machine that cannot send to an address", () => {
-  for (const code of ["ENETUNREACH", "ENETDOWN", "EADDRNOTAVAIL", "EAFNOSUPPORT"]) {
-    assert(isRouteMissing(systemError(code)));
+Deno.test("isLocalError() recognizes the errors of a machine that cannot send to an address", () => {
+  for (const code of ["ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EACCES", "EPERM", "EINVAL"]) {
+    assert(isLocalError(systemError(code)));
   }
-  for (const code of ["EHOSTUNREACH", "ECONNREFUSED", "EACCES", undefined]) assert(!isRouteMissing(systemError(code)));
-  assert(!isRouteMissing(undefined));
+  assert(isLocalError(systemError(undefined, "Network is down (os error 100)")));
+  for (const code of ["EHOSTUNREACH", "ECONNREFUSED", "ETIMEDOUT", undefined]) assert(!isLocalError(systemError(code)));
+  assert(!isLocalError(undefined));
 });
 
 Deno.test("isLinkLocal() recognizes the addresses in fe80::/10", () => {

@@ -123,8 +123,8 @@ async function checkBlocked(host: Host, run: RunOptions, required: readonly Find
     await host.resolve(deadline, signal);
     if (signal.aborted) break;
   }
-  const routeErrors = [...required, ...findings].map(({ routeError }) => routeError);
-  if (findings.length > 0 && !routeErrors.includes(undefined)) throw new ConnectError(host.name, routeErrors[0]);
+  const localErrors = [...required, ...findings].map(({ localError }) => localError);
+  if (findings.length > 0 && !localErrors.includes(undefined)) throw new ConnectError(host.name, localErrors[0]);
   return findings.map(({ result }) => {
     if (isConnected(result.state)) return result;
     if (!isUp || signal.aborted) return { ...result, ok: null };

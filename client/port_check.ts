@@ -4,7 +4,7 @@
  * @module
  */
 import type { Expectation, ProbeResult, ProbeState } from "./options.ts";
-import { isRouteMissing } from "./connect_errors.ts";
+import { isLocalError } from "./connect_errors.ts";
 import type { ProbePool, ProbeTask } from "./pool.ts";
 import type { ProbeOutcome, ProbeTarget } from "./probe.ts";
 import type { Host } from "./resolve.ts";
@@ -29,6 +29,11 @@ const INFORMATION: Record<ProbeState, number> = {
   timeout: 0,
 };
 
+/** How much an outcome says about a port. An error of this machine says nothing about it. */
+function informationOf({ state, cause }: ProbeOutcome): number {
+  return isLocalError(cause) ? -1 : INFORMATION[state];
+}
+
 /** Whether a connection was made. */
 export function isConnected(state: ProbeState): boolean {
   return INFORMATION[state] > INFORMATION.refused;
@@ -38,8 +43,10 @@ export function isConnected(state: ProbeState): boolean {
 export interface Finding {
   /** The result. Its `ok` is only what the state says. */
   result: ProbeResult;
-  /** Why this machine cannot send to any address of the host, or `undefined` if it can. */
-  routeError: unknown;
+  /** The error of the first address if this machine caused those of all addresses, or else `undefined`. */
+  localError: unknown;
+  /** How much the result says. See INFORMATION. */
+  information: number;
 }
 
 /** How a port is checked. */
@@ -69,8 +76,8 @@ export class PortCheck implements ProbeTask {
   #tried = 0;
   /** The outcome of this attempt so far. */
   #outcome: ProbeOutcome | undefined;
-  /** Whether this machine could not send to any of the addresses tried in this attempt. */
-  #routeError: unknown;
+  /** See {@linkcode Finding.localError}. */
+  #localError: unknown;
   /** What to report if no further attempt is made. */
   #finding: Finding | undefined;
 
@@ -109,21 +116,21 @@ export class PortCheck implements ProbeTask {
   /** Handles the outcome of a probe: tries the next address if there was no connection, or else ends the attempt. */
   done(outcome: ProbeOutcome) {
     const isFirst = this.#tried++ === 0;
-    if (!isRouteMissing(outcome.cause)) this.#routeError = undefined;
-    else if (isFirst) this.#routeError = outcome.cause;
-    if (!this.#outcome || INFORMATION[outcome.state] > INFORMATION[this.#outcome.state]) this.#outcome = outcome;
+    if (!isLocalError(outcome.cause)) this.#localError = undefined;
+    else if (isFirst) this.#localError = outcome.cause;
+    if (!this.#outcome || informationOf(outcome) > informationOf(this.#outcome)) this.#outcome = outcome;
     if (!isConnected(outcome.state) && this.#tried < this.#addresses.length) this.#options.pool.add(this);
     else this.#endAttempt(this.#outcome);
   }
 
   #endAttempt(outcome: ProbeOutcome) {
     const { onAttempt, onDecided, deadline, host } = this.#options;
-    const attempt = { result: this.#resultOf(outcome), routeError: this.#routeError };
+    const information = informationOf(outcome);
+    const attempt = { result: this.#resultOf(outcome), localError: this.#localError, information };
     onAttempt(attempt);
     const last = this.#finding;
     // Whether a port is blocked, the latest attempt decides.
-    const isKept = last && this.#expectation !== "blocked" &&
-      INFORMATION[last.result.state] > INFORMATION[outcome.state];
+    const isKept = last && this.#expectation !== "blocked" && last.information > attempt.information;
     const finding = this.#finding = isKept ? last : attempt;
     const left = deadline - performance.now();
     if (attempt.result.ok || left <= 0) return onDecided(finding);

@@ -243,7 +243,7 @@ const network = inNamespace(`
   printf '192.0.2.1 first\n192.0.2.1 both\n127.0.0.1 both\n192.0.2.1 dead\n192.0.2.2 dead\n127.0.0.1 local\n127.0.0.2 local\n' > $file
   mount --bind $file /etc/hosts
   rm $file
-  ip route add prohibit 192.0.2.2
+  ip route add unreachable 192.0.2.2
   ip address add 198.51.100.9/24 dev lo
 `);
 

@@ -6,7 +6,10 @@
 
 /** Returns the system's name for an error, such as `EMFILE`, or `undefined`. Deno has no error classes for many of them. */
 export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+  if (!(error instanceof Error)) return undefined;
+  if ("code" in error && typeof error.code === "string") return error.code;
+  // Deno sets no code for it.
+  return error.message.startsWith("Too many open files in system") ? "ENFILE" : undefined;
 }
 
 /** Returns the message of any value that was thrown. */
