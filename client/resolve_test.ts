@@ -193,18 +193,21 @@ Deno.test("connect() looks a name up again before it tries blocked ports (needs 
     setAddresses("127.0.0.1");
     await using server = serve({ hostname: "127.0.0.2", port: [997, 998] });
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 997 });
-    (async () => {
-      const conn = await listener.accept();
-      setAddresses("127.0.0.2");
-      await delay(1200);
-      await conn.write(new TextEncoder().encode("220 ready\\r\\n"));
-      conn.close();
-      listener.close();
+    // The port is greeted after a time in which the name gets another address.
+    const serving = (async () => {
+      for await (const conn of listener) {
+        setAddresses("127.0.0.2");
+        await delay(1200);
+        await conn.write(new TextEncoder().encode("220 ready\\r\\n"));
+        conn.close();
+      }
     })();
     const rows = [];
     for await (const { state, ok, remoteAddr } of connect({ hostname: "lab", port: 997, blocked: 998, within: 2000 })) {
       rows.push([state, ok, remoteAddr.hostname]);
     }
+    listener.close();
+    await serving;
     console.log(JSON.stringify(rows));
   `);
   assertEquals(rows, [["greeted", true, "127.0.0.1"], ["greeted", false, "127.0.0.2"]]);
