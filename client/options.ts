@@ -195,6 +195,9 @@ export function portsByExpectation(
 export function checkConnectRanges(options: ConnectOptions) {
   const { hostname, port, open, blocked, timeout, within, concurrency, family } = options;
   if ([hostname].flat().length === 0) throw new RangeError("hostname: expected at least one host");
+  if ([hostname].flat().includes("")) {
+    throw new RangeError("hostname: expected a name or an address, not an empty text");
+  }
   for (const [name, ports] of Object.entries({ port, open, blocked })) {
     if (ports === undefined) continue;
     for (const each of [ports].flat()) checkInteger(name, each, 1, 65_535);
