@@ -4,6 +4,7 @@
  * @module
  */
 import { unlessAborted } from "../shared/abort.ts";
+import { codeOf } from "../shared/errors.ts";
 import { CONNECT_DEFAULTS, ConnectError, type ConnectOptions } from "./options.ts";
 
 /** The causes of a `ConnectError` if the host has addresses, but none of the family in `family`. */
@@ -78,8 +79,9 @@ export class Host {
       const isLast = performance.now() >= deadline;
       const isAnswered = await endsWithin(this.#lookUp(), this.#timeout, signal);
       if (isAnswered && this.#error === undefined) return;
-      // The family of an address does not change.
-      if ((isLast || this.#isAddress) && !signal.aborted) {
+      // Neither the family of an address changes, nor whether the program may look up names: Deno throws EPERM if not.
+      const isFinal = this.#isAddress || codeOf(this.#error) === "EPERM";
+      if ((isLast || isFinal) && !signal.aborted) {
         throw new ConnectError(this.name, isAnswered ? this.#error : LOOKUP_TIMEOUT);
       }
     }

@@ -32,6 +32,22 @@ Deno.test("Host.resolve() does not wait for another family of an address", async
   await assertRejects(() => within(10_000, host.resolve(deadline, new AbortController().signal)), ConnectError);
 });
 
+Deno.test("connect() does not wait for the permission to look up a name", async () => {
+  const file = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(
+      file,
+      `import { connect } from "${import.meta.resolve("../client.ts")}";
+      const results = connect({ hostname: "localhost", port: 999, within: 60_000 });
+      console.log(await results.next().catch(({ name }) => name));`,
+    );
+    const { stdout } = await run([Deno.execPath(), "run", "--no-prompt", "--no-lock", "--allow-read", file]);
+    assertEquals(stdout, "ConnectError\n");
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
 // A name with addresses of both families, and one with only one of them.
 const hosts = inNamespace(`
   file=$(mktemp)
