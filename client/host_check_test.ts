@@ -217,6 +217,12 @@ Deno.test("connect() throws a ConnectError for an unknown host after the results
   assertEquals(looked.toSorted(), ["127.0.0.1", "localhost"]);
 });
 
+Deno.test("connect() throws the first error if several hosts have one", async () => {
+  const options = { hostname: ["127.0.0.1", "127.0.0.2", "127.0.0.3"], family: 6 } as const;
+  const error = await assertRejects(() => check(options), ConnectError);
+  assertEquals(error.hostname, "127.0.0.1");
+});
+
 Deno.test("connect() looks an unknown host up again until the time of `within` is over", async () => {
   const started = performance.now();
   await assertRejects(() => check({ hostname: "nope.invalid", within: 1500 }), ConnectError);

@@ -359,3 +359,36 @@ Deno.test("connect() reports a blocked port if the route to the host has just go
     ["unreachable", false, "not proven: port 999 was not greeted afterwards"],
   ]);
 });
+
+// As in a container without IPv6, in which a name has the address ::1 nevertheless.
+const withoutIPv6 = inNamespace(`
+  file=$(mktemp)
+  printf '127.0.0.1 local\n::1 local\n' > $file
+  mount --bind $file /etc/hosts
+  rm $file
+  echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+`);
+
+Deno.test("connect() ignores an IPv6 address if there is no IPv6 (needs Linux and unshare -n)", {
+  ignore: withoutIPv6.ignore,
+}, async () => {
+  const script = `
+    import { connect } from "${import.meta.resolve("../client.ts")}";
+    const rows = [];
+    for (const options of [{ port: 999 }, { blocked: 999 }, { blocked: 999, family: 6 }]) {
+      const onLookup = (_, addresses) => rows.push(addresses);
+      const results = connect({ hostname: "local", timeout: 1500, onLookup, ...options });
+      const { value } = await results.next().catch(({ name, cause }) => ({ value: { state: name, ok: cause.code } }));
+      rows.push([value.state, value.ok, value.remoteAddr?.hostname]);
+    }
+    console.log(JSON.stringify(rows));`;
+  const { stdout, stderr } = await run([...withoutIPv6.command, Deno.execPath(), "eval", script], {}, 20_000);
+  assertEquals(JSON.parse(stdout || stderr), [
+    ["127.0.0.1", "::1"],
+    ["refused", false, "127.0.0.1"],
+    ["127.0.0.1", "::1"],
+    ["refused", true, "127.0.0.1"],
+    ["::1"],
+    ["ConnectError", "EADDRNOTAVAIL", null],
+  ]);
+});
