@@ -57,7 +57,7 @@ const GREETING = fc.oneof(
   fc.array(fc.constantFrom(...utf8(String.raw`\{port}xX0aAnrt" '` + "\r\n\t\0")), { maxLength: 20 }),
 ).map((bytes) => Uint8Array.from([...bytes, 10]));
 
-Deno.test("what greeter connect prints between quotes is TEXT for -e of the client, and for -g and -p of the server", async () => {
+Deno.test("what greeter connect prints between quotes is TEXT for --expect, for --greeting, and for -p of both commands", async () => {
   // Few runs of many greetings: each run starts three processes.
   const greetings = fc.uniqueArray(GREETING, { minLength: 9, maxLength: 9, selector: (bytes) => `${bytes}` });
   const property = fc.asyncProperty(greetings, async (greetings) => {
@@ -75,9 +75,9 @@ Deno.test("what greeter connect prints between quotes is TEXT for -e of the clie
     const expectations = texts.flatMap(([, port, text]) => ["-p", `${port}=${text}`]);
     const { code, stdout: matched } = await run([...GREETER, "connect", "127.0.0.1", ...expectations]);
     assertEquals(code, 0, matched);
-    // A text that is contained would match, too.
+    // A text that is contained would match, too. `-e TEXT` could not begin with a hyphen.
     for (const [, port = "", text = ""] of texts) {
-      const command = await parse(["connect", "lab", "-e", text]);
+      const command = await parse(["connect", "lab", `--expect=${text}`]);
       assert(command.kind === "connect");
       assertEquals(command.expect?.(999), samples.get(Number(port)), text);
     }
@@ -89,7 +89,7 @@ Deno.test("what greeter connect prints between quotes is TEXT for -e of the clie
       sample: samples.get(Number(port)),
     }));
     const args = copies.flatMap(({ port, text }, i) =>
-      i < copies.length - 1 ? ["-p", `${port}=${text}`] : ["-p", `${port}`, "-g", text]
+      i < copies.length - 1 ? ["-p", `${port}=${text}`] : ["-p", `${port}`, `--greeting=${text}`]
     );
     await using greeter = spawn([...GREETER, "-H", "127.0.0.1", ...args]);
     await until(() => greeter.output.stdout.includes("\n") || greeter.output.stderr !== "");
