@@ -192,8 +192,13 @@ test(
     await sh(hosts.map((host) => `ip address add ${host}/32 dev server0`).join("\n"));
     await sh(dead.map((host) => `iptables -A INPUT -d ${host} -j DROP`).join("\n"));
     await using _server = startServer(7000);
-    const result = await connectFromClient(`${hosts.join(" ")} -o 7000 -b 7001 -t 2 --json`);
-    const { probes, summaries } = rowsOf(result);
+    const durationOf = (result: { stdout: string }) =>
+      Math.max(...rowsOf(result).summaries.map(({ duration_ms }) => duration_ms));
+    const [open, openAndBlocked] = await Promise.all([
+      connectFromClient(`${hosts.join(" ")} -o 7000 -t 2 --json`),
+      connectFromClient(`${hosts.join(" ")} -o 7000 -b 7001 -t 2 --json`),
+    ]);
+    const { probes } = rowsOf(openAndBlocked);
     const stateOf = (host: string, port: number) =>
       probes.find(({ host: name, dest_port }) => name === host && dest_port === port);
     for (const host of hosts) {
@@ -202,9 +207,11 @@ test(
       assertEquals([open?.state, open?.ok], isDead ? ["timeout", false] : ["open", true]);
       assertEquals([blocked?.state, blocked?.ok], isDead ? ["timeout", null] : ["refused", true]);
     }
-    // Two timeouts for each dead host: that of the open port, then that of the blocked port.
-    const duration = Math.max(...summaries.map(({ duration_ms }) => duration_ms));
-    assert(duration < 5 * 2 * 2000, `took ${duration} ms`);
+    assertEquals([open.code, openAndBlocked.code, rowsOf(open).summaries.length], [1, 1, 20]);
+    // Five dead hosts, one after the other, would take five timeouts.
+    assert(durationOf(open) < 5 * 2000, `took ${durationOf(open)} ms`);
+    // The blocked port is probed after the open one, so both would take twice as long.
+    assert(durationOf(openAndBlocked) < 5 * 4000, `took ${durationOf(openAndBlocked)} ms`);
   },
 );
 
