@@ -160,7 +160,7 @@ const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
     advice: ({ hostname }) => `this machine does not permit connections to ${quote(hostname)}; nothing is proven`,
   },
   {
-    test: (cause) => isLocalError(cause) && !isOutOfResources(cause),
+    test: (cause, { hostname }) => isLocalError(cause, hostname) && !isOutOfResources(cause),
     advice: ({ hostname }) => `no route to ${quote(hostname)} from this machine; nothing is proven`,
   },
   {

@@ -60,11 +60,14 @@ export function isOutOfResources(error: unknown): boolean {
 }
 
 /**
- * Whether this machine may have caused an error by itself, which says nothing about a firewall: it has no route to the
- * address, no address of its own in that family, or a rule that forbids the connection, or its network is down.
+ * Whether this machine has caused an error by itself, which says nothing about a firewall: it has no route to the address,
+ * no address of its own in that family, or a rule that forbids the connection, or its network is down. ENETUNREACH can
+ * also come from a router.
  */
-export function isLocalError(error: unknown): boolean {
-  return ["ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EACCES", "EPERM", "EINVAL"].includes(codeOf(error) ?? "") ||
+export function isLocalError(error: unknown, hostname: string): boolean {
+  // For IPv6, a firewall that rejects packets as administratively prohibited causes it, too.
+  if (codeOf(error) === "EACCES") return !hostname.includes(":");
+  return ["ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EPERM", "EINVAL"].includes(codeOf(error) ?? "") ||
     (error instanceof Error && error.message.startsWith("Network is down"));
 }
 

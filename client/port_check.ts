@@ -30,8 +30,8 @@ const INFORMATION: Record<ProbeState, number> = {
 };
 
 /** How much an outcome says about a port. An error of this machine says nothing about it. */
-function informationOf({ state, cause }: ProbeOutcome): number {
-  return isLocalError(cause) ? -1 : INFORMATION[state];
+function informationOf({ state, cause, remoteAddr }: ProbeOutcome): number {
+  return isLocalError(cause, remoteAddr.hostname) ? -1 : INFORMATION[state];
 }
 
 /** Whether a connection was made. */
@@ -116,7 +116,7 @@ export class PortCheck implements ProbeTask {
   /** Handles the outcome of a probe: tries the next address if there was no connection, or else ends the attempt. */
   done(outcome: ProbeOutcome) {
     const isFirst = this.#tried++ === 0;
-    if (!isLocalError(outcome.cause)) this.#localError = undefined;
+    if (!isLocalError(outcome.cause, outcome.remoteAddr.hostname)) this.#localError = undefined;
     else if (isFirst) this.#localError = outcome.cause;
     if (!this.#outcome || informationOf(outcome) > informationOf(this.#outcome)) this.#outcome = outcome;
     if (!isConnected(outcome.state) && this.#tried < this.#addresses.length) this.#options.pool.add(this);
