@@ -173,6 +173,26 @@ for (const [name, start] of Object.entries(PHASES)) {
   });
 }
 
+Deno.test("connect() starts no pause for a port that must be blocked and has greeted, if it is aborted while it lingers", async () => {
+  const stop = new AbortController();
+  await using server = await startServer((socket) => {
+    // The client half-closes the connection when it has the greeting.
+    socket.resume().on("end", () => stop.abort());
+    socket.write("220 ready\r\n");
+  }, { allowHalfOpen: true });
+  const options = { hostname: "127.0.0.1", blocked: server.port, signal: stop.signal, ...WAIT };
+  const results = await within(5000, Array.fromAsync(connect(options)));
+  assertEquals(results.map(rowOf), ["blocked greeted false"]); // the leak check fails the test if there is a timer
+});
+
+Deno.test("connect() does not wait for the lookup of another host when a function has thrown", async () => {
+  const onResult = () => {
+    throw new Error("no result");
+  };
+  const options = { hostname: ["127.0.0.1", "nope.invalid"], port: freePort(), onResult, ...WAIT };
+  await assertRejects(() => within(10_000, Array.fromAsync(connect(options))), Error, "no result");
+});
+
 Deno.test("connect() yields nothing and calls no function if its signal has been aborted before", async () => {
   const calls: string[] = [];
   const options = {
