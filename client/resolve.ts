@@ -76,6 +76,8 @@ export class Host {
       const now = performance.now();
       const pause = Math.min(this.#started + LOOKUP_INTERVAL_MS, Math.max(deadline, now)) - now;
       if (!this.#running && pause > 0) await sleep(pause, signal);
+      // A lookup cannot be canceled, and would keep the process alive.
+      if (signal.aborted) return;
       const isLast = performance.now() >= deadline;
       const isAnswered = await endsWithin(this.#lookUp(), this.#timeout, signal);
       if (isAnswered && this.#error === undefined) return;

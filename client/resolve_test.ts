@@ -150,6 +150,24 @@ Deno.test("Host.resolve() looks up for the last time at the deadline (needs Linu
   assertEquals(rows, [["none", ["127.0.0.1"], "in time"], ["ConnectError", [], "in time"]]);
 });
 
+Deno.test("Host.resolve() starts no lookup when its signal is aborted in a pause (needs Linux and unshare -n)", {
+  ignore: changing.ignore,
+}, async () => {
+  const addresses = await runScript(`
+    const controller = new AbortController();
+    const host = new Host("lab", {});
+    setAddresses();
+    const resolved = host.resolve(performance.now() + 60_000, controller.signal);
+    while (!host.hasFailed) await delay(5);
+    setAddresses("127.0.0.1");
+    controller.abort();
+    await resolved;
+    await delay(200);
+    console.log(JSON.stringify(host.addresses));
+  `);
+  assertEquals(addresses, []);
+});
+
 Deno.test(
   "Host.refresh() looks a name up once a second, and keeps its addresses if that fails (needs Linux and unshare -n)",
   {
