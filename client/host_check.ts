@@ -4,6 +4,7 @@
  * @module
  */
 import { ConnectError, type Expectation, type ProbeResult } from "./options.ts";
+import { isLocalError } from "./connect_errors.ts";
 import { type Finding, isConnected, PortCheck, type PortCheckOptions } from "./port_check.ts";
 import type { Host } from "./resolve.ts";
 
@@ -71,7 +72,7 @@ async function checkPorts(
       pool,
       targetOf,
       deadline,
-      onAttempt: ({ result }) => onAttempt(result),
+      onAttempt,
       onDecided,
     });
     checks.add(check);
@@ -123,8 +124,9 @@ async function checkBlocked(host: Host, run: RunOptions, required: readonly Find
     await host.resolve(deadline, signal);
     if (signal.aborted) break;
   }
-  const localErrors = [...required, ...findings].map(({ localError }) => localError);
-  if (findings.length > 0 && !localErrors.includes(undefined)) throw new ConnectError(host.name, localErrors[0]);
+  const known = [...required, ...findings];
+  const isLocal = known.every(({ result, cause }) => isLocalError(cause, result.remoteAddr.hostname));
+  if (findings.length > 0 && isLocal) throw new ConnectError(host.name, known[0]?.cause);
   return findings.map(({ result }) => {
     if (isConnected(result.state)) return result;
     if (!isUp || signal.aborted) return { ...result, ok: null };

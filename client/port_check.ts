@@ -30,7 +30,7 @@ const INFORMATION: Record<ProbeState, number> = {
 };
 
 /** How much an outcome says about a port. An error of this machine says nothing about it. */
-function informationOf({ state, cause, remoteAddr }: ProbeOutcome): number {
+function informationOf({ state, cause, remoteAddr }: Pick<ProbeOutcome, "state" | "cause" | "remoteAddr">): number {
   return isLocalError(cause, remoteAddr.hostname) ? -1 : INFORMATION[state];
 }
 
@@ -43,10 +43,8 @@ export function isConnected(state: ProbeState): boolean {
 export interface Finding {
   /** The result. Its `ok` is only what the state says. */
   result: ProbeResult;
-  /** The error of the first address if this machine caused those of all addresses, or else `undefined`. */
-  localError: unknown;
-  /** How much the result says. See INFORMATION. */
-  information: number;
+  /** What `Deno.connect` threw, if it did. An error of this machine only if it caused the errors of all addresses. */
+  cause: unknown;
 }
 
 /** How a port is checked. */
@@ -60,7 +58,7 @@ export interface PortCheckOptions {
   /** The parts of a target that depend on the expectation. */
   targetOf: (port: number, expectation: Expectation) => Omit<ProbeTarget, "hostname">;
   /** Called after each attempt. */
-  onAttempt: (finding: Finding) => void;
+  onAttempt: (result: ProbeResult) => void;
   /** Called when no further attempt follows. */
   onDecided: (finding: Finding) => void;
 }
@@ -76,8 +74,6 @@ export class PortCheck implements ProbeTask {
   #tried = 0;
   /** The outcome of this attempt so far. */
   #outcome: ProbeOutcome | undefined;
-  /** See {@linkcode Finding.localError}. */
-  #localError: unknown;
   /** What to report if no further attempt is made. */
   #finding: Finding | undefined;
 
@@ -115,9 +111,7 @@ export class PortCheck implements ProbeTask {
 
   /** Handles the outcome of a probe: tries the next address if there was no connection, or else ends the attempt. */
   done(outcome: ProbeOutcome) {
-    const isFirst = this.#tried++ === 0;
-    if (!isLocalError(outcome.cause, outcome.remoteAddr.hostname)) this.#localError = undefined;
-    else if (isFirst) this.#localError = outcome.cause;
+    this.#tried++;
     if (!this.#outcome || informationOf(outcome) > informationOf(this.#outcome)) this.#outcome = outcome;
     if (!isConnected(outcome.state) && this.#tried < this.#addresses.length) this.#options.pool.add(this);
     else this.#endAttempt(this.#outcome);
@@ -125,15 +119,15 @@ export class PortCheck implements ProbeTask {
 
   #endAttempt(outcome: ProbeOutcome) {
     const { onAttempt, onDecided, deadline, host } = this.#options;
-    const information = informationOf(outcome);
-    const attempt = { result: this.#resultOf(outcome), localError: this.#localError, information };
-    onAttempt(attempt);
+    const result = this.#resultOf(outcome);
+    onAttempt(result);
     const last = this.#finding;
-    // Whether a port is blocked, the latest attempt decides.
-    const isKept = last && this.#expectation !== "blocked" && last.information > attempt.information;
-    const finding = this.#finding = isKept ? last : attempt;
+    // For a port that must be blocked, the latest attempt counts.
+    const isKept = last && this.#expectation !== "blocked" &&
+      informationOf({ ...last.result, cause: last.cause }) > informationOf(outcome);
+    const finding = this.#finding = isKept ? last : { result, cause: outcome.cause };
     const left = deadline - performance.now();
-    if (attempt.result.ok || left <= 0) return onDecided(finding);
+    if (result.ok || left <= 0) return onDecided(finding);
     host.refresh();
     this.start(Math.min(this.#pause, left));
     this.#pause = Math.min(2 * this.#pause, PAUSE_MAX_MS);
