@@ -101,7 +101,7 @@ async function* checkHosts(options: ConnectOptions): AsyncGenerator<ProbeResult,
     signal: stop.signal,
     onLookup,
     onAttempt: onResult,
-    onResult: (result: ProbeResult) => results.add(result),
+    onDecided: (result: ProbeResult) => results.add(result),
   };
   const end = () => {
     stop.abort();

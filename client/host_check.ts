@@ -21,7 +21,7 @@ export interface RunOptions extends Pick<PortCheckOptions, "pool" | "targetOf"> 
   /** Called after each attempt. */
   onAttempt: (result: ProbeResult) => void;
   /** Called with the final result of each port. */
-  onResult: (result: ProbeResult) => void;
+  onDecided: (result: ProbeResult) => void;
 }
 
 /**
@@ -31,17 +31,18 @@ export interface RunOptions extends Pick<PortCheckOptions, "pool" | "targetOf"> 
  * host.
  */
 export async function checkHost(host: Host, run: RunOptions): Promise<void> {
-  const { ports, deadline, signal, onLookup, onResult } = run;
+  const { ports, deadline, signal, onLookup, onDecided } = run;
   await host.resolve(deadline, signal);
   if (signal.aborted) return;
   onLookup?.(host.name, host.addresses);
-  const required = await checkPorts(host, run, [...portsOf("greeted", ports), ...portsOf("open", ports)], {
-    deadline,
-    onFinding: ({ result }) => onResult(result),
-  });
+  const requiredPorts = [...portsOf("greeted", ports), ...portsOf("open", ports)];
+  const required = await checkPorts(host, run, requiredPorts, deadline, ({ result }) => onDecided(result));
   if (ports.blocked.length === 0 || signal.aborted) return;
-  for (const result of await checkBlocked(host, run, required)) onResult(result);
+  for (const result of await checkBlocked(host, run, required)) onDecided(result);
 }
+
+/** A deadline that has always passed, so that there is a single attempt. */
+const ONCE = -Infinity;
 
 /** A port, and what it should do. */
 type Port = readonly [port: number, expectation: Expectation];
@@ -55,7 +56,8 @@ async function checkPorts(
   host: Host,
   { pool, targetOf, onAttempt }: RunOptions,
   ports: readonly Port[],
-  { deadline, onFinding }: Deadline & { onFinding?: (finding: Finding) => void },
+  deadline: number,
+  onFinding: (finding: Finding) => void = () => {},
 ): Promise<Finding[]> {
   const { promise: allDecided, resolve } = Promise.withResolvers<void>();
   const findings: Finding[] = [];
@@ -64,7 +66,7 @@ async function checkPorts(
     const onDecided = (finding: Finding) => {
       checks.delete(check);
       findings.push(finding);
-      onFinding?.(finding);
+      onFinding(finding);
       if (checks.size === 0) resolve();
     };
     const check = new PortCheck(port, expectation, {
@@ -83,24 +85,17 @@ async function checkPorts(
   for (const { finding } of checks) {
     if (!finding) continue;
     findings.push(finding);
-    onFinding?.(finding);
+    onFinding(finding);
   }
   return findings;
 }
-
-/** When to stop trying again, on the clock of `performance.now()`. */
-interface Deadline {
-  deadline: number;
-}
-
-/** For a single attempt. */
-const ONCE: Deadline = { deadline: -Infinity };
 
 /**
  * Checks the ports that must be blocked. `required` is what is known about the other ports of the host.
  *
  * The ports of a host that is down are not reachable either. So they are judged only if all other ports are as expected,
- * and if one of these still is afterwards. Otherwise waiting continues, and the ports are then checked again.
+ * and if one of these, the control, still is afterwards. If the control fails, waits until it is as expected again, and
+ * then checks the blocked ports again.
  */
 async function checkBlocked(host: Host, run: RunOptions, required: readonly Finding[]): Promise<ProbeResult[]> {
   const { deadline, signal } = run;
@@ -111,11 +106,11 @@ async function checkBlocked(host: Host, run: RunOptions, required: readonly Find
   let error: string | undefined;
   if (performance.now() < deadline) await host.resolve(deadline, signal);
   for (;;) {
-    findings = await checkPorts(host, run, blocked, isUp ? { deadline } : ONCE);
+    findings = await checkPorts(host, run, blocked, isUp ? deadline : ONCE);
     if (!isUp) break;
     if (!host.hasFailed) {
       if (!control || await isAsExpected(host, run, control, ONCE)) break;
-      if (performance.now() >= deadline || !await isAsExpected(host, run, control, { deadline })) {
+      if (performance.now() >= deadline || !await isAsExpected(host, run, control, deadline)) {
         error = `not proven: port ${control.remoteAddr.port} was not ${control.expected} afterwards`;
         break;
       }
@@ -134,8 +129,8 @@ async function checkBlocked(host: Host, run: RunOptions, required: readonly Find
   });
 }
 
-/** Checks a port again, which was as expected before. Returns whether it still is, or the run has ended early. */
-async function isAsExpected(host: Host, run: RunOptions, { remoteAddr, expected }: ProbeResult, until: Deadline) {
-  const [finding] = await checkPorts(host, run, [[remoteAddr.port, expected]], until);
+/** Checks again whether a port is as expected. Also returns true if the run ends before that is known. */
+async function isAsExpected(host: Host, run: RunOptions, { remoteAddr, expected }: ProbeResult, deadline: number) {
+  const [finding] = await checkPorts(host, run, [[remoteAddr.port, expected]], deadline);
   return finding?.result.ok ?? run.signal.aborted;
 }
