@@ -21,7 +21,7 @@ export interface ProbeTarget {
    */
   expectation: Expectation;
   /** What the greeting must contain, or `undefined` to accept any greeting. */
-  expected?: Uint8Array;
+  expect?: Uint8Array;
   /** What to send after connecting, if anything. */
   send?: Uint8Array;
   /** Whether another address of the host has just been tried. */
@@ -170,7 +170,7 @@ export class Probe {
 
   /** Reads until the greeting is complete or the connection is closed. */
   async #readGreeting(conn: Deno.TcpConn, quietMs: number): Promise<{ state: ProbeState; greeting: Uint8Array }> {
-    const { expected, clock } = this.#options;
+    const { expect, clock } = this.#options;
     this.#send(conn);
     let buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
     let length = 0;
@@ -188,11 +188,11 @@ export class Probe {
           break;
         }
         // The expected bytes may begin in what was read earlier.
-        const from = Math.max(0, length + 1 - (expected?.length ?? 0));
+        const from = Math.max(0, length + 1 - (expect?.length ?? 0));
         length += count;
-        isFound = expected !== undefined && includes(buffer.subarray(from, length), expected);
+        isFound = expect !== undefined && includes(buffer.subarray(from, length), expect);
         // Silence says nothing about expected bytes: they may arrive in a later line.
-        const mayBeComplete = expected === undefined && buffer.subarray(0, length).includes(LINE_FEED);
+        const mayBeComplete = expect === undefined && buffer.subarray(0, length).includes(LINE_FEED);
         if (mayBeComplete) cancelQuiet = clock.schedule(quietMs, () => this.#close());
       }
     } catch {
@@ -203,7 +203,7 @@ export class Probe {
     cancelQuiet();
     const greeting = buffer.slice(0, length); // the buffer may be much longer
     if (length === 0) return { state: stateWithoutData, greeting };
-    return { state: expected === undefined || isFound ? "greeted" : "mismatch", greeting };
+    return { state: expect === undefined || isFound ? "greeted" : "mismatch", greeting };
   }
 
   /** Waits until the server sends data, or closes or resets the connection, or until it has done neither for `quietMs`. */

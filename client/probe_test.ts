@@ -16,7 +16,7 @@ async function probe(port: number, expected?: string, timeout = 10_000): Promise
     hostname: "127.0.0.1",
     port,
     expectation: "greeted",
-    expected: expectedBytes,
+    expect: expectedBytes,
     timeout,
     clock,
   }).run();
@@ -194,7 +194,7 @@ Deno.test("Probe has no result if it is aborted before its greeting is complete,
       hostname: "127.0.0.1",
       port: server.port,
       expectation: "greeted",
-      expected: bytes(expected),
+      expect: bytes(expected),
       timeout: 60_000,
       clock,
     });

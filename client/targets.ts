@@ -14,11 +14,11 @@ import type { ProbeTarget } from "./probe.ts";
 export function targetFunction(
   { expect, send }: ConnectOptions,
 ): (port: number, expectation: Expectation) => Omit<ProbeTarget, "hostname"> {
-  const expectedFor = bytesFunction("expect", expect);
+  const bytesToExpect = bytesFunction("expect", expect);
   const bytesToSend = bytesFunction("send", send);
   return (port, expectation) => {
     if (expectation !== "greeted") return { port, expectation };
-    return { port, expectation, expected: expectedFor(port), send: bytesToSend(port) };
+    return { port, expectation, expect: bytesToExpect(port), send: bytesToSend(port) };
   };
 }
 
