@@ -12,8 +12,8 @@ export function paint(color: (text: string) => string, stream: { isTerminal(): b
 const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\" };
 
 /**
- * Quotes bytes and escapes everything except printable ASCII, so that no client can control the reader's terminal or forge a line
- * of the log. What is between the quotes is TEXT, from which `encodeText()` restores the bytes: hence `{`, which could
+ * Quotes bytes and escapes everything except printable ASCII, so that no peer can control the reader's terminal or forge
+ * a line of the output. What is between the quotes is TEXT, from which `encodeText()` restores the bytes: hence `{`, which could
  * begin a placeholder, is escaped, too. So is `"`, so that the only quotes are the first and the last character.
  *
  * @example

@@ -1,5 +1,5 @@
 /**
- * A clock for timeouts that must not expire because this program is busy. Used only by the client.
+ * A clock for timeouts that must not expire because this program is busy.
  *
  * @module
  */

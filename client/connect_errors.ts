@@ -44,7 +44,7 @@ export function stateOf(error: unknown, hostname: string, isAlternative = false)
   const code = codeOf(error);
   const isZoneMissing = code === "EINVAL" && isLinkLocal(hostname) && !hostname.includes("%");
   // In containers without IPv6, `localhost` often has the address ::1, too. Connecting to it causes EADDRNOTAVAIL, which
-  // otherwise means that no local port is left. But for the other address, there was one.
+  // otherwise means that no local port is left. Here, one was left for the address that was tried before.
   const isIPv6Missing = isAlternative && hostname.includes(":") && code === "EADDRNOTAVAIL";
   // The class of the error is not enough: EHOSTUNREACH is a plain `Error`.
   const state = isIPv6Missing || UNREACHABLE_WITHOUT_CODE.test(error.message) ? "unreachable" : STATES[code ?? ""];

@@ -50,9 +50,9 @@ export const PROBE_STATES = [
 ] as const;
 
 /**
- * The result of a probe. nmap's word is the state that nmap reports for such a port.
+ * The state of a port. The last column is the state that nmap reports for such a port.
  *
- * | state         | meaning                                                                              | nmap's word |
+ * | state         | meaning                                                                              | in nmap     |
  * | ------------- | ------------------------------------------------------------------------------------ | ----------- |
  * | `greeted`     | data was received; with `expect`, it contains the expected text                      | open        |
  * | `open`        | connected, and neither closed nor reset 100 ms later. A port that must be `greeted`  | open        |
@@ -63,7 +63,7 @@ export const PROBE_STATES = [
  * | `reset`       | connected, then reset before any data could be read                                  | open        |
  * | `refused`     | the connection was refused: RST, or ICMP port unreachable                            | closed      |
  * | `timeout`     | the attempt to connect was not answered within the timeout                           | filtered    |
- * | `unreachable` | any other error while connecting, such as EHOSTUNREACH, ENETUNREACH or EACCES        | filtered    |
+ * | `unreachable` | connecting failed with another network error: EHOSTUNREACH, ENETUNREACH, EACCES, ... | filtered    |
  *
  * A port that must be `open` is `open` even if data was received. A port that must be `blocked` is `greeted` if data was
  * received.
@@ -71,8 +71,8 @@ export const PROBE_STATES = [
 export type ProbeState = typeof PROBE_STATES[number];
 
 /**
- * Thrown by `connect` if no port of a host can be probed, or if nothing is proven. Its `cause` is what the lookup or
- * `Deno.connect` threw.
+ * Thrown by `connect` if the ports of a host cannot be probed, or if they must be blocked and this machine has no route to
+ * the host, so that an unreachable port proves nothing. Its `cause` is what the lookup or `Deno.connect` threw.
  */
 export class ConnectError extends Error {
   /** Always `"ConnectError"`. */
@@ -142,14 +142,15 @@ export interface ConnectOptions {
    */
   send?: TextOrBytes | ((port: number) => TextOrBytes | undefined);
   /**
-   * How long one probe may take, in milliseconds, from connecting to the end of the greeting, and how long to wait for the
-   * lookup of a name. Default: 3500. With `blocked`, at least 1500.
+   * How long one probe may take, in milliseconds, and how long to wait for the lookup of a name. For a port in `port`, it
+   * covers the time from connecting to the end of the greeting. For other ports, it covers only connecting. Default: 3500.
+   * With `blocked`, at least 1500.
    */
   timeout?: number;
   /**
    * How long to keep probing ports that are not as expected, in milliseconds. Each is probed again after a pause of
-   * 100 ms, which doubles up to 1 s, and for the last time when this time is over. Names are looked up again, at most once
-   * a second. Default: 0, which probes each port once.
+   * 100 ms, which doubles up to 1 s. The last probe starts when this time is over, unless one is running then. Names are
+   * looked up again, about once a second. Default: 0, which probes each port once.
    */
   within?: number;
   /**
@@ -168,7 +169,8 @@ export interface ConnectOptions {
   onLookup?: (host: string, addresses: readonly string[]) => void;
   /**
    * Called when a port has been tried at the addresses of its host, including ports that will be tried again. `ok` is only
-   * what this attempt says: a port that must be blocked is judged later.
+   * what this attempt says: a port that must be blocked is judged later. Also called when a port is probed again to judge
+   * blocked ports, which may be after its result has been yielded.
    */
   onResult?: (result: ProbeResult) => void;
 }

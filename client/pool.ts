@@ -1,5 +1,5 @@
 /**
- * Keeps many probes running. Used only by the client.
+ * Keeps many probes running.
  *
  * @module
  */
@@ -26,7 +26,7 @@ const ACTIVE_TURNS = 5;
 /** How long to pause if there is no descriptor or no local port for even a single probe, in milliseconds. */
 const RESOURCE_PAUSE_MS = 100;
 
-/** A probe that waits for its turn. */
+/** What a pool runs: returns the target of one probe, and receives the outcome. */
 export interface ProbeTask {
   /** The host as given, for errors. */
   readonly host: string;
@@ -79,7 +79,7 @@ export class ProbePool {
     return this.#ended.promise;
   }
 
-  /** Adds a task, which runs after `ms` milliseconds and those tasks that have been added before. */
+  /** Appends a task to the queue, after `ms` milliseconds if given. */
   add(task: ProbeTask, ms = 0) {
     if (this.#isStopped) return;
     if (ms === 0) {

@@ -15,7 +15,8 @@ const PAUSE_MAX_MS = 1000;
 
 /**
  * How much a state says about a port that is not as expected. A state that says less does not replace one that says more:
- * a firewall that rejects with ICMP is limited by Linux to about one reply a second, so its later replies are missing.
+ * Linux limits a firewall that rejects with ICMP to about one reply a second, so a port that was refused may not be
+ * answered later.
  */
 const INFORMATION: Record<ProbeState, number> = {
   greeted: 5,
@@ -49,7 +50,7 @@ export interface Finding {
 
 /** How a port is checked. */
 export interface PortCheckOptions {
-  /** The host. Its addresses are read, and looked up again, at the start of each attempt. */
+  /** The host. Each attempt uses its current addresses. They are looked up again in the pause before the next attempt. */
   host: Host;
   /** Runs the probes. */
   pool: ProbePool;

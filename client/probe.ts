@@ -1,5 +1,5 @@
 /**
- * One probe: connects to a port, reads the greeting, and classifies what happened. Used only by client.ts.
+ * One probe: connects to a port, reads the greeting, and classifies what happened.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * A first-in, first-out queue. Used only by the client.
+ * A first-in, first-out queue.
  *
  * @module
  */

@@ -15,7 +15,10 @@ export const NO_IPV6 = new Error("the host has no IPv6 address");
 /** The cause of a `ConnectError` if the system's resolver has not answered within `timeout`. */
 export const LOOKUP_TIMEOUT = new Error("the lookup was not answered");
 
-/** The shortest time from the start of one lookup of a name to the next one, in milliseconds. */
+/**
+ * The shortest time from the start of one lookup of a name to the next one, in milliseconds. Only the last lookup, which
+ * starts at the deadline, may follow sooner.
+ */
 const LOOKUP_INTERVAL_MS = 1000;
 
 /** Matches addresses, with or without a zone. Also matches some invalid ones, which the system rejects. */

@@ -1,5 +1,5 @@
 /**
- * The results that `connect()` has not yielded yet. Used only by client.ts.
+ * The results that `connect()` has not yielded yet.
  *
  * @module
  */

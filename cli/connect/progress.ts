@@ -1,5 +1,5 @@
 /**
- * The client's progress on standard error: a line that is updated on a terminal, and otherwise a line now and then.
+ * The client's progress on standard error: a line that is updated on a terminal, and otherwise a line every 10 s.
  *
  * @module
  */

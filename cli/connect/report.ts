@@ -22,7 +22,7 @@ export interface ProbeReportOptions {
   ports: ExpectedPorts;
   /** What the greeting of a port must contain. */
   expect: RunSummary["expect"];
-  /** Whether ports may be tried again for a long time, so that it should be said what they are waited for. */
+  /** Whether ports are tried again. The progress is then printed even if standard error is not a terminal. */
   isWaiting: boolean;
   /** Whether results are JSON. */
   json: boolean;
@@ -59,8 +59,9 @@ export class ProbeReport implements AsyncDisposable {
     if (options.quiet) return;
     if (!Deno.stderr.isTerminal()) {
       if (options.isWaiting) this.#progress.startLines();
-      // JSON rows on the same terminal would mix with the progress line.
-    } else if (!(options.json && this.#isTerminal)) this.#progress.startOnTerminal();
+    } else if (!(options.json && this.#isTerminal)) { // JSON rows on the same terminal would mix with the progress line
+      this.#progress.startOnTerminal();
+    }
     this.#output = new Log(Deno.stdout, {
       maxBufferedBytes: Infinity, // results are not dropped: `add` waits
       isFinal: (error) => !(error instanceof Deno.errors.WouldBlock),
@@ -84,7 +85,7 @@ export class ProbeReport implements AsyncDisposable {
     const host = this.#hosts.get(name);
     if (!host) return;
     host.addresses = addresses;
-    // Below, the results of several hosts are grouped. The header of a single host shows that the lookup is done.
+    // The headers of several hosts are printed with their results. That of a single host shows that it has been looked up.
     if (this.#hosts.size > 1 || this.#options.json || addresses[0] === name) return;
     this.#output?.print(formatHeader(host));
   }
