@@ -34,7 +34,7 @@ import {
   type ProbeState,
   type TextOrBytes,
 } from "./client/options.ts";
-import { checkHost } from "./client/host_check.ts";
+import { checkHost, type RunOptions } from "./client/host_check.ts";
 import { ProbePool } from "./client/pool.ts";
 import { Host } from "./client/resolve.ts";
 import { ResultQueue } from "./client/results.ts";
@@ -93,7 +93,7 @@ async function* checkHosts(options: ConnectOptions): AsyncGenerator<ProbeResult,
     stop.abort();
   });
   const results = new ResultQueue(() => pool.start());
-  const run = {
+  const run: RunOptions = {
     pool,
     ports: portsByExpectation(options),
     targetOf: targetFunction(options),
@@ -101,7 +101,7 @@ async function* checkHosts(options: ConnectOptions): AsyncGenerator<ProbeResult,
     signal: stop.signal,
     onLookup,
     onAttempt: onResult,
-    onDecided: (result: ProbeResult) => results.add(result),
+    onDecided: (result) => results.add(result),
   };
   const end = () => {
     stop.abort();

@@ -111,13 +111,12 @@ export class ProbePool {
   }
 
   /**
-   * Drops all tasks, aborts all probes, and waits until their connections are closed. A probe whose greeting is complete
-   * still has a result.
+   * Drops all tasks, and aborts all probes. A probe whose greeting is complete still has a result. {@linkcode ended}
+   * resolves when the connections of all probes are closed.
    */
-  async end() {
+  end() {
     this.#stop();
     for (const probe of this.#running) probe.abort();
-    await this.ended;
   }
 
   #stop() {

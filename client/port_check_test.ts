@@ -204,7 +204,8 @@ async function findingAfter(outcomes: readonly Partial<ProbeOutcome>[]) {
       ...outcome,
     });
   }
-  await pool.end();
+  pool.end();
+  await pool.ended;
   return { finding: check.finding, decided };
 }
 
