@@ -161,7 +161,7 @@ Deno.test("parse() rejects -e and -s without ports that must greet", async () =>
 
 Deno.test("parse() rejects --expect if each port that must greet has a text of its own", async () => {
   for (const option of ["-e", "--expect"]) {
-    const message = `${option} applies to no port, because each has its own TEXT; remove one of them`;
+    const message = `${option} applies to no port, because each port of -p has its own TEXT; remove ${option}`;
     assertEquals(await parseError("lab", "-p80=x", "-p81=y", option, "z"), message);
   }
   assertEquals((await parseConnect("lab", "-p80=x", "-p80,81", "-e", "z")).options.port, [80, 81]);
@@ -196,7 +196,7 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["lab", "-p20-25", "-o22"], `port 22 is in --port and --open${twice}`],
     [["lab", "-p22", "-b22"], `port 22 is in --port and --blocked${twice}`],
     [["lab", "-o20-25", "-b80,22"], `port 22 is in --open and --blocked${twice}`],
-    [["lab", "-p22-23", "-b22-23"], "no port is left for --blocked, because --port and --open have all of them"],
+    [["lab", "-p22-23", "-b22-23"], "all ports of --blocked are also in --port or --open"],
     [["lab", "-p22=a", "-p22=b"], "port 22 appears with two texts; remove one of them from --port"],
     [["lab", "-4", "-6"], "--ipv4 and --ipv6 cannot be combined; use only one of them"],
     [["lab", "-t", "5s"], "expected seconds from 0.001 to 86400; write 5 instead of 5s"],

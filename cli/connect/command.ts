@@ -59,14 +59,14 @@ export const CONNECT_OPTIONS = {
     value: "TEXT",
     example: "SSH-2.0",
     help: "what the greeting of the other ports of -p must contain",
-    check: checkText,
+    check: (given) => checkText(given, given.text),
   },
   send: {
     short: "s",
     value: "TEXT",
     example: String.raw`'PING\r\n'`,
     help: "send this to the ports of -p after connecting",
-    check: checkText,
+    check: (given) => checkText(given, given.text),
   },
   timeout: {
     short: "t",
@@ -148,7 +148,9 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
   }
   const [unused] = given(CONNECT_OPTIONS.expect);
   if (unused && port.every((each) => texts.has(each))) {
-    throw new UsageError(`${unused.option} applies to no port, because each has its own TEXT; remove one of them`);
+    throw new UsageError(
+      `${unused.option} applies to no port, because each port of -p has its own TEXT; remove ${unused.option}`,
+    );
   }
   const timeout = one(CONNECT_OPTIONS.timeout);
   const [typedTimeout] = given(CONNECT_OPTIONS.timeout);
@@ -212,17 +214,12 @@ function toHostname(host: string): string {
 /** Parses `LIST` or `LIST=TEXT`. */
 function greetedPorts(given: Given): PortsWithText {
   const ports = portsWithText(given, 1);
-  if (ports.text !== undefined) checkLength(given, ports.text);
+  if (ports.text !== undefined) checkText(given, ports.text);
   return ports;
 }
 
-/** Checks the escapes and the length of a text, which is the whole value of an option. */
-function checkText(given: Given): string {
-  return checkLength(given, given.text);
-}
-
 /** Checks the escapes and the length of a text, which is the whole value of an option or a part of it. */
-function checkLength(given: Given, text: string): string {
+function checkText(given: Given, text: string): string {
   checkEscapes(given);
   const { length } = encodeText(text, { port: "65535" });
   if (length > 0 && length <= MAX_GREETING_BYTES) return text;

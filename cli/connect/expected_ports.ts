@@ -56,7 +56,7 @@ export function expectedPorts(
   const all = uniquePorts(blocked.flatMap(({ list }) => list));
   const left = all.filter((port) => !isTaken.has(port));
   if (blocked.length > 0 && left.length === 0) {
-    throw new UsageError("no port is left for --blocked, because --port and --open have all of them; change the lists");
+    throw new UsageError("all ports of --blocked are also in --port or --open; remove them from one of the lists");
   }
   const isDefault = isTaken.size === 0 && blocked.length === 0;
   return {

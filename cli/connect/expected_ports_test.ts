@@ -51,6 +51,6 @@ Deno.test("expectedPorts() rejects a -b of which no port is left", () => {
   assertThrows(
     () => ports("22-23", "24", "22-24"),
     UsageError,
-    "no port is left for --blocked, because --port and --open have all of them; change the lists",
+    "all ports of --blocked are also in --port or --open; remove them from one of the lists",
   );
 });
