@@ -82,7 +82,7 @@ export function connect(options: ConnectOptions): AsyncGenerator<ProbeResult, vo
 async function* checkHosts(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
   const { signal, within = 0, concurrency = CONNECT_DEFAULTS.concurrency, onLookup, onResult = () => {} } = options;
   const stop = new AbortController();
-  /** The first error. The other hosts are checked nevertheless, unless the pool has failed. */
+  /** The first error. */
   let failure: { error: unknown } | undefined;
   const fail = (error: unknown) => failure ??= { error };
 
@@ -110,7 +110,14 @@ async function* checkHosts(options: ConnectOptions): AsyncGenerator<ProbeResult,
   signal?.addEventListener("abort", end);
   if (signal?.aborted) end();
   const hostnames = new Set([options.hostname].flat());
-  const hosts = Promise.all([...hostnames].map((name) => checkHost(new Host(name, options), run).catch(fail)));
+  const checks = [...hostnames].map((name) =>
+    checkHost(new Host(name, options), run).catch((error) => {
+      fail(error);
+      // The other hosts are checked nevertheless, unless `onLookup` has thrown the error.
+      if (!(error instanceof ConnectError)) end();
+    })
+  );
+  const hosts = Promise.all(checks);
   hosts.then(() => results.close(failure));
   try {
     yield* results;

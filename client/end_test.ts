@@ -276,6 +276,15 @@ Deno.test("connect() throws what onLookup throws", async () => {
   );
 });
 
+Deno.test("connect() ends at once when onLookup throws while another host is checked", async () => {
+  const hostname = ["127.0.0.1", "::1"];
+  const onLookup = (host: string) => {
+    if (host === "::1") throw new Error("no lookup");
+  };
+  const results = connect({ hostname, port: freePort(), onLookup, ...WAIT });
+  await assertRejects(() => within(5000, Array.fromAsync(results)), Error, "no lookup");
+});
+
 Deno.test("connect() throws what `expect` or `send` throws, in the first attempt and in later ones", async () => {
   for (const name of ["expect", "send"] as const) {
     for (const count of [1, 3]) {
