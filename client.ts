@@ -37,7 +37,7 @@ import {
 import { checkHost, type RunOptions } from "./client/host_check.ts";
 import { ProbePool } from "./client/pool.ts";
 import { Host } from "./client/resolve.ts";
-import { ResultQueue } from "./client/results.ts";
+import { ResultQueue } from "./client/result_queue.ts";
 import { targetFunction } from "./client/targets.ts";
 
 export { CONNECT_DEFAULTS, ConnectError, EXPECTATIONS, MIN_BLOCKED_TIMEOUT_MS, PROBE_STATES };
@@ -123,7 +123,7 @@ async function* checkHosts(options: ConnectOptions): AsyncGenerator<ProbeResult,
     yield* results;
   } finally {
     end();
-    await hosts;
+    await Promise.all([hosts, pool.ended]);
     signal?.removeEventListener("abort", end);
   }
 }

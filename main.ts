@@ -145,9 +145,14 @@ async function runConnect({ options, ...reportOptions }: ConnectCommand): Promis
   try {
     for await (const result of connect({ ...options, signal, onLookup, onResult })) await report.add(result);
   } catch (error) {
+    if (!(error instanceof ConnectError)) throw error;
     // The check of one host has failed. The others have been checked.
-    if (error instanceof ConnectError && report.hasResults) await report.close();
-    throw error;
+    const message = connectMessage(error);
+    report.addError(error, message);
+    if (report.hasResults) await report.close();
+    if (typeof signal.reason !== "number") throw error;
+    console.error(errorLine(message));
+    return signal.reason;
   }
   const isAsExpected = await report.close();
   // If the reason is not a status, the reader of standard output is gone.

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ConnectError, type Expectation, type ProbeResult } from "./options.ts";
+import { ConnectError, type Expectation, type ProbeResult, type ProbeState } from "./options.ts";
 import { isLocalError } from "./connect_errors.ts";
 import { type Finding, isConnected, PortCheck, type PortCheckOptions } from "./port_check.ts";
 import type { Host } from "./resolve.ts";
@@ -27,16 +27,25 @@ export interface RunOptions extends Pick<PortCheckOptions, "pool" | "targetOf"> 
 /**
  * Checks the ports of a host. If the signal is aborted, reports what is known and returns.
  *
- * @throws {ConnectError} If the host has no address, or if ports must be blocked and this machine has no route to the
- * host.
+ * @throws {ConnectError} After all known results: if the host has no address, if no port can be probed, or if ports must be
+ * blocked and this machine has no route to the host.
  */
 export async function checkHost(host: Host, run: RunOptions): Promise<void> {
   const { ports, deadline, signal, onLookup, onDecided } = run;
   await host.resolve(deadline, signal);
   if (signal.aborted) return;
   onLookup?.(host.name, host.addresses);
-  const requiredPorts = [...portsOf("greeted", ports), ...portsOf("open", ports)];
-  const required = await checkPorts(host, run, requiredPorts, deadline, ({ result }) => onDecided(result));
+  const required: Finding[] = [];
+  await checkPorts(
+    host,
+    run,
+    [...portsOf("greeted", ports), ...portsOf("open", ports)],
+    deadline,
+    ({ result, cause }) => {
+      onDecided(result);
+      required.push({ result: { ...result, greeting: new Uint8Array() }, cause }); // greetings have up to 16 KiB
+    },
+  );
   if (ports.blocked.length === 0 || signal.aborted) return;
   for (const result of await checkBlocked(host, run, required)) onDecided(result);
 }
@@ -51,86 +60,108 @@ function portsOf(expectation: Expectation, ports: RunOptions["ports"]): Port[] {
   return ports[expectation].map((port) => [port, expectation]);
 }
 
-/** Checks ports until each is as expected, or until `deadline`. Returns what is known when no further attempt follows. */
+/**
+ * Checks ports until each is as expected, or until `deadline`. Calls `onFinding` with what is known about each port when
+ * no further attempt follows.
+ */
 async function checkPorts(
   host: Host,
   { pool, targetOf, onAttempt }: RunOptions,
   ports: readonly Port[],
   deadline: number,
-  onFinding: (finding: Finding) => void = () => {},
-): Promise<Finding[]> {
+  onFinding: (finding: Finding) => void,
+): Promise<void> {
   const { promise: allDecided, resolve } = Promise.withResolvers<void>();
-  const findings: Finding[] = [];
   const checks = new Set<PortCheck>();
+  let failure: ConnectError | undefined;
+  const onFailure = (error: ConnectError) => {
+    failure ??= error;
+    resolve();
+  };
   for (const [port, expectation] of ports) {
     const onDecided = (finding: Finding) => {
       checks.delete(check);
-      findings.push(finding);
       onFinding(finding);
       if (checks.size === 0) resolve();
     };
-    const check = new PortCheck(port, expectation, {
-      host,
-      pool,
-      targetOf,
-      deadline,
-      onAttempt,
-      onDecided,
-    });
+    const check = new PortCheck(port, expectation, { host, pool, targetOf, deadline, onAttempt, onFailure, onDecided });
     checks.add(check);
   }
   for (const check of checks) check.start();
   if (checks.size > 0) await Promise.race([allDecided, pool.ended]);
-  // The run has ended early: the last attempt counts.
-  for (const { finding } of checks) {
-    if (!finding) continue;
-    findings.push(finding);
-    onFinding(finding);
+  // Some checks are left if the run has ended early, or if no port of the host can be probed: the last attempt counts.
+  for (const check of checks) {
+    check.cancel();
+    if (check.finding) onFinding(check.finding);
   }
-  return findings;
+  if (failure) throw failure;
 }
 
 /**
- * Checks the ports that must be blocked. `required` is what is known about the other ports of the host.
+ * Checks the ports that must be blocked, and returns their results. `required` is what is known about the other ports of
+ * the host.
  *
  * The ports of a host that is down are not reachable either. So they are judged only if all other ports are as expected,
- * and if one of these, the control, still is afterwards. If the control fails, waits until it is as expected again, and
- * then checks the blocked ports again.
+ * and if one of these, the control, still is afterwards.
  */
 async function checkBlocked(host: Host, run: RunOptions, required: readonly Finding[]): Promise<ProbeResult[]> {
-  const { deadline, signal } = run;
   const isUp = required.every(({ result }) => result.ok);
-  const control = required[0]?.result;
-  const blocked = portsOf("blocked", run.ports);
-  let findings: Finding[];
-  let error: string | undefined;
-  if (performance.now() < deadline) await host.resolve(deadline, signal);
-  for (;;) {
-    findings = await checkPorts(host, run, blocked, isUp ? deadline : ONCE);
-    if (!isUp) break;
-    if (!host.hasFailed) {
-      if (!control || await isAsExpected(host, run, control, ONCE)) break;
-      if (performance.now() >= deadline || !await isAsExpected(host, run, control, deadline)) {
-        error = `not proven: port ${control.remoteAddr.port} was not ${control.expected} afterwards`;
-        break;
-      }
-    }
-    // The name may have another address by now.
-    await host.resolve(deadline, signal);
-    if (signal.aborted) break;
-  }
+  const { findings, error } = isUp
+    ? await checkWithControl(host, run, required[0]?.result)
+    : { findings: await findingsOf(host, run, portsOf("blocked", run.ports), ONCE), error: undefined };
   const known = [...required, ...findings];
   const isLocal = known.every(({ result, cause }) => isLocalError(cause, result.remoteAddr.hostname));
   if (findings.length > 0 && isLocal) throw new ConnectError(host.name, known[0]?.cause);
   return findings.map(({ result }) => {
     if (isConnected(result.state)) return result;
-    if (!isUp || signal.aborted) return { ...result, ok: null };
+    if (!isUp || run.signal.aborted) return { ...result, ok: null };
     return error === undefined ? result : { ...result, ok: false, error };
   });
 }
 
-/** Checks again whether a port is as expected. Also returns true if the run ends before that is known. */
-async function isAsExpected(host: Host, run: RunOptions, { remoteAddr, expected }: ProbeResult, deadline: number) {
-  const [finding] = await checkPorts(host, run, [[remoteAddr.port, expected]], deadline);
-  return finding?.result.ok ?? run.signal.aborted;
+/**
+ * Checks the ports that must be blocked, and then the control. If the control fails, waits until it is as expected again,
+ * and then checks the blocked ports again. Returns an error if they prove nothing when the time is over.
+ */
+async function checkWithControl(
+  host: Host,
+  run: RunOptions,
+  control: ProbeResult | undefined,
+): Promise<{ findings: Finding[]; error?: string }> {
+  const { deadline, signal } = run;
+  for (;;) {
+    // The name may have another address by now.
+    if (performance.now() < deadline || host.isLookupFailing) await host.resolve(deadline, signal);
+    const findings = await findingsOf(host, run, portsOf("blocked", run.ports), deadline);
+    await host.lookupEnded(signal);
+    if (signal.aborted) return { findings };
+    if (host.isLookupFailing) continue;
+    if (!control) return { findings };
+    let state = await failureOf(host, run, control, ONCE);
+    if (state === undefined) return { findings };
+    if (performance.now() < deadline) state = await failureOf(host, run, control, deadline);
+    if (signal.aborted) return { findings };
+    const { port } = control.remoteAddr;
+    if (state !== undefined) {
+      return { findings, error: `not proven: port ${port} failed when checked again (${state})` };
+    }
+  }
+}
+
+/** Checks ports, and returns what is known about them when no further attempt follows. */
+async function findingsOf(host: Host, run: RunOptions, ports: readonly Port[], deadline: number): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  await checkPorts(host, run, ports, deadline, (finding) => findings.push(finding));
+  return findings;
+}
+
+/** Checks a port again. Returns its state if it is not as expected, or `undefined` if it is or the run ends early. */
+async function failureOf(
+  host: Host,
+  run: RunOptions,
+  { remoteAddr, expected }: ProbeResult,
+  deadline: number,
+): Promise<ProbeState | undefined> {
+  const [finding] = await findingsOf(host, run, [[remoteAddr.port, expected]], deadline);
+  return finding?.result.ok ? undefined : finding?.result.state;
 }

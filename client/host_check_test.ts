@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, ConnectError, type ConnectOptions, type Expectation, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
-import { freePort, isLinux, startServer, within } from "../tests/helpers.ts";
+import { freePort, hasIPv6, isLinux, startServer, within } from "../tests/helpers.ts";
 
 /** Checks ports on the loopback interface. */
 function check(options: Partial<ConnectOptions>): Promise<ProbeResult[]> {
@@ -137,7 +137,7 @@ Deno.test("connect() does not let a blocked port pass if the host is no longer u
     const rows = results.map((result) => `${rowOf(result)} ${result.error}`).toSorted();
     assertEquals(rows, [
       "blocked greeted false undefined",
-      `blocked refused false not proven: port ${port} was not ${expected} afterwards`,
+      `blocked refused false not proven: port ${port} failed when checked again (refused)`,
       `${expected} ${expected} true undefined`,
     ]);
     await server.shutdown();
@@ -169,9 +169,27 @@ Deno.test("connect() fails blocked ports if the host is not up again within the 
   const results = await check({ port, blocked: freePort(), within: 800, onResult: () => void server.shutdown() });
   const elapsed = performance.now() - started;
   assertEquals(results.map(rowOf), ["greeted greeted true", "blocked refused false"]);
-  assertEquals(results[1]?.error, `not proven: port ${port} was not greeted afterwards`);
+  assertEquals(results[1]?.error, `not proven: port ${port} failed when checked again (refused)`);
   assert(elapsed >= 800 && elapsed < 4000, `${elapsed} ms`);
   await server.shutdown();
+});
+
+Deno.test("connect() checks the other hosts although no port of one can be probed (needs IPv6)", {
+  ignore: !hasIPv6(),
+}, async () => {
+  const port = freePort();
+  const hostname = ["fe80::1", "127.0.0.1"]; // the zone is missing
+  const found: string[] = [];
+  let server: ReturnType<typeof serve> | undefined;
+  const onResult = () => server ??= serve({ hostname: "127.0.0.1", port });
+  const error = await assertRejects(async () => {
+    const ports = Array.from({ length: 100 }, (_, i) => i + 1);
+    for await (const { host, state } of connect({ hostname, port, open: ports, within: 2000, onResult })) {
+      if (state === "greeted") found.push(host);
+    }
+  }, ConnectError);
+  assertEquals([error.hostname, found], ["fe80::1", ["127.0.0.1"]]);
+  await server?.shutdown();
 });
 
 Deno.test("connect() checks the same ports on several hosts, and checks a host once that is given twice", async () => {

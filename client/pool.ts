@@ -30,10 +30,15 @@ const RESOURCE_PAUSE_MS = 100;
 export interface ProbeTask {
   /** The host as given, for errors. */
   readonly host: string;
-  /** Returns what to probe. Called when the probe is about to start. An exception ends the pool. */
-  target(): ProbeTarget;
+  /**
+   * Returns what to probe, or `undefined` if the task is no longer needed. Called when the probe is about to start. An
+   * exception ends the pool.
+   */
+  target(): ProbeTarget | undefined;
   /** Called when the state of the port is known. */
   done(outcome: ProbeOutcome): void;
+  /** Called instead if `Deno.connect` has thrown an error that says nothing about the port, but applies to its host. */
+  fail(error: ConnectError): void;
 }
 
 /** Runs probes, many at a time. */
@@ -60,8 +65,8 @@ export class ProbePool {
   readonly #ended = Promise.withResolvers<void>();
 
   /**
-   * While `isPaused()` returns true, no probe starts; call {@linkcode start} when that changes. `onFailure` is called with
-   * an error that says nothing about a port. The pool then starts no further probe.
+   * While `isPaused()` returns true, no probe starts; call {@linkcode start} when that changes. `onFailure` is called if no
+   * resources are left, or if a task has thrown an error. The pool then starts no further probe.
    */
   constructor(
     { timeout = CONNECT_DEFAULTS.timeout, concurrency = CONNECT_DEFAULTS.concurrency }: ConnectOptions,
@@ -103,7 +108,8 @@ export class ProbePool {
       const task = this.#waiting.shift();
       if (task === undefined) return;
       try {
-        this.#run(task, task.target());
+        const target = task.target();
+        if (target) this.#run(task, target);
       } catch (error) {
         this.#fail(error); // thrown by the caller's function
       }
@@ -174,15 +180,16 @@ export class ProbePool {
     }
   }
 
-  /** Handles an error that says nothing about the port: tries again if resources have run out, or else fails. */
+  /**
+   * Handles an error that says nothing about the port: tries again if resources have run out. Other errors, such as a
+   * missing permission, apply to all ports of the host.
+   */
   #handleError(error: unknown, task: ProbeTask, { hostname }: ProbeTarget) {
     const isAlone = this.#running.size === 0;
     // If no other probe has a descriptor, the interface does not exist.
     const isTemporary = isOutOfResources(error) || (isZoneFailure(error, hostname) && !isAlone);
-    if (!isTemporary || this.#pauses * RESOURCE_PAUSE_MS >= this.#timeout) {
-      this.#fail(new ConnectError(task.host, error));
-      return;
-    }
+    if (!isTemporary) return task.fail(new ConnectError(task.host, error));
+    if (this.#pauses * RESOURCE_PAUSE_MS >= this.#timeout) return this.#fail(new ConnectError(task.host, error));
     this.#waiting.push(task);
     // Another probe has to end first.
     this.#limit = Math.max(1, this.#running.size);

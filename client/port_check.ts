@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Expectation, ProbeResult, ProbeState } from "./options.ts";
+import type { ConnectError, Expectation, ProbeResult, ProbeState } from "./options.ts";
 import { isLocalError } from "./connect_errors.ts";
 import type { ProbePool, ProbeTask } from "./pool.ts";
 import type { ProbeOutcome, ProbeTarget } from "./probe.ts";
@@ -60,6 +60,8 @@ export interface PortCheckOptions {
   targetOf: (port: number, expectation: Expectation) => Omit<ProbeTarget, "hostname">;
   /** Called after each attempt. */
   onAttempt: (result: ProbeResult) => void;
+  /** Called if no port of the host can be probed. No further attempt follows. */
+  onFailure: (error: ConnectError) => void;
   /** Called when no further attempt follows. */
   onDecided: (finding: Finding) => void;
 }
@@ -75,6 +77,7 @@ export class PortCheck implements ProbeTask {
   #tried = 0;
   /** The outcome of this attempt so far. */
   #outcome: ProbeOutcome | undefined;
+  #isCanceled = false;
   /** What to report if no further attempt is made. */
   #finding: Finding | undefined;
 
@@ -102,8 +105,14 @@ export class PortCheck implements ProbeTask {
     this.#options.pool.add(this, ms);
   }
 
+  /** Ends the check. No callback is called any longer. */
+  cancel() {
+    this.#isCanceled = true;
+  }
+
   /** Returns the target of the next probe. */
-  target(): ProbeTarget {
+  target(): ProbeTarget | undefined {
+    if (this.#isCanceled) return undefined;
     const { host, targetOf } = this.#options;
     if (this.#tried === 0) this.#addresses = host.addresses;
     const hostname = this.#addresses[this.#tried] ?? "";
@@ -112,10 +121,16 @@ export class PortCheck implements ProbeTask {
 
   /** Handles the outcome of a probe: tries the next address if there was no connection, or else ends the attempt. */
   done(outcome: ProbeOutcome) {
+    if (this.#isCanceled) return;
     this.#tried++;
     if (!this.#outcome || informationOf(outcome) > informationOf(this.#outcome)) this.#outcome = outcome;
     if (!isConnected(outcome.state) && this.#tried < this.#addresses.length) this.#options.pool.add(this);
     else this.#endAttempt(this.#outcome);
+  }
+
+  /** Handles an error that applies to all ports of the host. */
+  fail(error: ConnectError) {
+    if (!this.#isCanceled) this.#options.onFailure(error);
   }
 
   #endAttempt(outcome: ProbeOutcome) {

@@ -7,6 +7,7 @@ import { enlarge, includes } from "./bytes.ts";
 import type { Expectation, ProbeResult, ProbeState } from "./options.ts";
 import { stateOf, systemMessageOf } from "./connect_errors.ts";
 import type { LoopClock } from "./clock.ts";
+import { linger } from "./linger.ts";
 import { MAX_GREETING_BYTES } from "../shared/limits.ts";
 
 /** What to probe, and how. */
@@ -60,24 +61,8 @@ const PENDING_IO_GRACE_MS = 50;
  */
 const QUIET_MS = 100;
 
-/**
- * When the greeting is complete before the server has closed the connection: how long to wait until half-closing, and how
- * long to wait altogether, in milliseconds. Most servers close at once, and half-closing costs 15 µs.
- */
-const HALF_CLOSE_MS = 10;
-const LINGER_MS = 100;
-
-/**
- * How many bytes may arrive after the greeting is complete, before the connection is closed anyway. Without this limit, a
- * server could get rid of 460 MB in 0.1 s.
- */
-const MAX_LINGER_BYTES = 64 * 1024;
-
 /** The initial size of a read buffer, in bytes. Most greetings are shorter. */
 const INITIAL_BUFFER_BYTES = 512;
-
-/** Data that is not kept is read into this buffer, which all probes share. */
-const discardBuffer = new Uint8Array(MAX_LINGER_BYTES);
 
 const LINE_FEED = 10;
 
@@ -121,7 +106,7 @@ export class Probe {
         : await this.#observe(conn, quietMs);
       if (this.#isAborted) return undefined;
       const duration = performance.now() - started;
-      if (this.#conn) await this.#linger(conn);
+      if (this.#conn) await linger(conn, clock, () => this.#close());
       return { state, remoteAddr, localAddr, greeting, duration, error: undefined };
     } catch (thrown) {
       if (this.#isAborted) return undefined;
@@ -210,7 +195,8 @@ export class Probe {
   async #observe(conn: Deno.TcpConn, quietMs: number): Promise<{ state: ProbeState; greeting: Uint8Array }> {
     const { expectation, clock } = this.#options;
     const buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
-    let state: ProbeState = "open";
+    // The timeout may have expired when the connection was made. Then the connection cannot be observed any longer.
+    let state: ProbeState = this.#conn || expectation === "blocked" ? "open" : "timeout";
     let length = 0;
     const cancel = clock.schedule(quietMs, () => this.#close());
     try {
@@ -225,30 +211,6 @@ export class Probe {
     cancel();
     if (length === 0) this.#close();
     return { state, greeting: buffer.slice(0, length) };
-  }
-
-  /**
-   * Discards what the server sends until it closes the connection, and half-closes if it does not do so by itself. Closing
-   * a socket with unread input would reset the connection, which the server would report. Gives up after
-   * {@linkcode LINGER_MS} or {@linkcode MAX_LINGER_BYTES}.
-   */
-  async #linger(conn: Deno.TcpConn) {
-    const { clock } = this.#options;
-    const cancelHalfClose = clock.schedule(HALF_CLOSE_MS, () => {
-      conn.closeWrite().catch(() => {}); // the connection has been reset or closed, which also ends the read below
-    });
-    const cancelLinger = clock.schedule(LINGER_MS, () => this.#close());
-    try {
-      for (let left = MAX_LINGER_BYTES; left > 0;) {
-        const count = await conn.read(discardBuffer.subarray(0, left));
-        if (count === null) break;
-        left -= count;
-      }
-    } catch {
-      // The server has reset the connection, or has not closed it in time. The greeting is complete in both cases.
-    }
-    cancelHalfClose();
-    cancelLinger();
   }
 
   /** Ends connecting or reading. */

@@ -6,7 +6,7 @@
 
 /** A first-in, first-out queue. `Array.shift()` moves all elements of a long array. */
 export class Queue<T> {
-  readonly #items: T[] = [];
+  readonly #items: (T | undefined)[] = [];
   #first = 0;
 
   /** How many items are in the queue. */
@@ -22,7 +22,8 @@ export class Queue<T> {
   /** Removes and returns the oldest item, or returns `undefined` if there is none. */
   shift(): T | undefined {
     if (this.size === 0) return undefined;
-    const item = this.#items[this.#first++];
+    const item = this.#items[this.#first];
+    this.#items[this.#first++] = undefined; // an item that has been removed must not use memory any longer
     // At most half of the array is unused, and each item is moved once on average.
     if (2 * this.#first >= this.#items.length) {
       this.#items.splice(0, this.#first);

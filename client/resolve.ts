@@ -57,9 +57,15 @@ export class Host {
   }
 
   /** Whether the last lookup failed, or has not been answered for as long as the timeout. */
-  get hasFailed(): boolean {
+  get isLookupFailing(): boolean {
     const isLate = this.#running !== undefined && performance.now() - this.#started >= this.#timeout;
     return this.#error !== undefined || isLate;
+  }
+
+  /** Waits until no lookup is running, or the one that is has not been answered for as long as the timeout. */
+  async lookupEnded(signal: AbortSignal) {
+    const left = this.#started + this.#timeout - performance.now();
+    if (this.#running && left > 0) await endsWithin(this.#running, left, signal);
   }
 
   /** Starts a lookup in the background, unless the last one was started less than a second ago or has not ended. */

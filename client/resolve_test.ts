@@ -115,7 +115,7 @@ Deno.test(
     const host = new Host("lab", {});
     const started = performance.now();
     const resolved = host.resolve(started + 60_000, signal);
-    while (!host.hasFailed) await delay(5);
+    while (!host.isLookupFailing) await delay(5);
     setAddresses("127.0.0.1");
     await resolved;
     console.log(JSON.stringify([host.addresses, performance.now() - started]));
@@ -158,7 +158,7 @@ Deno.test("Host.resolve() starts no lookup when its signal is aborted in a pause
     const host = new Host("lab", {});
     setAddresses();
     const resolved = host.resolve(performance.now() + 60_000, controller.signal);
-    while (!host.hasFailed) await delay(5);
+    while (!host.isLookupFailing) await delay(5);
     setAddresses("127.0.0.1");
     controller.abort();
     await resolved;
@@ -177,7 +177,7 @@ Deno.test(
     const rows = await runScript(`
     const rows = [];
     const host = new Host("lab", {});
-    const add = () => rows.push([...host.addresses, host.hasFailed]);
+    const add = () => rows.push([...host.addresses, host.isLookupFailing]);
     setAddresses("127.0.0.1");
     await host.resolve(0, signal);
     setAddresses("127.0.0.2");
@@ -286,7 +286,7 @@ const noAnswer = inNamespace(`${SILENT_NAME_SERVER}
 `);
 
 Deno.test(
-  "Host.hasFailed is true if the last lookup has not been answered for as long as the timeout (needs Linux and unshare -n)",
+  "Host.isLookupFailing is true if the last lookup has not been answered for as long as the timeout (needs Linux and unshare -n)",
   {
     ignore: noAnswer.ignore,
   },
@@ -301,13 +301,13 @@ Deno.test(
     Deno.writeTextFileSync("/etc/hosts", "");
     await new Promise((resolve) => setTimeout(resolve, 1100));
     for (const each of [host, address]) {
-      rows.push(each.hasFailed);
+      rows.push(each.isLookupFailing);
       each.refresh();
-      rows.push(each.hasFailed);
+      rows.push(each.isLookupFailing);
     }
     const deadline = performance.now() + 8000;
-    while (!host.hasFailed && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
-    rows.push(host.hasFailed, address.hasFailed, host.addresses);
+    while (!host.isLookupFailing && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
+    rows.push(host.isLookupFailing, address.isLookupFailing, host.addresses);
     console.log(JSON.stringify(rows));
     Deno.exit();`;
     const { stdout, stderr } = await run([...noAnswer.command, Deno.execPath(), "eval", script], {}, 20_000);

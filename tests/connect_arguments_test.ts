@@ -45,6 +45,7 @@ Deno.test("parse() accepts options of greeter connect before and after HOST", as
     ports: { ...ports, isReduced: false },
     expect: undefined,
     isWaiting: false,
+    isSending: false,
     json: false,
     quiet: false,
   });
@@ -172,6 +173,8 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
   const cases: [args: string[], ...says: string[]][] = [
     [[], "HOST is missing", "greeter connect [OPTIONS] HOST..."],
     [["a,b"], 'invalid HOST "a,b": write a b'],
+    [["http://lab:8000/"], 'invalid HOST "http://lab:8000/": write greeter connect lab -p 8000'],
+    [["https://[::1]/x:1"], 'invalid HOST "https://[::1]/x:1": write greeter connect [::1] -p PORT'],
     [["web1", "a,,b,"], 'invalid HOST "a,,b,": write a b'],
     [[","], 'invalid HOST ",": expected a name or an address'],
     [["22,80"], 'invalid HOST "22,80": to check ports, write -p 22,80'],
@@ -214,7 +217,7 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["192.0.2.1:80"], "greeter connect 192.0.2.1 -p 80"],
     [["[::1]:22"], "greeter connect [::1] -p 22"],
     [["lab:"], "greeter connect lab -p PORT"],
-    [["http://lab/"], `"http://lab/"`, "a name or an address"],
+    [["http://lab/"], `write greeter connect lab -p PORT`],
     [["192.0.2.0/24"], "a name or an address"],
     [["a b"], "a name or an address"],
     [["lab", "-p", "0"], `"0" for -p`, "1 to 65535"],

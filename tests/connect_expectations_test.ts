@@ -178,7 +178,7 @@ Deno.test("greeter connect does not take ports for blocked if the host could not
     let connections = 0;
     await using once = await startServer((socket) => connections++ === 0 ? socket.write("hi\n") : socket.end());
     const blocked = freePort();
-    const error = `not proven: port ${once.port} was not greeted afterwards`;
+    const error = `not proven: port ${once.port} failed when checked again (closed)`;
     const { code, lines } = await connect("127.0.0.1", "-p", `${once.port}`, "-b", `${blocked}`, ...options);
     assertEquals([code, connections], [1, 2]);
     if (options.length === 0) {
@@ -246,7 +246,10 @@ Deno.test("greeter connect checks the other hosts if a name is unknown, prints t
   ]]);
   const json = await connectJson(...args);
   assertEquals([json.code, json.stderr, json.probes.length], [2, message, 1]);
-  assertEquals(json.summaries.map(({ host }) => host), ["127.0.0.1"]);
+  assertEquals(json.summaries.map(({ event_type, host, error }) => [event_type, host, error]), [
+    ["error", "nope.invalid", 'cannot connect: unknown host "nope.invalid"; check the name'],
+    ["summary", "127.0.0.1", undefined],
+  ]);
 });
 
 Deno.test("greeter connect takes no error for a blocked port: unknown host", async () => {

@@ -297,6 +297,17 @@ test(
   },
 );
 
+test(
+  "manual: the ports that are not as expected (needs Linux, ip, unshare -nm, and jq)",
+  needsPrograms("jq"),
+  async () => {
+    const { text } = blockWith("docs/manual.md", "and .ok != true");
+    await using _server = await start("greeter -p 80,3306");
+    const { stdout } = await run(shell(text), { env });
+    assertEquals(stdout.split("\n").toSorted(), ["", "lab.example:3306 greeted", "lab.example:443 refused"]);
+  },
+);
+
 test("manual: a name whose first address refuses connections (needs Linux, ip, unshare -nm, and IPv6)", {
   ignore: !hasIPv6(),
 }, async () => {

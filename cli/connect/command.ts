@@ -119,6 +119,9 @@ In TEXT, {port} is replaced, and \r \n \t \\ \xHH stand for single bytes.
 Exit status: 0 if every port is as expected, 1 if a port is not, 2 on an error.`;
 }
 
+/** Matches the host and the port in a URL such as `http://lab:8000/`. */
+const URL_PATTERN = /^\w+:\/\/([^/:]+|\[[^\]]*\])(?::(\d+))?(?:\/.*)?$/;
+
 /** Matches `name:22` and `[::1]:22`, but not `::1`. */
 const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
 
@@ -175,6 +178,7 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
     ports,
     expect,
     isWaiting: one(CONNECT_OPTIONS.within) !== undefined,
+    isSending: send !== undefined,
     json: flag(CONNECT_OPTIONS.json),
     quiet: flag(CONNECT_OPTIONS.quiet),
   };
@@ -197,7 +201,7 @@ function toHostnames(operands: readonly string[], ports: readonly Given[]): stri
 }
 
 function toHostname(host: string): string {
-  const [, name = "", port = ""] = host.match(HOST_WITH_PORT) ?? [];
+  const [, name = "", port = ""] = host.match(URL_PATTERN) ?? host.match(HOST_WITH_PORT) ?? [];
   if (name !== "") {
     const suggestion = `greeter connect ${truncate(name)} -p ${port || "PORT"}`;
     throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);

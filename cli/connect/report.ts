@@ -3,14 +3,14 @@
  *
  * @module
  */
-import type { ProbeResult } from "../../client.ts";
+import type { ConnectError, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
 import { type Closed, Log, MAX_BUFFERED_BYTES } from "../log.ts";
 import { formatPorts } from "../ports.ts";
 import type { ExpectedPorts } from "./expected_ports.ts";
 import { Progress } from "./progress.ts";
 import { formatHeader, formatResults, formatTotals, SHOWN_BYTES } from "./results.ts";
-import { formatResultRow, formatSummaryRow } from "./rows.ts";
+import { formatErrorRow, formatResultRow, formatSummaryRow } from "./rows.ts";
 import { type HostSummary, portCount, type RunSummary } from "./summary.ts";
 
 /** How long to wait for a reader that has stopped, in milliseconds, once a signal has been received. */
@@ -24,6 +24,8 @@ export interface ProbeReportOptions {
   expect: RunSummary["expect"];
   /** Whether ports are tried again. The progress is then printed even if standard error is not a terminal. */
   isWaiting: boolean;
+  /** Whether a text is sent to the ports that must greet. */
+  isSending: boolean;
   /** Whether results are JSON. */
   json: boolean;
   /** Whether nothing is printed. */
@@ -90,6 +92,11 @@ export class ProbeReport implements AsyncDisposable {
     this.#output?.print(formatHeader(host));
   }
 
+  /** Adds a row for an error that has ended the check of a host. */
+  addError({ hostname }: ConnectError, message: string) {
+    if (this.#options.json) this.#output?.print(formatErrorRow(hostname, message));
+  }
+
   /** Updates the progress with the result of an attempt. With `within`, the port may be tried again. */
   addAttempt(result: ProbeResult) {
     this.#progress.add(result);
@@ -112,11 +119,11 @@ export class ProbeReport implements AsyncDisposable {
    */
   async close(): Promise<boolean> {
     await this.#wait(this.#progress.stop());
-    const { expect, ports, json } = this.#options;
+    const { expect, ports, isSending, json } = this.#options;
     const { signal } = this.#stop;
     const hosts = [...this.#hosts.values()];
     const duration = performance.now() - this.#started;
-    const summary: RunSummary = { hosts, ports, expect, duration, interrupted: signal.aborted };
+    const summary: RunSummary = { hosts, ports, expect, isSending, duration, interrupted: signal.aborted };
     if (json) this.#printSummaryRows(summary);
     else this.#printResults(summary);
     await this.#wait(this.#output?.close(Infinity));

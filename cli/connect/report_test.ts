@@ -57,7 +57,7 @@ async function settled(count: () => number): Promise<number> {
 
 Deno.test("ProbeReport.close() returns whether every port of every host has a result and is as expected", async () => {
   const ports = { port: [22], open: [], blocked: [80], isReduced: false };
-  const options = { ports, expect: undefined, isWaiting: false, json: false, quiet: true };
+  const options = { ports, expect: undefined, isWaiting: false, isSending: false, json: false, quiet: true };
   const closed = async (...results: ProbeResult[]) => {
     await using report = new ProbeReport(["lab", "web"], options, new AbortController());
     for (const result of results) await report.add(result);
@@ -395,7 +395,7 @@ Deno.test("greeter connect prints known rows before an error, even to a slow rea
   await assertRejects(() => within(2500, terminal.ended), Error, "not within 2500 ms");
   const rows = (await new Response(reader.readable).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
   assertEquals((await terminal.ended).code, 2);
-  assertEquals([rows.length, rows.at(-1).state], [41, "silent"]);
+  assertEquals([rows.length, rows.at(-2).state, rows.at(-1).event_type], [42, "silent", "error"]);
   await Deno.remove(directory, { recursive: true });
 });
 

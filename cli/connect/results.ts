@@ -132,7 +132,7 @@ export function formatHeader({ host, addresses }: HostSummary): string {
 }
 
 /** Formats the last line: how many ports are as expected, and which are not. */
-export function formatTotals({ hosts, ports, expect, duration, interrupted }: RunSummary): string {
+export function formatTotals({ hosts, ports, expect, isSending, duration, interrupted }: RunSummary): string {
   const results = hosts.flatMap(({ results }) => results);
   const total = hosts.length * portCount(ports);
   const isContentChecked = ports.port.every((port) => expect?.(port) !== undefined);
@@ -146,10 +146,11 @@ export function formatTotals({ hosts, ports, expect, duration, interrupted }: Ru
   const unknown = total - results.length;
   if (interrupted) parts.push("interrupted");
   if (unknown > 0) parts.push(`${plural(unknown, "port")} without a result`);
-  if (results.some(({ state }) => state === "silent")) {
+  if (!isSending && results.some(({ state }) => state === "silent")) {
     parts.push("a silent server may wait for data; see --send and --open");
   }
-  if (isControlMissing(ports)) {
+  // A port that is not blocked proves that the host is up.
+  if (isControlMissing(ports) && results.every(({ ok }) => ok)) {
     parts.push(`${hosts.length === 1 ? "the host" : "a host"} may be down; add a port that must be open with --open`);
   }
   return parts.join("; ");

@@ -42,7 +42,7 @@ Deno.test("formatResults() does not fold ports with different expectations, judg
       result(80, "refused"),
       blocked(81, "refused"),
       blocked(82, "refused", { ok: null }),
-      blocked(83, "refused", { ok: false, error: "not proven: port 22 was not greeted afterwards" }),
+      blocked(83, "refused", { ok: false, error: "not proven: port 22 failed when checked again (refused)" }),
       result(84, "open", { expected: "open", ok: true }),
       result(85, "open", { expected: "open", ok: true, ...at(85, "2001:db8::7") }),
       result(86, "open", { expected: "open", ok: true, ...at(86, "2001:db8::7") }),
@@ -54,7 +54,7 @@ Deno.test("formatResults() does not fold ports with different expectations, judg
       "80     refused      expected greeted",
       "81     refused",
       "82     refused      not judged",
-      "83     refused      not proven: port 22 was not greeted afterwards",
+      "83     refused      not proven: port 22 failed when checked again (refused)",
       "84     open",
       "85-86  open         at 2001:db8::7",
       "87     open         at 2001:db8::7  expected blocked",
@@ -187,6 +187,7 @@ const summary: RunSummary = {
   }],
   ports,
   expect: undefined,
+  isSending: false,
   duration: 2960,
   interrupted: false,
 };
@@ -241,6 +242,11 @@ Deno.test("formatTotals() has every part that applies, in one order", () => {
     formatTotals({ ...summary, hosts: [one, { ...one, results: [] }], ports: onlyBlocked }),
     `1 of 2 ports as expected in 3.0s; 1 port without a result; ${hint("a host")}`,
   );
+  const reached = { ...one, results: [blocked(23, "open", { ok: false })] };
+  assertEquals(
+    formatTotals({ ...summary, hosts: [reached], ports: onlyBlocked }),
+    "0 of 1 port as expected in 3.0s; not: 23",
+  );
 });
 
 Deno.test("formatTotals() says how to check servers that wait for data", () => {
@@ -249,6 +255,8 @@ Deno.test("formatTotals() says how to check servers that wait for data", () => {
   const hint = "; a silent server may wait for data; see --send and --open";
   assertStringIncludes(totals("silent"), hint);
   assertEquals(totals("closed").includes("silent"), false);
+  const silent = { host: "lab", addresses: ["192.0.2.1"], results: [result(80, "silent")] };
+  assertEquals(formatTotals({ ...summary, hosts: [silent], isSending: true }).includes("see --send"), false);
 });
 
 Deno.test("formatTotals() counts the ports of all hosts, and names the hosts of those that are not as expected", () => {

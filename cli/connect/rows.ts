@@ -27,6 +27,11 @@ export function formatResultRow(result: ProbeResult): string {
   });
 }
 
+/** Formats an error that has ended the check of a host. `message` is what is also printed to standard error. */
+export function formatErrorRow(host: string, message: string): string {
+  return row("error", { host, error: message });
+}
+
 /** Formats the summary of a host: how many of its ports are as expected, and which are not. */
 export function formatSummaryRow({ host, addresses, results }: HostSummary, run: RunSummary): string {
   const { ports: { port, open, blocked }, duration, interrupted } = run;

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { probeResult as result } from "../../tests/helpers.ts";
-import { formatResultRow, formatSummaryRow } from "./rows.ts";
+import { formatErrorRow, formatResultRow, formatSummaryRow } from "./rows.ts";
 import type { RunSummary } from "./summary.ts";
 
 function withoutTime(line: string) {
@@ -41,6 +41,14 @@ Deno.test("the row of a result has the field names of the server's log, and what
   });
 });
 
+Deno.test("the row of an error has the host and the message", () => {
+  assertEquals(withoutTime(formatErrorRow("lab", "cannot connect")), {
+    event_type: "error",
+    host: "lab",
+    error: "cannot connect",
+  });
+});
+
 const ports = { port: [22, 25], open: [80], blocked: [23, 24], isReduced: false };
 const lab = {
   host: "lab",
@@ -53,7 +61,14 @@ const lab = {
     result(24, "timeout", { expected: "blocked", ok: null }),
   ],
 };
-const run: RunSummary = { hosts: [lab], ports, expect: undefined, duration: 2960.12345, interrupted: false };
+const run: RunSummary = {
+  hosts: [lab],
+  ports,
+  expect: undefined,
+  isSending: false,
+  duration: 2960.12345,
+  interrupted: false,
+};
 
 Deno.test("the summary row of a host counts its states, and lists the ports that are not as expected", () => {
   assertEquals(withoutTime(formatSummaryRow(lab, run)), {

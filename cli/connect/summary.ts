@@ -24,6 +24,8 @@ export interface RunSummary {
   ports: ExpectedPorts;
   /** What the greeting of a port must contain. */
   expect: ((port: number) => Uint8Array | undefined) | undefined;
+  /** Whether a text was sent to the ports that must greet. */
+  isSending: boolean;
   /** How long the run took, in milliseconds. */
   duration: number;
   /** Whether the run was ended by a signal. */

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { delay } from "../tests/helpers.ts";
 import type { ProbeResult } from "./options.ts";
-import { ResultQueue } from "./results.ts";
+import { ResultQueue } from "./result_queue.ts";
 
 function resultOf(port: number): ProbeResult {
   return {
