@@ -1,8 +1,9 @@
 /**
  * A TCP server that sends every client a greeting and closes the connection.
  *
- * Read the class `GreetingServer` from top to bottom: it accepts a connection, writes the greeting, half-closes, discards
- * what the client sends until the client closes too, and closes. Shutdown comes last.
+ * Read the class `GreetingServer` from top to bottom: it accepts a connection, waits for the client to speak first if it
+ * has to, writes the greeting, half-closes, discards what the client sends until the client closes too, and closes.
+ * Shutdown comes last.
  *
  * @example Greet one client
  * ```ts
@@ -27,17 +28,15 @@ import {
 import { ConnectionList } from "./server/connections.ts";
 import { Gate } from "./server/gate.ts";
 import { toGreetingFunction } from "./server/greeting.ts";
+import { KEPT_BYTES, readFirst, readUntilClosed, waitForFirst } from "./server/input.ts";
 import { invoke } from "./server/invoke.ts";
 import { listen, ListenError, type ListenErrorDetails } from "./server/listen.ts";
 import { checkRanges, DEFAULTS, type ServeOptions } from "./server/options.ts";
 import { Port } from "./server/port.ts";
 import { MAX_GREETING_BYTES } from "./shared/limits.ts";
 
-export { DEFAULTS, ListenError, MAX_GREETING_BYTES };
+export { DEFAULTS, KEPT_BYTES, ListenError, MAX_GREETING_BYTES };
 export type { CloseReason, Connection, ConnInfo, ListenErrorDetails, ServeOptions };
-
-/** How many bytes of a client's input are kept in {@linkcode Connection.received}. */
-export const KEPT_BYTES = 256;
 
 /** How long a shutdown waits for clients to close their connections, in milliseconds. */
 const SHUTDOWN_GRACE_MS = 1000;
@@ -62,15 +61,6 @@ export interface Server extends AsyncDisposable {
    */
   shutdown(): Promise<void>;
 }
-
-/**
- * Read buffers to reuse. Each connection needs its own buffer for the input that is kept: in a shared buffer, another
- * connection could overwrite that input before it is copied. Reusing buffers saves an allocation for each connection.
- */
-const bufferPool: Uint8Array<ArrayBuffer>[] = [];
-
-/** Input that is not kept is read into this buffer, which all connections share. */
-const discardBuffer = new Uint8Array(64 * 1024);
 
 /**
  * Starts a server that greets every client until it is shut down.
@@ -123,7 +113,7 @@ class GreetingServer implements Server {
   readonly #acceptErrors: AcceptErrors;
   /** How many ports are open. */
   #openPorts: number;
-  /** How many calls of `#greet` are running. The last operation on a connection may end after it is closed. */
+  /** How many calls of `#handle` are running. The last operation on a connection may end after it is closed. */
   #runningHandlers = 0;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -151,7 +141,8 @@ class GreetingServer implements Server {
 
   /** Accepts until the port is closed. An error ends the `for await` loop, but the listener can be iterated again. */
   async #acceptUntilClosed(port: Port) {
-    const { allow, ignore, onDenied, onConnection, onClose, onResetBeforeAccept } = this.#options;
+    const { allow, ignore, onDenied, onConnection, onResetBeforeAccept } = this.#options;
+    const { inputTimeout = DEFAULTS.inputTimeout } = this.#options;
     const connections = this.#connections;
     // Only an IPv6 socket has IPv4-mapped addresses. For other sockets, nothing has to be converted.
     const isIPv6 = port.listener.addr.hostname.includes(":");
@@ -175,14 +166,12 @@ class GreetingServer implements Server {
           const counter = ignore && invoke(ignore, info.remoteAddr) ? undefined : port;
           const connection = connections.add(conn, info);
           if (counter) invoke(onConnection, connection);
-          // While this connection waits for a slot and for the gate, the next ones wait in the kernel's accept queue.
-          if (counter?.isFull) await counter.waitForSlot(connection);
-          // The port was closed before a slot was free. This has no effect if the connection has been closed as well.
-          if (counter?.isFull) connections.close(connection, "shutdown");
-          const turn = connection.closeReason ? undefined : this.#gate.admit(connection);
-          if (turn) await turn;
-          if (!connection.closeReason) this.#greet(connection, greeting, counter);
-          else if (counter) invoke(onClose, connection);
+          const inputWait = typeof inputTimeout === "function" ? invoke(inputTimeout, info) ?? 0 : inputTimeout;
+          // While this connection waits to be admitted, the next ones wait in the kernel's accept queue. A client that is
+          // to speak first waits for its turn later, so that its connection delays no other one.
+          if (!(inputWait > 0)) await this.#waitForTurn(connection, counter);
+          else await this.#gate.admit(connection);
+          this.#handle(connection, greeting, counter, inputWait);
         }
       } catch (error) {
         if (isClientReset(error)) {
@@ -194,37 +183,68 @@ class GreetingServer implements Server {
     }
   }
 
-  /** Greets, drains and closes one connection. Without a port, the connection is neither counted nor reported. */
-  async #greet(connection: OpenConnection, greeting: Uint8Array, port: Port | undefined) {
-    const { conn } = connection;
+  /** Handles one connection until it is closed. Without a port, the connection is neither counted nor reported. */
+  async #handle(connection: OpenConnection, greeting: Uint8Array, port: Port | undefined, inputWait: number) {
     const connections = this.#connections;
     this.#runningHandlers++;
-    port?.takeSlot();
-    const buffer = bufferPool.pop() ?? new Uint8Array(KEPT_BYTES);
+    let first: Promise<boolean> | undefined;
     try {
-      while (connection.bytesSent < greeting.length) {
-        // The send buffer of a new connection is empty, so only a full one ends a write early.
-        if (connection.bytesSent > 0) this.#gate.markProgress(connection);
-        connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
+      if (inputWait > 0 && !connection.closeReason) {
+        first = readFirst(connection);
+        await this.#waitForClient(connection, first, inputWait);
+        await this.#waitForTurn(connection, port);
       }
-      connection.greeted = true;
-      if (port?.countGreeting()) this.#closePort(port);
-      // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
-      // So half-close, and read until the client closes (lingering close, as in nginx).
-      await conn.closeWrite();
-      this.#gate.markDraining(connection);
-      await readUntilClosed(connection, buffer);
-      connections.close(connection, "closed");
+      if (!connection.closeReason) {
+        await this.#greet(connection, greeting, port);
+        await readUntilClosed(connection, first);
+        connections.close(connection, "closed");
+      }
     } catch {
       // Either the client has reset the connection, or the server has closed it, which ends the pending operation.
       // In the second case, this call has no effect.
       connections.close(connection, "reset");
     }
-    bufferPool.push(buffer);
-    if (!connection.greeted) port?.releaseSlot();
-    if (port) invoke(this.#options.onClose, connection);
+    // If the connection was closed before it was drained, the first read has just been ended.
+    if (first) await first.catch(() => {});
+    if (port) {
+      port.releaseSlot(connection);
+      invoke(this.#options.onClose, connection);
+    }
     this.#runningHandlers--;
     connections.changed.notifyAll();
+  }
+
+  /** Waits for the client to speak, for at most `ms` milliseconds. Meanwhile, the connection does not hold the gate. */
+  async #waitForClient(connection: OpenConnection, first: Promise<boolean>, ms: number) {
+    const wait = waitForFirst(connection, first, this.#openPorts > 0 ? ms : 0);
+    this.#gate.leave(connection);
+    await wait;
+    this.#connections.endWait(connection);
+  }
+
+  /** Waits for a slot and for the gate. If the port is closed before a slot is free, closes the connection. */
+  async #waitForTurn(connection: OpenConnection, port: Port | undefined) {
+    const hasSlot = !port || port.takeSlot(connection) || await port.waitForSlot(connection);
+    if (!hasSlot) this.#connections.close(connection, "shutdown"); // no effect if the connection has been closed
+    if (connection.closeReason) return;
+    const turn = this.#gate.admit(connection);
+    if (turn) await turn;
+  }
+
+  /** Sends the greeting, and half-closes the connection. */
+  async #greet(connection: OpenConnection, greeting: Uint8Array, port: Port | undefined) {
+    const { conn } = connection;
+    while (connection.bytesSent < greeting.length) {
+      // The send buffer of a new connection is empty, so only a full one ends a write early.
+      if (connection.bytesSent > 0) this.#gate.markProgress(connection);
+      connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
+    }
+    connection.greeted = true;
+    if (port?.countGreeting(connection)) this.#closePort(port);
+    // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
+    // So half-close, and read until the client closes (lingering close, as in nginx).
+    await conn.closeWrite();
+    this.#gate.markDraining(connection);
   }
 
   shutdown(): Promise<void> {
@@ -243,6 +263,7 @@ class GreetingServer implements Server {
     port.close();
     this.#connections.changed.notifyAll();
     if (--this.#openPorts > 0) return;
+    while (this.#connections.endOldestWait());
     this.#graceTimer = setTimeout(() => this.#connections.closeAll("shutdown"), SHUTDOWN_GRACE_MS);
   }
 
@@ -258,16 +279,5 @@ class GreetingServer implements Server {
     connections.dispose();
     this.#gate.dispose();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
-  }
-}
-
-/** Reads until the client closes the connection. Keeps the first bytes, and discards the rest. */
-async function readUntilClosed(connection: OpenConnection, buffer: Uint8Array) {
-  const { conn } = connection;
-  let target = buffer;
-  for (let n = await conn.read(target); n !== null; n = await conn.read(target)) {
-    connection.bytesReceived += n;
-    if (connection.received.length < KEPT_BYTES) connection.received = buffer.slice(0, connection.bytesReceived);
-    target = connection.bytesReceived < KEPT_BYTES ? buffer.subarray(connection.bytesReceived) : discardBuffer;
   }
 }

@@ -91,8 +91,11 @@ export class AcceptErrors {
   /** Closes a connection so that its descriptor becomes free. Returns whether there was one to close. */
   #evict(): boolean {
     const isEvicted = this.#connections.evictOldest();
-    // If some turn out to have stalled, one of them can be evicted after the next error.
-    if (!isEvicted) this.#gate.checkStalled();
+    // If some turn out to have stalled, or one is greeted now, one of them can be evicted after the next error.
+    if (!isEvicted) {
+      this.#gate.checkStalled();
+      this.#connections.endOldestWait();
+    }
     return isEvicted;
   }
 }

@@ -45,10 +45,11 @@ export interface Connection extends ConnInfo {
 }
 
 /**
- * The stage of a connection: it waits to be admitted (`waiting`), is being greeted (`greeting`), has made no progress in
- * being greeted for a while (`stalled`), or is half-closed and read until the client closes it (`draining`).
+ * The stage of a connection: it waits to be admitted (`waiting`), waits for its client to speak first (`silent`), then
+ * for a slot and its turn to be greeted (`ready`), is being greeted (`greeting`), has made no progress in being greeted
+ * for a while (`stalled`), or is half-closed and read until the client closes it (`draining`).
  */
-export type Stage = "waiting" | "greeting" | "stalled" | "draining";
+export type Stage = "waiting" | "silent" | "ready" | "greeting" | "stalled" | "draining";
 
 /** A connection in the server's list: its state can be changed, and it has its socket and its neighbors in the list. */
 export interface OpenConnection extends Connection {
@@ -71,7 +72,7 @@ export interface OpenConnection extends Connection {
    * accepted a part yet, or has accepted the whole greeting at once.
    */
   progressAt: number;
-  /** Ends its wait for a slot or for admission. */
+  /** Ends its wait for its client to speak, for a slot, or for admission. */
   wake: (() => void) | undefined;
   /** The connection that was accepted before this one. */
   older: OpenConnection | undefined;

@@ -17,7 +17,14 @@ export class ConnectionList {
   #oldest: OpenConnection | undefined;
   #newest: OpenConnection | undefined;
   #size = 0;
-  readonly #counts: Record<Stage, number> = { waiting: 0, greeting: 0, stalled: 0, draining: 0 };
+  readonly #counts: Record<Stage, number> = {
+    waiting: 0,
+    silent: 0,
+    ready: 0,
+    greeting: 0,
+    stalled: 0,
+    draining: 0,
+  };
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
   /** Called when {@linkcode close} has removed a connection. The gate sets it, to admit those that wait. */
   onClose: () => void = () => {};
@@ -130,11 +137,29 @@ export class ConnectionList {
   }
 
   #evict(): boolean {
-    const wanted = this.#counts.draining > 0 ? "draining" : "stalled";
-    let connection = this.#oldest;
-    while (connection && connection.stage !== wanted) connection = connection.newer;
+    const connection = this.#oldestAt(this.#counts.draining > 0 ? "draining" : "stalled");
     if (connection) this.#remove(connection, "evicted");
     return connection !== undefined;
+  }
+
+  #oldestAt(stage: Stage): OpenConnection | undefined {
+    let connection = this.#oldest;
+    while (connection && connection.stage !== stage) connection = connection.newer;
+    return connection;
+  }
+
+  /** Ends the wait of the oldest connection whose client has not spoken yet. Returns whether there was one. */
+  endOldestWait(): boolean {
+    const connection = this.#counts.silent > 0 ? this.#oldestAt("silent") : undefined;
+    if (connection) this.endWait(connection);
+    return connection !== undefined;
+  }
+
+  /** Ends the wait of a connection for its client to speak. Only the first call has an effect. */
+  endWait(connection: OpenConnection) {
+    if (connection.closeReason || connection.stage !== "silent") return;
+    this.setStage(connection, "ready");
+    connection.wake?.();
   }
 
   /** Closes all connections. */

@@ -25,6 +25,8 @@ export class Gate {
   readonly #connections: ConnectionList;
   /** Connections that wait to be admitted, in order. It is empty whenever another connection can be admitted. */
   readonly #queue: OpenConnection[] = [];
+  /** Connections that were admitted, have waited for their client to speak, and now wait for the gate, in order. */
+  readonly #returning: OpenConnection[] = [];
   /** Whether the gate is kept open because all connections in it have stalled, and none has been greeted since. */
   #isStalled = false;
   #stallTimer: ReturnType<typeof setTimeout> | undefined;
@@ -35,38 +37,68 @@ export class Gate {
     connections.onClose = () => this.#admitWaiting();
   }
 
-  /** Whether the gate is open, and the limit allows another connection. */
-  get #canAdmit(): boolean {
-    return (this.#connections.counts.greeting < MAX_UNGREETED || this.#isStalled) && this.#connections.hasRoom;
+  get #isOpen(): boolean {
+    return this.#connections.counts.greeting < MAX_UNGREETED || this.#isStalled;
+  }
+
+  /** Whether connections wait for the gate or for room. */
+  get #isAwaited(): boolean {
+    return this.#queue.length + this.#returning.length > 0;
   }
 
   /**
    * Admits a connection to be greeted as soon as fewer than {@linkcode MAX_UNGREETED} others are being greeted and the
-   * limit allows it. Connections are admitted in order. Returns `undefined` if the connection was admitted at once, or
-   * else a promise that resolves when it has been admitted or closed.
+   * limit allows it. Connections are admitted in order. Those that return after {@linkcode leave} come first, and count
+   * for the limit already. Returns `undefined` if the connection was admitted at once, or else a promise that resolves
+   * when it has been admitted or closed.
    */
   admit(connection: OpenConnection): Promise<void> | undefined {
-    if (this.#canAdmit) {
+    const isNew = connection.stage === "waiting";
+    if (this.#isOpen && (!isNew || this.#connections.hasRoom)) {
       this.#enter(connection);
       return undefined;
     }
-    this.#queue.push(connection);
+    (isNew ? this.#queue : this.#returning).push(connection);
+    this.#makeEvictable();
     this.checkStalled();
     return new Promise((resolve) => connection.wake = resolve);
   }
 
+  /** Lets a connection that has been admitted leave the gate, to wait for its client to speak. It keeps its place. */
+  leave(connection: OpenConnection) {
+    this.#connections.setStage(connection, "silent");
+    this.#admitWaiting();
+  }
+
   #enter(connection: OpenConnection) {
-    this.#connections.makeRoom();
+    if (connection.stage === "waiting") this.#connections.makeRoom();
     this.#connections.setStage(connection, "greeting");
   }
 
   #admitWaiting() {
-    for (let next = this.#queue[0]; next && this.#canAdmit; next = this.#queue[0]) {
-      this.#queue.shift();
+    if (!this.#isAwaited) return;
+    this.#admitFrom(this.#returning, () => this.#isOpen);
+    this.#admitFrom(this.#queue, () => this.#isOpen && this.#connections.hasRoom);
+    this.#makeEvictable();
+  }
+
+  #admitFrom(queue: OpenConnection[], canAdmit: () => boolean) {
+    for (let next = queue[0]; next && canAdmit(); next = queue[0]) {
+      queue.shift();
       if (next.closeReason) continue; // closed while it waited
       this.#enter(next);
       next.wake?.();
     }
+  }
+
+  /**
+   * At the limit, has the clients greeted that have not spoken yet, oldest first, so that their connections can be
+   * evicted: as many as there are connections that wait for room, less those that are going to be evictable anyway.
+   */
+  #makeEvictable() {
+    if (this.#queue.length === 0 || this.#connections.hasRoom) return;
+    const { counts } = this.#connections;
+    while (counts.ready + counts.greeting < this.#queue.length && this.#connections.endOldestWait());
   }
 
   /** Records that only a part of the greeting could be sent. */
@@ -103,9 +135,9 @@ export class Gate {
       if (stage === "greeting" && !greeted && progressAt <= latest) this.#connections.setStage(connection, "stalled");
     }
     // Otherwise, thousands of clients that do not read would be admitted 16 at a time, with a pause after each 16.
-    if (this.#connections.counts.greeting === 0 && this.#queue.length > 0) this.#isStalled = true;
+    if (this.#connections.counts.greeting === 0 && this.#isAwaited) this.#isStalled = true;
     this.#admitWaiting();
-    if (this.#queue.length > 0) this.checkStalled();
+    if (this.#isAwaited) this.checkStalled();
   };
 
   /** Clears the timer. Called when no connection is open and none will be added. */

@@ -7,7 +7,7 @@ import type { Connection, ConnInfo } from "./connection.ts";
 import { DEFAULT_PORT } from "../shared/limits.ts";
 import { checkInteger, checkMilliseconds } from "../shared/ranges.ts";
 
-/** The default options of `serve`; `timeout` is in milliseconds. */
+/** The default options of `serve`; times are in milliseconds. */
 export const DEFAULTS = {
   hostname: "0.0.0.0",
   port: DEFAULT_PORT,
@@ -15,6 +15,7 @@ export const DEFAULTS = {
   greeting: "Thank you for connecting to the server.\r\n",
   maxConnections: 1000,
   timeout: 5000,
+  inputTimeout: 0,
 } as const;
 
 /** Options of `serve`. */
@@ -55,6 +56,13 @@ export interface ServeOptions {
   count?: number;
   /** How long a connection may stay open after it is accepted, in milliseconds, whatever the client does. Default: 5000. */
   timeout?: number;
+  /**
+   * How long to wait for the client to send something before it is greeted, in milliseconds. Or a function that returns
+   * that time for a connection. A client that has sent nothing by then is greeted, unless `timeout` closes its
+   * connection first. It is greeted earlier if room is needed at the limit of `maxConnections`, or if the server shuts
+   * down. Default: 0, that is, the server speaks first.
+   */
+  inputTimeout?: number | ((info: ConnInfo) => number);
   /** Aborting it calls `Server.shutdown`. Unlike with the `signal` of `Deno.serve`, this shutdown is graceful. */
   signal?: AbortSignal;
   /**
@@ -88,10 +96,12 @@ export interface ServeOptions {
  *
  * @throws {RangeError} If a number is out of range. The message begins with the option's name.
  */
-export function checkRanges({ port, backlog, maxConnections, count, timeout }: ServeOptions) {
+export function checkRanges({ port, backlog, maxConnections, count, timeout, inputTimeout }: ServeOptions) {
   for (const each of [port ?? DEFAULTS.port].flat()) checkInteger("port", each, 0, 65_535);
   checkInteger("backlog", backlog, 1, 65_535);
   checkInteger("maxConnections", maxConnections, 1, Number.MAX_SAFE_INTEGER);
   checkInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
   checkMilliseconds("timeout", timeout);
+  // Unlike with `timeout`, 0 is valid.
+  if (typeof inputTimeout === "number" && inputTimeout !== 0) checkMilliseconds("inputTimeout", inputTimeout);
 }

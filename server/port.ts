@@ -12,38 +12,40 @@ export class Port {
   closed = false;
   /** How many clients have been greeted. */
   #greeted = 0;
-  /** How many slots are taken: by clients that have been greeted, and by connections that are being greeted. */
-  #slotsTaken = 0;
+  /** Connections that have a slot, and have not been greeted yet. */
+  readonly #holders = new Set<OpenConnection>();
   /** Notified when a slot is released, and when the port or the connection that waits for a slot is closed. */
   readonly #changed = new ConditionVariable();
 
   /** `count` is how many clients the port greets. */
   constructor(readonly listener: Deno.TcpListener, readonly count: number) {}
 
-  /** Whether all slots are taken. */
-  get isFull(): boolean {
-    return this.#slotsTaken >= this.count;
+  /** Takes a slot for a connection, unless all are taken. Returns whether it has one. */
+  takeSlot(connection: OpenConnection): boolean {
+    // Those that have been greeted keep their slot.
+    if (this.#greeted + this.#holders.size >= this.count) return false;
+    this.#holders.add(connection);
+    return true;
   }
 
-  /** Takes a slot for a client that is about to be greeted. */
-  takeSlot() {
-    this.#slotsTaken++;
+  /** Releases the slot of a connection that ended before its client was greeted. Otherwise, this has no effect. */
+  releaseSlot(connection: OpenConnection) {
+    if (this.#holders.delete(connection)) this.#changed.notifyAll();
   }
 
-  /** Releases the slot of a client whose connection ended before it was greeted. */
-  releaseSlot() {
-    this.#slotsTaken--;
-    this.#changed.notifyAll();
-  }
-
-  /** Waits until a slot is free, or until the port or the connection is closed. */
-  async waitForSlot(connection: OpenConnection) {
+  /** Waits until a slot is free, and takes it. Returns false if the port or the connection is closed before. */
+  async waitForSlot(connection: OpenConnection): Promise<boolean> {
     connection.wake = () => this.#changed.notifyAll();
-    while (this.isFull && !this.closed && !connection.closeReason) await this.#changed.wait();
+    while (!this.takeSlot(connection)) {
+      if (this.closed || connection.closeReason) return false;
+      await this.#changed.wait();
+    }
+    return true;
   }
 
   /** Counts a client that has been greeted. Returns whether it was the last one. */
-  countGreeting(): boolean {
+  countGreeting(connection: OpenConnection): boolean {
+    this.#holders.delete(connection);
     return ++this.#greeted === this.count;
   }
 

@@ -1,24 +1,55 @@
 import { assertEquals } from "@std/assert";
-import { ConnectionList } from "./connections.ts";
+import type { OpenConnection } from "./connection.ts";
 import { Port } from "./port.ts";
+import { startList } from "../tests/connection_list.ts";
 import { within } from "../tests/helpers.ts";
+
+/** A port with one slot, which the first of three connections has taken. */
+async function start() {
+  const port = new Port(Deno.listen({ hostname: "127.0.0.1", port: 0 }), 1);
+  const { list, add, end } = await startList(1000, 3);
+  const [first, second, third] = add(3);
+  if (!first || !second || !third) throw new Error("expected three connections");
+  assertEquals([port.takeSlot(first), port.takeSlot(second)], [true, false]);
+  return {
+    port,
+    list,
+    connections: [first, second, third] as [OpenConnection, OpenConnection, OpenConnection],
+    end() {
+      end();
+      if (!port.closed) port.close();
+    },
+  };
+}
 
 Deno.test("Port ends the wait for a slot when a slot is free, or when the port or the connection is closed", async () => {
   for (const reason of ["slot", "port", "connection"]) {
-    const port = new Port(Deno.listen({ hostname: "127.0.0.1", port: 0 }), 1);
-    using _client = await Deno.connect({ hostname: "127.0.0.1", port: port.listener.addr.port });
-    const conn = await port.listener.accept();
-    const list = new ConnectionList(60_000, 1);
-    const connection = list.add(conn, conn);
-    port.takeSlot();
-    const waiting = port.waitForSlot(connection);
-    if (reason === "slot") port.releaseSlot();
+    const { port, list, connections: [first, second], end } = await start();
+    const waiting = port.waitForSlot(second);
+    if (reason === "slot") port.releaseSlot(first);
     else if (reason === "port") port.close();
-    else list.close(connection, "timeout");
-    await within(5000, waiting);
-    assertEquals(port.isFull, reason !== "slot");
-    list.closeAll("shutdown");
-    list.dispose();
-    if (!port.closed) port.close();
+    else list.close(second, "timeout");
+    assertEquals(await within(5000, waiting), reason === "slot");
+    end();
   }
+});
+
+Deno.test("Port gives a free slot to only one of the connections that wait for it, in order", async () => {
+  const { port, connections: [first, second, third], end } = await start();
+  const taken: string[] = [];
+  const waiting = [second, third].map((connection, i) =>
+    port.waitForSlot(connection).then((isTaken) => taken.push(`${i} ${isTaken}`))
+  );
+  port.releaseSlot(first);
+  await within(5000, Promise.race(waiting));
+  // This connection has no slot anymore.
+  port.releaseSlot(first);
+  assertEquals([port.takeSlot(first), taken], [false, ["0 true"]]);
+  assertEquals(port.countGreeting(second), true);
+  // A client that has been greeted keeps its slot.
+  port.releaseSlot(second);
+  port.close();
+  await within(5000, Promise.all(waiting));
+  assertEquals(taken, ["0 true", "1 false"]);
+  end();
 });
