@@ -31,6 +31,11 @@ export interface Valued<V> {
   readonly value: string;
   /** An example of the value, for the message that it is missing. Default: the name of the value. */
   readonly example?: string;
+  /**
+   * The value that `--name` stands for, if the value may be omitted. The value must then be attached: `--name=VALUE`. Such
+   * an option cannot have a short form.
+   */
+  readonly omitted?: string;
   /** Whether it may be given more than once. */
   readonly repeatable?: boolean;
   /** What it does, for the help. */
@@ -115,8 +120,8 @@ export function rewriteArgs(args: readonly string[], table: OptionTable): Rewrit
       if (definition?.value === undefined) {
         result.args.push(`--${name}`);
       } else {
-        const { value, example = value } = definition;
-        result.args.push(`--${name}=${attached ?? separateValue(option, name, example, rest.shift())}`);
+        const { value, example = value, omitted } = definition;
+        result.args.push(`--${name}=${attached ?? omitted ?? separateValue(option, name, example, rest.shift())}`);
       }
     }
   }
@@ -209,9 +214,9 @@ const HELP_WIDTH = 80;
  * Formats the options for the help: names on the left, descriptions on the right, wrapped to {@linkcode HELP_WIDTH}.
  */
 export function formatOptions(table: OptionTable): string {
-  const rows = Object.entries(table).map(([name, { short, value, help }]) => ({
-    left: `  ${short ? `-${short},` : "   "} --${name}${value ? ` ${value}` : ""}`,
-    help,
+  const rows = Object.entries(table).map(([name, option]) => ({
+    left: `  ${option.short ? `-${option.short},` : "   "} --${name}${metavar(option)}`,
+    help: option.help,
   }));
   const indent = Math.max(...rows.map(({ left }) => left.length)) + 2;
   return rows.map(({ left, help }) => {
@@ -223,6 +228,12 @@ export function formatOptions(table: OptionTable): string {
     }
     return left.padEnd(indent) + lines.join(`\n${" ".repeat(indent)}`);
   }).join("\n");
+}
+
+/** Returns the value of an option, for the help: with a space before it, or in brackets if it may be omitted. */
+function metavar(option: Flag | Valued<unknown>): string {
+  if (option.value === undefined) return "";
+  return option.omitted === undefined ? ` ${option.value}` : `[=${option.value}]`;
 }
 
 /** The maximum length of an argument in a message, in characters. */

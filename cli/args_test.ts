@@ -1,5 +1,5 @@
-import { assertEquals } from "@std/assert";
-import { formatOptions, quote } from "./args.ts";
+import { assertEquals, assertThrows } from "@std/assert";
+import { formatOptions, quote, rewriteArgs, UsageError } from "./args.ts";
 import { anyText } from "./values.ts";
 
 Deno.test("quote() truncates to 60 characters, and escapes everything except printable ASCII", () => {
@@ -12,6 +12,7 @@ Deno.test("formatOptions() aligns the columns and wraps them at 80", () => {
   const table = {
     port: { short: "p", value: "PORT", help: "word ".repeat(20).trim(), check: anyText },
     "long-flag": { help: "does something" },
+    w: { value: "LIST", omitted: "-", help: "value in brackets", check: anyText },
     full: { help: `${"x".repeat(30)} ${"y".repeat(30)}` },
     over: { help: `${"x".repeat(30)} ${"y".repeat(31)}` },
   };
@@ -20,8 +21,27 @@ Deno.test("formatOptions() aligns the columns and wraps them at 80", () => {
     `  -p, --port PORT  ${"word ".repeat(12).trim()}`,
     `${indent}${"word ".repeat(8).trim()}`,
     `      --long-flag  does something`,
+    `      --w[=LIST]   value in brackets`,
     `      --full       ${"x".repeat(30)} ${"y".repeat(30)}`,
     `      --over       ${"x".repeat(30)}`,
     `${indent}${"y".repeat(31)}`,
   ]);
+});
+
+Deno.test("rewriteArgs() uses the attached value of an option whose value may be omitted, never a separate one", () => {
+  const table = { web: { value: "LIST", omitted: "-", help: "", check: anyText }, quiet: { short: "q", help: "" } };
+  for (
+    const [args, rewritten, operands] of [
+      [["--web"], ["--web=-"], []],
+      [["--web", "80"], ["--web=-"], ["80"]],
+      [["--web", "-q"], ["--web=-", "--quiet"], []],
+      [["--web=80"], ["--web=80"], []],
+      [["--web="], ["--web="], []],
+      [["--web=a=b"], ["--web=a=b"], []],
+    ] as const
+  ) {
+    const result = rewriteArgs(args, table);
+    assertEquals([result.args, result.operands], [[...rewritten], [...operands]]);
+  }
+  assertThrows(() => rewriteArgs(["--web", "--web=80"], table), UsageError, "--web appears more than once");
 });

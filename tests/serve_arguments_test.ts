@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { UsageError } from "../cli/args.ts";
 import type { ServeCommand } from "../cli/serve/command.ts";
 import { parse } from "../main.ts";
@@ -44,7 +44,7 @@ Deno.test("parse() returns undefined for options that are not given", async () =
   assertEquals(new Set(Object.values(options)), new Set([undefined]));
   assertEquals(rest, {
     kind: "serve",
-    greeting: { text: "Thank you for connecting to the server.", byPort: new Map(), http: false },
+    greeting: { text: "Thank you for connecting to the server.", byPort: new Map(), http: new Set<number>() },
     within: undefined,
     skipTaken: false,
     json: false,
@@ -178,6 +178,19 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["--port", `22=${tooLong}`], "--port", "16384"],
     [["--port", "22=a", "--stdin"], "--port", "--stdin"],
     [["--http", "--stdin"], "--http", "--stdin"],
+    [["--http=80", "-p80", "--stdin"], "--http", "--stdin"],
+    [["-p80", "--http=80", "-p", `80=${"x".repeat(16_300)}`], "-p", "16384"],
+    [["-p80", "--http=80", "-g", "x".repeat(16_300)], "-g", "16384"],
+    [["--http="], `"" for --http: expected ports from 1 to 65535`],
+    [["--http=0", "-p0"], `"0" for --http`],
+    [["--http=web"], `"web" for --http`],
+    [["--http", "--http=80"], "--http appears more than once"],
+    [["--http=80"], "--http has 80, but --port does not; add 80 to --port, or remove it from --http"],
+    [["-p80,443", "--http=80,8443"], "--http has 8443, but"],
+    [["-p8000-8100", "--http=8100-9000,22-23"], "--http has 22-23, but"],
+    [["-p0", "--http=80"], "--http has 80, but"],
+    [["--http", "80"], "to listen on ports, write -p 80; to select ports for --http, write --http=80"],
+    [["-p22", "--http", "80,81"], "write -p 22,80,81; to select ports for --http, write --http=80,81"],
     [["--port", "0=a"], "--port", `"0=a"`],
     [["-p", "20-25=a", "-p", "80", "-p", "22=b"], "port 22 appears with two greetings; remove one of them"],
     [["-p", "22=", "-p", "22= "], "port 22 appears with two greetings"],
@@ -245,6 +258,35 @@ Deno.test("parse() accepts port lists with and without a greeting", async () => 
   const { options, greeting } = await parseServe(["-p", "80,8000-8002", "-p25=220 mail, a=b", "-p443"]);
   assertEquals(options.port, [80, 8000, 8001, 8002, 25, 443]);
   assertEquals(greeting?.byPort, new Map([[25, "220 mail, a=b"]]));
+});
+
+Deno.test("parse() accepts --http for all ports, and --http=LIST for some", async () => {
+  for (const args of [["--http"], ["--http=-"], ["--http", "-p0"], ["-qp80", "--http"]]) {
+    const { options, greeting } = await parseServe(args);
+    assertEquals([greeting?.http, options.inputTimeout], ["all", 1000]);
+  }
+  for (const args of [["--http=999"], ["-p22,80", "--http=80"], ["-p0,8000-8100", "--http=8050-9000"]]) {
+    const { options, greeting } = await parseServe(args);
+    assert(typeof options.inputTimeout === "function" && greeting?.http instanceof Set);
+    const addr = (port: number): Deno.NetAddr => ({ transport: "tcp", hostname: "192.0.2.1", port });
+    for (const port of [1, 22, 80, 999, 8049, 8050, 8100]) {
+      const wait = options.inputTimeout({ localAddr: addr(port), remoteAddr: addr(51514) });
+      assertEquals(wait, greeting.http.has(port) ? 1000 : 0);
+    }
+  }
+  assertEquals((await parseServe(["-p22,80,443", "--http=80,443"])).greeting?.http, new Set([80, 443]));
+});
+
+Deno.test("parse() has --http wait for 1 s, or for half of --timeout if that is shorter", async () => {
+  for (const [timeout, wait] of [["60", 1000], ["2", 1000], ["1", 500], ["0.001", 0.5]] as const) {
+    assertEquals((await parseServe(["--http", "-t", timeout])).options.inputTimeout, wait);
+  }
+});
+
+Deno.test("parse() counts the head of an HTTP response only for greetings of the ports of --http", async () => {
+  const long = "x".repeat(16_300);
+  await parseServe(["-p80=page", "--http=80", "-p", `22=${long}`]);
+  await parseServe(["-p80=page", "-p22", "--http=80", "-g", long]);
 });
 
 Deno.test("parse() accepts -p - and -p- for all ports", async () => {

@@ -5,8 +5,9 @@
  */
 import { DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../../server.ts";
 import { addressMatcher, InvalidRule } from "./addresses.ts";
-import { formatOptions, type Given, type OptionTable, quote, type Rewritten, UsageError } from "../args.ts";
+import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { type Greeting, maxGreetingBytes } from "./greeting.ts";
+import { ALL_PORTS, checkListening, httpPorts, isHttp, toInputTimeout } from "./http.ts";
 import { uniquePorts } from "../ports.ts";
 import type { ReportOptions } from "./report.ts";
 import {
@@ -54,7 +55,12 @@ export const SERVE_OPTIONS = {
     check: checkedLater,
   },
   stdin: { help: "send standard input, byte for byte" },
-  http: { help: "send the greeting as an HTTP response" },
+  http: {
+    value: "LIST",
+    omitted: ALL_PORTS,
+    help: "wait for a request, and send the greeting as an HTTP response; on all ports, or those of LIST",
+    check: httpPorts,
+  },
   allow: {
     short: "a",
     value: "NETWORK",
@@ -144,7 +150,7 @@ const EXCLUSIVE = [
 ] as const satisfies [first: keyof typeof SERVE_OPTIONS, second: keyof typeof SERVE_OPTIONS][];
 
 /** Says what to write instead of arguments that are not options. */
-function operandAdvice(operands: readonly string[], ports: readonly Given[]): string {
+function operandAdvice(operands: readonly string[], ports: readonly Given[], hasHttp: boolean): string {
   switch (operands[0]) {
     case "connect":
       return "connect must be the first argument: write greeter connect [OPTIONS] HOST";
@@ -158,7 +164,10 @@ function operandAdvice(operands: readonly string[], ports: readonly Given[]): st
     case "start":
       return "the server has no command name: write greeter [OPTIONS], such as greeter -p 8080";
   }
-  if (operands.every(isPortList)) return `to listen on ports, ${writePorts(ports, operands)}`;
+  if (operands.every(isPortList)) {
+    const advice = `to listen on ports, ${writePorts(ports, operands)}`;
+    return hasHttp ? `${advice}; to select ports for --http, write --http=${truncate(operands.join(","))}` : advice;
+  }
   return "to check the ports of a host, write greeter connect [OPTIONS] HOST";
 }
 
@@ -174,24 +183,28 @@ export async function toServeCommand(
   const [operand] = rewritten.operands;
   if (operand !== undefined) {
     throw new UsageError(
-      `unexpected argument ${quote(operand)}; ${operandAdvice(rewritten.operands, given(SERVE_OPTIONS.port))}`,
+      `unexpected argument ${quote(operand)}; ` +
+        operandAdvice(rewritten.operands, given(SERVE_OPTIONS.port), given(SERVE_OPTIONS.http).length > 0),
     );
   }
   for (const [first, second] of EXCLUSIVE) rejectBoth(first, second, rewritten);
-  const http = flag(SERVE_OPTIONS.http);
+  const http = one(SERVE_OPTIONS.http) ?? new Set();
   const lists = all(SERVE_OPTIONS.port);
-  for (const { given, text } of lists) {
-    if (text !== undefined) checkGreeting(given, text, http);
+  for (const { given, list, text } of lists) {
+    if (text !== undefined) checkGreeting(given, text, list.some((port) => isHttp(http, port)));
   }
   // A port may be both in a list with a greeting and in one without.
   const byPort = textsByPort(lists, "greetings");
   const ports = uniquePorts(lists.flatMap(({ list }) => list));
+  for (const list of given(SERVE_OPTIONS.http)) checkListening(list, ports.length > 0 ? ports : [DEFAULTS.port]);
   const greeting = one(SERVE_OPTIONS.greeting);
-  const text = greeting && checkGreeting(greeting, greeting.text, http);
+  const hasHttp = http === "all" || [...http].some((port) => !byPort.has(port));
+  const text = greeting && checkGreeting(greeting, greeting.text, hasHttp);
   const isStdin = flag(SERVE_OPTIONS.stdin);
   if (isStdin && byPort.size > 0) {
     throw new UsageError("--stdin and a greeting in --port cannot be combined; use only one of them");
   }
+  const timeout = one(SERVE_OPTIONS.timeout);
   return {
     kind: "serve",
     options: {
@@ -202,7 +215,8 @@ export async function toServeCommand(
       count: one(SERVE_OPTIONS.count),
       backlog: one(SERVE_OPTIONS.backlog),
       maxConnections: one(SERVE_OPTIONS["max-connections"]),
-      timeout: one(SERVE_OPTIONS.timeout),
+      timeout,
+      inputTimeout: toInputTimeout(http, timeout ?? DEFAULTS.timeout),
     },
     greeting: isStdin ? undefined : { text: text ?? DEFAULT_GREETING_TEXT, byPort, http },
     within: one(SERVE_OPTIONS.within),

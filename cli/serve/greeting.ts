@@ -5,6 +5,7 @@
  */
 import type { ConnInfo, ServeOptions } from "../../server.ts";
 import { encodeText } from "../escapes.ts";
+import { encodeHead, type HttpPorts, isHttp } from "./http.ts";
 import { hostAndPort } from "../text.ts";
 
 /** What the server sends. */
@@ -13,8 +14,8 @@ export interface Greeting {
   text: string;
   /** Texts by port, with valid escapes. */
   byPort: ReadonlyMap<number, string>;
-  /** Whether the text is sent as an HTTP response. */
-  http: boolean;
+  /** The ports whose text is sent as an HTTP response. */
+  http: HttpPorts;
 }
 
 const PLACEHOLDER = /\{(client|port)\}/;
@@ -27,7 +28,8 @@ const NOTHING = new Uint8Array();
  * replaced by the client's address and port, `{port}` by the port that the client connected to.
  */
 export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
-  const isConstant = greeting.byPort.size === 0 && !PLACEHOLDER.test(greeting.text);
+  const { text, byPort, http } = greeting;
+  const isConstant = byPort.size === 0 && !PLACEHOLDER.test(text) && (http === "all" || http.size === 0);
   // A constant greeting can be encoded for any connection.
   return isConstant ? encodeGreeting(greeting, LONGEST) : (info) => encodeGreeting(greeting, info);
 }
@@ -44,7 +46,7 @@ export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
  *
  * const addr = (hostname: string, port: number) => ({ transport: "tcp" as const, hostname, port });
  * const info = { remoteAddr: addr("192.0.2.7", 51514), localAddr: addr("192.0.2.1", 80) };
- * const bytes = encodeGreeting({ text: "port {port}, {client}", byPort: new Map(), http: false }, info);
+ * const bytes = encodeGreeting({ text: "port {port}, {client}", byPort: new Map(), http: new Set() }, info);
  * assertEquals(new TextDecoder().decode(bytes), "port 80, 192.0.2.7:51514\r\n");
  * ```
  */
@@ -53,24 +55,12 @@ export function encodeGreeting({ text, byPort, http }: Greeting, { remoteAddr, l
   const encoded = encodeText(template, { client: hostAndPort(remoteAddr), port: `${localAddr.port}` });
   const end = encoded.at(-1) === CR_LF.at(-1) ? NOTHING : CR_LF;
   const length = encoded.length + end.length;
-  const head = http ? encodeHead(length) : NOTHING;
+  const head = isHttp(http, localAddr.port) ? encodeHead(length) : NOTHING;
   const bytes = new Uint8Array(head.length + length);
   bytes.set(head);
   bytes.set(encoded, head.length);
   bytes.set(end, head.length + encoded.length);
   return bytes;
-}
-
-/** Encodes the head of an HTTP response whose body has this number of bytes. */
-function encodeHead(bodyLength: number): Uint8Array {
-  const lines = [
-    "HTTP/1.1 200 OK",
-    "Content-Type: text/plain; charset=utf-8",
-    `Content-Length: ${bodyLength}`,
-    "Connection: close",
-    "\r\n",
-  ];
-  return new TextEncoder().encode(lines.join("\r\n"));
 }
 
 /** A connection whose addresses are as long as possible. */
@@ -80,6 +70,7 @@ const LONGEST: ConnInfo = {
 };
 
 /** Returns the largest number of bytes that a greeting with this text can have. */
-export function maxGreetingBytes(text: string, http: boolean): number {
+export function maxGreetingBytes(text: string, isHttpResponse: boolean): number {
+  const http = isHttpResponse ? "all" : new Set<number>();
   return encodeGreeting({ text, byPort: new Map(), http }, LONGEST).length;
 }
