@@ -236,6 +236,17 @@ test("README: a page for curl (needs Linux, ip, unshare -nm, and curl)", needsPr
   assertMatch(stdout, /^You reached port 8080 as 192\.0\.2\.7:\d+\r\n$/);
 });
 
+test(
+  "manual: a page beside a banner (needs Linux, ip, unshare -nm, curl, and nc)",
+  needsPrograms("curl", "nc"),
+  async () => {
+    const [serve = ""] = commands(blockWith("docs/manual.md", "--http=8080"));
+    await using _server = await start(serve);
+    const { stdout } = await run(shell("curl -s http://127.0.0.1:8080; nc -w 5 127.0.0.1 2121"), { env });
+    assertMatch(stdout, /^You reached port 8080 as 127\.0\.0\.1:\d+\r\n220 lab FTP\r\n$/);
+  },
+);
+
 test("README: what a scanner sends (needs Linux, ip, unshare -nm, and jq)", needsPrograms("jq"), async () => {
   const { text } = blockWith("README.md", "jq -r --unbuffered");
   await using watching = spawn(shell(text.replace("--json", "--json --count 1")), { env });

@@ -272,3 +272,28 @@ Deno.test(
     assertEquals([code, stdout, stderr], [0, "0 of 1000 requests failed\n", ""]);
   },
 );
+
+Deno.test(
+  "greeter --http replaces {port} and {client}, and counts the bytes of the body (needs curl and SIGTERM)",
+  needsPrograms("curl"),
+  async () => {
+    await using greeter = spawn([...GREETER, ...LOCAL, "--http", "-g", "port {port} für {client}"]);
+    const port = await portOf(greeter);
+    const { code, stdout } = await run(["curl", "-si", `http://127.0.0.1:${port}/`]);
+    assertEquals(code, 0);
+    const [, length, client] = stdout.match(
+      /^HTTP\/1\.1 200 OK\r\nContent-Type: text\/plain; charset=utf-8\r\nContent-Length: (\d+)\r\nConnection: close\r\n\r\nport \d+ für (.*)\r\n$/,
+    ) ?? [];
+    assertEquals(Number(length), new TextEncoder().encode(`port ${port} für ${client}\r\n`).length, stdout);
+    await stop(greeter);
+  },
+);
+
+Deno.test("greeter --http shows a page in a browser (needs chromium)", needsPrograms("chromium"), async () => {
+  await using greeter = spawn([...GREETER, ...LOCAL, "--http", "-g", "You reached port {port} as {client}"]);
+  const port = await portOf(greeter);
+  const options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"];
+  const url = `http://127.0.0.1:${port}/`;
+  const { stdout } = await run(["chromium", ...options, "--dump-dom", url], {}, 30_000);
+  assertMatch(stdout, new RegExp(`>You reached port ${port} as 127\\.0\\.0\\.1:\\d+\\s*<`));
+});
