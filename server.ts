@@ -167,10 +167,10 @@ class GreetingServer implements Server {
           const connection = connections.add(conn, info);
           if (counter) invoke(onConnection, connection);
           const inputWait = typeof inputTimeout === "function" ? invoke(inputTimeout, info) ?? 0 : inputTimeout;
-          // While this connection waits to be admitted, the next ones wait in the kernel's accept queue. A client that is
-          // to speak first waits for its turn later, so that its connection delays no other one.
-          if (!(inputWait > 0)) await this.#waitForTurn(connection, counter);
-          else await this.#gate.admit(connection);
+          // While this connection waits to be admitted, the next ones wait in the kernel's accept queue. One whose client
+          // is to speak first waits for its turn later, in `#handle`, so that it delays no other one.
+          const turn = inputWait > 0 ? this.#gate.admit(connection) : this.#takeTurn(connection, counter);
+          if (turn) await turn;
           this.#handle(connection, greeting, counter, inputWait);
         }
       } catch (error) {
@@ -185,17 +185,28 @@ class GreetingServer implements Server {
 
   /** Handles one connection until it is closed. Without a port, the connection is neither counted nor reported. */
   async #handle(connection: OpenConnection, greeting: Uint8Array, port: Port | undefined, inputWait: number) {
+    const { conn } = connection;
     const connections = this.#connections;
     this.#runningHandlers++;
     let first: Promise<boolean> | undefined;
     try {
-      if (inputWait > 0 && !connection.closeReason) {
+      if (inputWait > 0) {
         first = readFirst(connection);
         await this.#waitForClient(connection, first, inputWait);
-        await this.#waitForTurn(connection, port);
+        await this.#takeTurn(connection, port);
       }
       if (!connection.closeReason) {
-        await this.#greet(connection, greeting, port);
+        while (connection.bytesSent < greeting.length) {
+          // The send buffer of a new connection is empty, so only a full one ends a write early.
+          if (connection.bytesSent > 0) this.#gate.markProgress(connection);
+          connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
+        }
+        connection.greeted = true;
+        if (port?.countGreeting()) this.#closePort(port);
+        // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
+        // So half-close, and read until the client closes (lingering close, as in nginx).
+        await conn.closeWrite();
+        this.#gate.markDraining(connection);
         await readUntilClosed(connection, first);
         connections.close(connection, "closed");
       }
@@ -204,12 +215,10 @@ class GreetingServer implements Server {
       // In the second case, this call has no effect.
       connections.close(connection, "reset");
     }
-    // If the connection was closed before it was drained, the first read has just been ended.
+    // If the connection was closed before it was drained, that has ended the first read.
     if (first) await first.catch(() => {});
-    if (port) {
-      port.releaseSlot(connection);
-      invoke(this.#options.onClose, connection);
-    }
+    if (connection.hasSlot && !connection.greeted) port?.releaseSlot(connection);
+    if (port) invoke(this.#options.onClose, connection);
     this.#runningHandlers--;
     connections.changed.notifyAll();
   }
@@ -217,34 +226,22 @@ class GreetingServer implements Server {
   /** Waits for the client to speak, for at most `ms` milliseconds. Meanwhile, the connection does not hold the gate. */
   async #waitForClient(connection: OpenConnection, first: Promise<boolean>, ms: number) {
     const wait = waitForFirst(connection, first, this.#openPorts > 0 ? ms : 0);
-    this.#gate.leave(connection);
+    if (!connection.closeReason) this.#gate.leave(connection);
     await wait;
     this.#connections.endWait(connection);
   }
 
-  /** Waits for a slot and for the gate. If the port is closed before a slot is free, closes the connection. */
-  async #waitForTurn(connection: OpenConnection, port: Port | undefined) {
-    const hasSlot = !port || port.takeSlot(connection) || await port.waitForSlot(connection);
-    if (!hasSlot) this.#connections.close(connection, "shutdown"); // no effect if the connection has been closed
-    if (connection.closeReason) return;
-    const turn = this.#gate.admit(connection);
-    if (turn) await turn;
+  /** Waits for a slot and for the gate. Returns undefined if the connection need not wait, or has been closed. */
+  #takeTurn(connection: OpenConnection, port: Port | undefined): Promise<void> | undefined {
+    if (connection.closeReason) return undefined;
+    return port && !port.takeSlot(connection) ? this.#waitForSlot(connection, port) : this.#gate.admit(connection);
   }
 
-  /** Sends the greeting, and half-closes the connection. */
-  async #greet(connection: OpenConnection, greeting: Uint8Array, port: Port | undefined) {
-    const { conn } = connection;
-    while (connection.bytesSent < greeting.length) {
-      // The send buffer of a new connection is empty, so only a full one ends a write early.
-      if (connection.bytesSent > 0) this.#gate.markProgress(connection);
-      connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
-    }
-    connection.greeted = true;
-    if (port?.countGreeting(connection)) this.#closePort(port);
-    // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
-    // So half-close, and read until the client closes (lingering close, as in nginx).
-    await conn.closeWrite();
-    this.#gate.markDraining(connection);
+  async #waitForSlot(connection: OpenConnection, port: Port) {
+    await port.waitForSlot(connection);
+    // The port was closed before a slot was free. This has no effect if the connection has been closed as well.
+    if (!connection.hasSlot) this.#connections.close(connection, "shutdown");
+    if (!connection.closeReason) await this.#gate.admit(connection);
   }
 
   shutdown(): Promise<void> {

@@ -65,6 +65,8 @@ export interface OpenConnection extends Connection {
   received: Uint8Array;
   /** See {@linkcode Connection.closeReason}. */
   closeReason: CloseReason | undefined;
+  /** Whether it has a slot of its port. */
+  hasSlot: boolean;
   /** Its current stage. */
   stage: Stage;
   /**

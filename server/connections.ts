@@ -75,6 +75,7 @@ export class ConnectionList {
       bytesReceived: 0,
       received: EMPTY,
       closeReason: undefined,
+      hasSlot: false,
       stage: "waiting",
       progressAt: Infinity,
       wake: undefined,

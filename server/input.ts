@@ -52,16 +52,20 @@ export async function readUntilClosed(connection: OpenConnection, first?: Promis
   if (first && !await first) return;
   const { conn } = connection;
   const buffer = bufferPool.pop() ?? new Uint8Array(KEPT_BYTES);
-  buffer.set(connection.received);
+  if (first) buffer.set(connection.received);
+  let target = first ? unusedPart(buffer, connection) : buffer;
   try {
-    for (;;) {
-      const { bytesReceived } = connection;
-      const n = await conn.read(bytesReceived < KEPT_BYTES ? buffer.subarray(bytesReceived) : discardBuffer);
-      if (n === null) return;
+    for (let n = await conn.read(target); n !== null; n = await conn.read(target)) {
       connection.bytesReceived += n;
-      if (bytesReceived < KEPT_BYTES) connection.received = buffer.slice(0, connection.bytesReceived);
+      if (connection.received.length < KEPT_BYTES) connection.received = buffer.slice(0, connection.bytesReceived);
+      target = unusedPart(buffer, connection);
     }
   } finally {
     bufferPool.push(buffer);
   }
+}
+
+/** Returns where to read the input that follows: into the rest of the buffer, or if that is full, where it is discarded. */
+function unusedPart(buffer: Uint8Array, { bytesReceived }: OpenConnection): Uint8Array {
+  return bytesReceived < KEPT_BYTES ? buffer.subarray(bytesReceived) : discardBuffer;
 }

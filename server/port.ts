@@ -12,8 +12,8 @@ export class Port {
   closed = false;
   /** How many clients have been greeted. */
   #greeted = 0;
-  /** Connections that have a slot, and have not been greeted yet. */
-  readonly #holders = new Set<OpenConnection>();
+  /** How many slots are taken: by clients that have been greeted, and by connections that are going to be. */
+  #slotsTaken = 0;
   /** Notified when a slot is released, and when the port or the connection that waits for a slot is closed. */
   readonly #changed = new ConditionVariable();
 
@@ -22,30 +22,26 @@ export class Port {
 
   /** Takes a slot for a connection, unless all are taken. Returns whether it has one. */
   takeSlot(connection: OpenConnection): boolean {
-    // Those that have been greeted keep their slot.
-    if (this.#greeted + this.#holders.size >= this.count) return false;
-    this.#holders.add(connection);
-    return true;
+    if (this.#slotsTaken >= this.count) return false;
+    this.#slotsTaken++;
+    return connection.hasSlot = true;
   }
 
-  /** Releases the slot of a connection that ended before its client was greeted. Otherwise, this has no effect. */
+  /** Releases the slot of a connection that ended before its client was greeted. */
   releaseSlot(connection: OpenConnection) {
-    if (this.#holders.delete(connection)) this.#changed.notifyAll();
+    connection.hasSlot = false;
+    this.#slotsTaken--;
+    this.#changed.notifyAll();
   }
 
-  /** Waits until a slot is free, and takes it. Returns false if the port or the connection is closed before. */
-  async waitForSlot(connection: OpenConnection): Promise<boolean> {
+  /** Waits until a slot is free, and takes it. Ends without one if the port or the connection is closed before. */
+  async waitForSlot(connection: OpenConnection) {
     connection.wake = () => this.#changed.notifyAll();
-    while (!this.takeSlot(connection)) {
-      if (this.closed || connection.closeReason) return false;
-      await this.#changed.wait();
-    }
-    return true;
+    while (!this.takeSlot(connection) && !this.closed && !connection.closeReason) await this.#changed.wait();
   }
 
-  /** Counts a client that has been greeted. Returns whether it was the last one. */
-  countGreeting(connection: OpenConnection): boolean {
-    this.#holders.delete(connection);
+  /** Counts a client that has been greeted, which keeps its slot. Returns whether it was the last one. */
+  countGreeting(): boolean {
     return ++this.#greeted === this.count;
   }
 
