@@ -40,7 +40,8 @@ export interface ServeOptions {
   /**
    * The maximum number of open connections, not counting one per port that waits to be greeted. At the limit, the
    * oldest connection that has been greeted is closed to make room. If there is none, the oldest one that has stalled
-   * is closed: its send buffer is smaller than the greeting, and nothing more could be sent for 20 ms. Default: 1000.
+   * is closed: its send buffer is smaller than the greeting, and nothing more could be sent for 20 ms. If there is none
+   * either, the oldest one that waits for its client to speak (`inputTimeout`) is greeted, and then closed. Default: 1000.
    */
   maxConnections?: number;
   /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */
