@@ -79,3 +79,21 @@ Deno.test("ConnectionList closes a connection only once, and tells the gate and 
   assertEquals(calls, ["wake", "onClose", "changed"]);
   end();
 });
+
+Deno.test("ConnectionList ends the wait of the oldest silent connection, and each wait only once", async () => {
+  const { list, add, end } = await startList(1000, 4);
+  const added = add(4);
+  const ended: number[] = [];
+  for (const [i, connection] of added.entries()) connection.wake = () => ended.push(i);
+  assertEquals([list.endOldestWait(), ended], [false, []]);
+  for (const i of [1, 2, 3]) at(added, i, (connection) => list.setStage(connection, "silent"));
+  assertEquals([list.endOldestWait(), ended], [true, [1]]);
+  for (const i of [0, 1, 3]) at(added, i, (connection) => list.endWait(connection));
+  assertEquals([ended, added.map(({ stage }) => stage)], [[1, 3], ["waiting", "ready", "silent", "ready"]]);
+  at(added, 2, (third) => {
+    list.close(third, "reset");
+    list.endWait(third);
+  });
+  assertEquals(list.counts, { waiting: 1, silent: 0, ready: 2, greeting: 0, stalled: 0, draining: 0 });
+  end();
+});

@@ -209,3 +209,94 @@ Deno.test("Gate ends the wait of a connection that is closed, and admits the nex
   assertEquals(added.map(({ stage }) => stage), ["greeting", "waiting", "greeting"]);
   end();
 });
+
+Deno.test("Gate admits another connection instead of one that leaves to wait for its client", async () => {
+  const { gate, add, admitted, end } = await start(1000, 17);
+  const added = add(17);
+  assertEquals(admitted(), MAX_UNGREETED);
+  at(added, 0, (first) => gate.leave(first));
+  assertEquals([admitted(), added[0]?.stage], [17, "silent"]);
+  end();
+});
+
+Deno.test("Gate admits those that return before new ones, and they need no room", async () => {
+  const { list, gate, add, end } = await start(18, 20);
+  const [first, second, third] = add(2);
+  if (!first || !second || third) throw new Error("expected two connections");
+  for (const connection of [first, second]) {
+    gate.leave(connection);
+    list.endWait(connection);
+  }
+  const added = add(18);
+  assertEquals(added.filter(({ stage }) => stage === "greeting").length, MAX_UNGREETED);
+  // The gate is closed and the limit is reached, and two new connections wait.
+  const turns = [gate.admit(first), gate.admit(second)];
+  at(added, 2, (connection) => gate.markDraining(connection));
+  assertEquals([first, second, added[18], added[19]].map((each) => each?.stage), [
+    "greeting",
+    "ready",
+    "waiting",
+    "waiting",
+  ]);
+  at(added, 3, (connection) => gate.markDraining(connection));
+  await within(5000, Promise.all(turns));
+  // They had their place already, so none was evicted.
+  assertEquals(added.filter(({ closeReason }) => closeReason), []);
+  end();
+});
+
+Deno.test("Gate admits a connection that returns at once if it is open, even at the limit", async () => {
+  const { list, gate, add, end } = await start(2, 2);
+  const [first, second] = add(2);
+  if (!first || !second) throw new Error("expected two connections");
+  gate.leave(first);
+  list.endWait(first);
+  assertEquals([list.hasRoom, gate.admit(first), first.stage], [false, undefined, "greeting"]);
+  end();
+});
+
+Deno.test("Gate admits a connection that returns when no new one waits", async () => {
+  const { list, gate, add, end } = await start(1000, 17);
+  const [first] = add(1);
+  if (!first) throw new Error("expected a connection");
+  gate.leave(first);
+  list.endWait(first);
+  const added = add(16);
+  const turn = gate.admit(first);
+  assertEquals(first.stage, "ready");
+  at(added, 1, (second) => list.close(second, "reset"));
+  await within(5000, Promise.resolve(turn));
+  assertEquals(first.stage, "greeting");
+  end();
+});
+
+Deno.test("Gate ends the wait of as many silent connections as new ones need room, oldest first", async () => {
+  const { list, gate, add, end } = await start(4, 7);
+  const added = add(4);
+  for (const connection of added) gate.leave(connection);
+  const ended: number[] = [];
+  for (const [i, connection] of added.entries()) connection.wake = () => ended.push(i);
+  const stages = () => added.map(({ stage }) => stage);
+  add(1);
+  assertEquals([stages(), ended], [["ready", "silent", "silent", "silent", "waiting"], [0]]);
+  add(1);
+  assertEquals([stages().slice(0, 4), ended], [["ready", "ready", "silent", "silent"], [0, 1]]);
+  // One that is being greeted is going to be evictable, too.
+  at(added, 0, (first) => gate.admit(first));
+  assertEquals(stages().slice(0, 4), ["greeting", "ready", "silent", "silent"]);
+  at(added, 0, (first) => gate.markDraining(first));
+  assertEquals(added[0]?.closeReason, "evicted");
+  assertEquals(stages().slice(1), ["ready", "silent", "silent", "greeting", "waiting"]);
+  at(added, 1, (second) => list.close(second, "reset"));
+  assertEquals([list.size, stages().slice(2)], [4, ["silent", "silent", "greeting", "greeting"]]);
+  end();
+});
+
+Deno.test("Gate does not end the wait of silent connections while there is room", async () => {
+  const { gate, add, end } = await start(1000, 40);
+  const added = add(1);
+  at(added, 0, (first) => gate.leave(first));
+  add(39);
+  assertEquals([added[0]?.stage, added.filter(({ stage }) => stage === "waiting").length], ["silent", 23]);
+  end();
+});
