@@ -192,7 +192,8 @@ class GreetingServer implements Server {
     try {
       if (inputWait > 0) {
         first = readFirst(connection);
-        await this.#waitForClient(connection, first, inputWait);
+        const wait = waitForFirst(connection, first, this.#openPorts > 0 ? inputWait : 0);
+        await this.#gate.leaveDuring(wait, connection);
         await this.#takeTurn(connection, port);
       }
       if (!connection.closeReason) {
@@ -215,20 +216,12 @@ class GreetingServer implements Server {
       // In the second case, this call has no effect.
       connections.close(connection, "reset");
     }
-    // If the connection was closed before it was drained, that has ended the first read.
+    // If the connection was closed before it was drained, that has ended the first read. Nothing may change after `onClose`.
     if (first) await first.catch(() => {});
     if (connection.hasSlot && !connection.greeted) port?.releaseSlot(connection);
     if (port) invoke(this.#options.onClose, connection);
     this.#runningHandlers--;
     connections.changed.notifyAll();
-  }
-
-  /** Waits for the client to speak, for at most `ms` milliseconds. Meanwhile, the connection does not hold the gate. */
-  async #waitForClient(connection: OpenConnection, first: Promise<boolean>, ms: number) {
-    const wait = waitForFirst(connection, first, this.#openPorts > 0 ? ms : 0);
-    if (!connection.closeReason) this.#gate.leave(connection);
-    await wait;
-    this.#connections.endWait(connection);
   }
 
   /** Waits for a slot and for the gate. Returns undefined if the connection need not wait, or has been closed. */

@@ -48,7 +48,7 @@ export class Gate {
 
   /**
    * Admits a connection to be greeted as soon as fewer than {@linkcode MAX_UNGREETED} others are being greeted and the
-   * limit allows it. Connections are admitted in order. Those that return after {@linkcode leave} come first, and count
+   * limit allows it. Connections are admitted in order. Those that return after {@linkcode leaveDuring} come first, and count
    * for the limit already. Returns `undefined` if the connection was admitted at once, or else a promise that resolves
    * when it has been admitted or closed.
    */
@@ -64,10 +64,15 @@ export class Gate {
     return new Promise((resolve) => connection.wake = resolve);
   }
 
-  /** Lets a connection that has been admitted leave the gate, to wait for its client to speak. It keeps its place. */
-  leave(connection: OpenConnection) {
-    this.#connections.setStage(connection, "silent");
+  /**
+   * Lets a connection that has been admitted leave the gate until `wait` has ended, which waits for its client to speak.
+   * It keeps its place in the limit.
+   */
+  async leaveDuring(wait: Promise<void>, connection: OpenConnection) {
+    if (!connection.closeReason) this.#connections.setStage(connection, "silent");
     this.#admitWaiting();
+    await wait;
+    this.#connections.endWait(connection);
   }
 
   #enter(connection: OpenConnection) {

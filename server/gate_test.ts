@@ -210,11 +210,14 @@ Deno.test("Gate ends the wait of a connection that is closed, and admits the nex
   end();
 });
 
+/** A wait for a client that never speaks. */
+const endless = new Promise<void>(() => {});
+
 Deno.test("Gate admits another connection instead of one that leaves to wait for its client", async () => {
   const { gate, add, admitted, end } = await start(1000, 17);
   const added = add(17);
   assertEquals(admitted(), MAX_UNGREETED);
-  at(added, 0, (first) => gate.leave(first));
+  at(added, 0, (first) => gate.leaveDuring(endless, first));
   assertEquals([admitted(), added[0]?.stage], [17, "silent"]);
   end();
 });
@@ -224,7 +227,7 @@ Deno.test("Gate admits those that return before new ones, and they need no room"
   const [first, second, third] = add(2);
   if (!first || !second || third) throw new Error("expected two connections");
   for (const connection of [first, second]) {
-    gate.leave(connection);
+    void gate.leaveDuring(endless, connection);
     list.endWait(connection);
   }
   const added = add(18);
@@ -249,7 +252,7 @@ Deno.test("Gate admits a connection that returns at once if it is open, even at 
   const { list, gate, add, end } = await start(2, 2);
   const [first, second] = add(2);
   if (!first || !second) throw new Error("expected two connections");
-  gate.leave(first);
+  void gate.leaveDuring(endless, first);
   list.endWait(first);
   assertEquals([list.hasRoom, gate.admit(first), first.stage], [false, undefined, "greeting"]);
   end();
@@ -259,7 +262,7 @@ Deno.test("Gate admits a connection that returns when no new one waits", async (
   const { list, gate, add, end } = await start(1000, 17);
   const [first] = add(1);
   if (!first) throw new Error("expected a connection");
-  gate.leave(first);
+  void gate.leaveDuring(endless, first);
   list.endWait(first);
   const added = add(16);
   const turn = gate.admit(first);
@@ -273,7 +276,7 @@ Deno.test("Gate admits a connection that returns when no new one waits", async (
 Deno.test("Gate ends the wait of as many silent connections as new ones need room, oldest first", async () => {
   const { list, gate, add, end } = await start(4, 7);
   const added = add(4);
-  for (const connection of added) gate.leave(connection);
+  for (const connection of added) void gate.leaveDuring(endless, connection);
   const ended: number[] = [];
   for (const [i, connection] of added.entries()) connection.wake = () => ended.push(i);
   const stages = () => added.map(({ stage }) => stage);
@@ -295,8 +298,24 @@ Deno.test("Gate ends the wait of as many silent connections as new ones need roo
 Deno.test("Gate does not end the wait of silent connections while there is room", async () => {
   const { gate, add, end } = await start(1000, 40);
   const added = add(1);
-  at(added, 0, (first) => gate.leave(first));
+  at(added, 0, (first) => gate.leaveDuring(endless, first));
   add(39);
   assertEquals([added[0]?.stage, added.filter(({ stage }) => stage === "waiting").length], ["silent", 23]);
+  end();
+});
+
+Deno.test("Gate lets a connection leave only until its client has spoken, and not if it has been closed", async () => {
+  const { list, gate, add, end } = await start(1000, 2);
+  const [first, second] = add(2);
+  if (!first || !second) throw new Error("expected two connections");
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const left = gate.leaveDuring(promise, first);
+  assertEquals(first.stage, "silent");
+  resolve();
+  await within(5000, left);
+  assertEquals(first.stage, "ready");
+  list.close(second, "timeout");
+  await within(5000, gate.leaveDuring(promise, second));
+  assertEquals(list.counts, { waiting: 0, silent: 0, ready: 1, greeting: 0, stalled: 0, draining: 0 });
   end();
 });

@@ -203,6 +203,11 @@ Deno.test("serve({ inputTimeout }) closes a silent connection at its timeout if 
   assert(waited >= 199 && waited < 1000, `closed after ${waited} ms`);
   await until(() => closed.length === 1);
   assertEquals([closed[0]?.closeReason, closed[0]?.greeted], ["timeout", false]);
+  // Connections that were closed while they were silent do not hold the gate.
+  const silent = await Promise.all(Array.from({ length: 40 }, () => connect()));
+  await until(() => closed.length === 41);
+  assertEquals(await ask(await connect()), DEFAULTS.greeting);
+  for (const conn of silent) conn.close();
   // Nothing is left to wait for.
   await within(500, server.shutdown());
 });
@@ -322,13 +327,16 @@ Deno.test("serve({ inputTimeout }) greets a silent client when no descriptor is 
   await server.shutdown();
 });
 
-Deno.test("shutdown() greets silent clients at once, also those that are accepted while it begins", async () => {
+Deno.test("shutdown() greets silent clients at once, also one that is accepted while it begins", async () => {
   const { server, closed, connectSilent } = start();
   const silent = await connectSilent(100);
   const shutdown = server.shutdown();
   const greetings = await within(800, Promise.all(silent.map(receive)));
   assertEquals(greetings.map(({ length }) => length), Array(100).fill(GREETING_BYTES));
   await within(800, shutdown);
+  const other = start({ onConnection: () => void other.server.shutdown() });
+  assertEquals((await within(800, receive(await other.connect()))).length, GREETING_BYTES);
+  await within(800, other.server.finished);
   assertEquals(closed.map(({ closeReason }) => closeReason), Array(100).fill("closed"));
 });
 
