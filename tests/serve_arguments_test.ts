@@ -64,7 +64,7 @@ Deno.test("parse() returns help or version even if other arguments are unknown o
     const command = await parse(args);
     assertStringIncludes(
       command.kind === "help" ? command.text : "",
-      "Usage: greeter connect [OPTIONS] HOST\n\nChecks",
+      "Usage: greeter connect [OPTIONS] HOST...\n\nChecks",
     );
   }
 });
