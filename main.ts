@@ -9,7 +9,7 @@ import { parseOptions, rewriteArgs, type UnknownOption, UsageError } from "./cli
 import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect/command.ts";
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
 import { toServeGreeting } from "./cli/serve/greeting.ts";
-import { formatPorts } from "./cli/ports.ts";
+import { formatSomePorts } from "./cli/ports.ts";
 import { ProbeReport } from "./cli/connect/report.ts";
 import { errorLine, Report } from "./cli/serve/report.ts";
 import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./cli/serve/command.ts";
@@ -100,7 +100,7 @@ async function runServe({ options, greeting, within, skipTaken, ...reportOptions
     signal,
     onPortInUse: skipTaken ? (port) => skipped.push(port) : undefined,
   });
-  if (skipped.length > 0) report.error(`skipped ports that are in use: ${formatPorts(skipped)}`);
+  if (skipped.length > 0) report.error(`skipped ports that are in use: ${formatSomePorts(skipped)}`);
   report.listening(server.addrs);
   warnIfNoPortIsLeft(server, report);
   if (within !== undefined) setTimeout(() => stop.abort(), within);

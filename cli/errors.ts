@@ -10,7 +10,7 @@ import { isLinkLocal, isLocalError, isOutOfResources } from "../client/connect_e
 import { LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 } from "../client/resolve.ts";
 import type { ListenError } from "../server.ts";
 import { quote, truncate } from "./args.ts";
-import { formatPorts } from "./ports.ts";
+import { formatSomePorts } from "./ports.ts";
 
 /** Thrown if standard input cannot be read, or standard output cannot be written. */
 export class StreamError extends Error {
@@ -98,8 +98,8 @@ const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
     test: (cause) => cause instanceof Deno.errors.AddrInUse,
     advice: ({ portsInUse }) =>
       portsInUse.length === 1
-        ? `port ${formatPorts(portsInUse)} is in use; choose another with --port`
-        : `ports ${formatPorts(portsInUse)} are in use; choose others with --port`,
+        ? `port ${formatSomePorts(portsInUse)} is in use; choose another with --port`
+        : `ports ${formatSomePorts(portsInUse)} are in use; choose others with --port`,
   },
   { test: isSystemOutOfDescriptors, advice: systemDescriptorsAdvice },
   {

@@ -161,3 +161,12 @@ Deno.test("listenMessage() and connectMessage() show the cause if there is no ad
   );
   assertEquals(connectMessage(new ConnectError("lab", "some reason")), "cannot connect: some reason");
 });
+
+Deno.test("listenMessage() names at most 10 ranges of ports that are in use", () => {
+  const portsInUse = Array.from({ length: 12 }, (_, i) => 2 * i + 1);
+  const details = { portCount: 12, portsInUse, maxPorts: undefined };
+  assertEquals(
+    listenMessage(new ListenError("127.0.0.1", 1, new Deno.errors.AddrInUse(), details)),
+    "cannot listen: ports 1,3,5,7,9,11,13,15,17,19 and 2 more ports are in use; choose others with --port",
+  );
+});

@@ -93,3 +93,31 @@ export function formatRange({ start, end }: PortRange): string {
 export function formatPorts(ports: Iterable<number>): string {
   return portRanges(ports).map(formatRange).join(",");
 }
+
+/** How many ranges of ports a line of text names at most. */
+const MAX_NAMED_RANGES = 10;
+
+/**
+ * Formats ports for a line of text: like {@linkcode formatPorts}, but names at most 10 ranges, and counts the other
+ * ports.
+ *
+ * @example
+ * ```ts
+ * import { formatSomePorts } from "./ports.ts";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(formatSomePorts([8001, 22, 8000]), "22,8000-8001");
+ * const odd = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23];
+ * assertEquals(formatSomePorts(odd), "1,3,5,7,9,11,13,15,17,19 and 2 more ports");
+ * ```
+ */
+export function formatSomePorts(ports: Iterable<number>): string {
+  return formatSomeRanges(portRanges(ports));
+}
+
+/** Formats ranges like {@linkcode formatSomePorts}. Each range follows its prefix, if it has one. */
+export function formatSomeRanges(ranges: readonly (PortRange & { prefix?: string })[]): string {
+  const named = ranges.slice(0, MAX_NAMED_RANGES).map(({ prefix = "", ...range }) => prefix + formatRange(range));
+  const more = ranges.slice(MAX_NAMED_RANGES).reduce((sum, { start, end }) => sum + end - start + 1, 0);
+  return more === 0 ? named.join(",") : `${named.join(",")} and ${more === 1 ? "1 more port" : `${more} more ports`}`;
+}

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { fc } from "../tests/deps.ts";
-import { formatPorts, parsePorts, uniquePorts } from "./ports.ts";
+import { formatPorts, formatSomePorts, parsePorts, uniquePorts } from "./ports.ts";
 
 Deno.test("parsePorts() accepts ports and ranges in any order", () => {
   for (
@@ -76,4 +76,16 @@ Deno.test("parsePorts() parses what formatPorts() has formatted", () => {
   fc.assert(fc.property(fc.uniqueArray(fc.integer({ min: 1, max: 65_535 }), { minLength: 1 }), (ports) => {
     assertEquals(parsePorts(formatPorts(ports)), ports.toSorted((a, b) => a - b));
   }));
+});
+
+Deno.test("formatSomePorts() names at most 10 ranges, and counts the ports of the others", () => {
+  const ports = (count: number) => Array.from({ length: count }, (_, i) => 10 * i + 1);
+  const ten = "1,11,21,31,41,51,61,71,81,91";
+  assertEquals(formatSomePorts([]), "");
+  assertEquals(formatSomePorts([82, 80, 81, 22]), "22,80-82");
+  assertEquals(formatSomePorts(ports(10)), ten);
+  assertEquals(formatSomePorts(ports(11)), `${ten} and 1 more port`);
+  assertEquals(formatSomePorts([...ports(11), 102, 103]), `${ten} and 3 more ports`);
+  // Ranges count once, however many ports they have.
+  assertEquals(formatSomePorts([...ports(9), 85, 86, 87]), "1,11,21,31,41,51,61,71,81,85-87");
 });

@@ -9,6 +9,19 @@ export function paint(color: (text: string) => string, stream: { isTerminal(): b
   return stream.isTerminal() ? color(text) : text;
 }
 
+/** The width of a terminal whose width is not known, and of output that does not go to a terminal. */
+const DEFAULT_COLUMNS = 80;
+
+/** Returns how many columns a stream has. */
+export function columnsOf(stream: { isTerminal(): boolean }): number {
+  if (!stream.isTerminal()) return DEFAULT_COLUMNS;
+  try {
+    return Deno.consoleSize().columns || DEFAULT_COLUMNS; // 0 if it is not known
+  } catch {
+    return DEFAULT_COLUMNS; // the terminal has been closed
+  }
+}
+
 const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\" };
 
 /**
@@ -74,9 +87,13 @@ export const utcTimestamp: () => string = oncePerMillisecond((date) => date.toIS
 
 /** The local date and time. */
 export const localTimestamp: () => string = oncePerMillisecond((date) => {
-  // Swedish dates have this form: 2026-11-24 17:30:39.
-  return `${date.toLocaleString("sv-SE")}.${`${date.getMilliseconds()}`.padStart(3, "0")}`;
+  return `${localDateAndTime(date)}.${`${date.getMilliseconds()}`.padStart(3, "0")}`;
 });
+
+/** Formats the local date and time: `2026-11-24 17:30:39`. */
+export function localDateAndTime(date: Date): string {
+  return date.toLocaleString("sv-SE"); // Swedish dates have this form
+}
 
 /** Formats the time only if it has changed, which saves CPU time when there are many events per millisecond. */
 function oncePerMillisecond(format: (date: Date) => string): () => string {

@@ -4,6 +4,7 @@
  * @module
  */
 import { assertEquals, assertMatch } from "@std/assert";
+import { portRanges } from "../cli/ports.ts";
 import { DEFAULTS } from "../server.ts";
 import {
   BINARY,
@@ -124,6 +125,28 @@ Deno.test("greeter --skip-taken listens on the free ports and names the others",
   const both = [taken, alsoOccupied.addr.port].sort((a, b) => a - b);
   const { stderr: message } = await run([...command, both.join(",")]);
   assertMatch(message, /^greeter: cannot listen: ports \d+[,-]\d+ are in use; choose others with --port\n$/);
+});
+
+Deno.test("greeter names at most 10 ranges of ports that are skipped, and of ports that did not reach --count", async () => {
+  const occupied: Deno.TcpListener[] = [];
+  const ports = () => occupied.map(({ addr }) => addr.port);
+  while (portRanges(ports()).length < 12) occupied.push(Deno.listen({ hostname: "127.0.0.1", port: 0 }));
+  const free: number[] = [];
+  while (portRanges(new Set(free)).length < 12) free.push(freePort());
+  const list = [...ports(), ...new Set(free)].join(",");
+  const { code, stderr } = await run(
+    [...GREETER, "-H", "127.0.0.1", "--skip-taken", "--count", "1", "--within", "0.1", "-p", list],
+  );
+  for (const listener of occupied) listener.close();
+  const ranges = String.raw`([\d-]+,){9}[\d-]+ and \d+ more ports`;
+  assertMatch(
+    stderr,
+    new RegExp(
+      `^greeter: skipped ports that are in use: ${ranges}\ngreeter: stopped before --count was reached: ` +
+        `too few clients were greeted on ports ${ranges}\n$`,
+    ),
+  );
+  assertEquals(code, 1);
 });
 
 const fewPorts = inNamespace("echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range");

@@ -4,9 +4,9 @@
  * @module
  */
 import { type Expectation, EXPECTATIONS, type ProbeResult } from "../../client.ts";
-import { plural } from "../text.ts";
+import { columnsOf, plural } from "../text.ts";
 import type { ExpectedPorts } from "./expected_ports.ts";
-import { formatSomePorts } from "./results.ts";
+import { formatPortsOfHosts } from "./results.ts";
 import { portCount } from "./summary.ts";
 
 /** How long to wait before showing the line on a terminal, in milliseconds. A short run does not need it. */
@@ -102,7 +102,7 @@ export class Progress {
       if (count === 0) return "";
       // `web1:22` is a port for every reader, but `22` could be a number of ports.
       const noun = hosts.length > 1 ? "" : count === 1 ? "port " : "ports ";
-      return `${noun}${formatSomePorts(hosts)} ${EXPECTED_TO[expectation]}`;
+      return `${noun}${formatPortsOfHosts(hosts)} ${EXPECTED_TO[expectation]}`;
     });
     return lists.filter((list) => list !== "").join(", ");
   }
@@ -117,7 +117,7 @@ export class Progress {
 
   #draw() {
     this.#isShown = true;
-    this.#write(ERASE_LINE + this.text().slice(0, columns() - 1));
+    this.#write(ERASE_LINE + this.text().slice(0, columnsOf(Deno.stderr) - 1));
   }
 
   #write(text: string) {
@@ -132,15 +132,5 @@ async function write(text: string) {
     await Deno.stderr.write(new TextEncoder().encode(text));
   } catch {
     // The terminal has been closed. The results may go to a file.
-  }
-}
-
-/** The width of the terminal. */
-function columns(): number {
-  try {
-    // A terminal whose size is not known has 0 columns.
-    return Deno.consoleSize().columns || 80;
-  } catch {
-    return 80; // no standard stream is a terminal
   }
 }

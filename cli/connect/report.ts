@@ -6,7 +6,7 @@
 import type { ConnectError, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
 import { type Closed, Log, MAX_BUFFERED_BYTES } from "../log.ts";
-import { formatPorts } from "../ports.ts";
+import { formatSomePorts } from "../ports.ts";
 import type { ExpectedPorts } from "./expected_ports.ts";
 import { Progress } from "./progress.ts";
 import { formatHeader, formatResults, formatTotals, SHOWN_BYTES } from "./results.ts";
@@ -73,7 +73,7 @@ export class ProbeReport implements AsyncDisposable {
       },
     });
     const { blocked, isReduced } = options.ports;
-    if (isReduced && !options.json) this.#output.print(`must be blocked: ${formatPorts(blocked)}`);
+    if (isReduced && !options.json) this.#output.print(`must be blocked: ${formatSomePorts(blocked)}`);
   }
 
   /** Whether there is a result. */

@@ -5,15 +5,12 @@
  */
 import { dim, green, red, yellow } from "@std/fmt/colors";
 import type { ProbeResult } from "../../client.ts";
-import { formatRange, portRanges } from "../ports.ts";
+import { formatRange, formatSomeRanges, portRanges } from "../ports.ts";
 import { plural, quoteBytes } from "../text.ts";
 import { type HostSummary, isControlMissing, portCount, portsWith, type RunSummary } from "./summary.ts";
 
 /** How many bytes of a greeting a line of text shows: as many as in the server's log. */
 export const SHOWN_BYTES = 256;
-
-/** How many ranges of ports a line names at most. */
-const SHOWN_RANGES = 10;
 
 /** What the greeting of a port must contain. */
 type Expect = RunSummary["expect"];
@@ -158,7 +155,7 @@ export function formatTotals({ hosts, ports, expect, isSending, duration, interr
 
 /** Lists the ports of all hosts whose `ok` has a value: `22,80-81`, or `web1:22,web2:80-81` for several hosts. */
 function listPorts(hosts: readonly HostSummary[], ok: boolean | null): string {
-  return formatSomePorts(hosts.map(({ host, results }) => ({ host, ports: portsWith(ok, results) })));
+  return formatPortsOfHosts(hosts.map(({ host, results }) => ({ host, ports: portsWith(ok, results) })));
 }
 
 /**
@@ -166,19 +163,17 @@ function listPorts(hosts: readonly HostSummary[], ok: boolean | null): string {
  *
  * @example
  * ```ts
- * import { formatSomePorts } from "./results.ts";
+ * import { formatPortsOfHosts } from "./results.ts";
  * import { assertEquals } from "@std/assert";
  *
- * assertEquals(formatSomePorts([{ host: "web1", ports: [80, 22, 81] }]), "22,80-81");
- * assertEquals(formatSomePorts([{ host: "web1", ports: [80, 22] }, { host: "::1", ports: [80] }]), "web1:22,web1:80,[::1]:80");
+ * assertEquals(formatPortsOfHosts([{ host: "web1", ports: [80, 22, 81] }]), "22,80-81");
+ * const hosts = [{ host: "web1", ports: [80, 22] }, { host: "::1", ports: [80] }];
+ * assertEquals(formatPortsOfHosts(hosts), "web1:22,web1:80,[::1]:80");
  * ```
  */
-export function formatSomePorts(hosts: readonly { host: string; ports: Iterable<number> }[]): string {
-  const ranges = hosts.flatMap(({ host, ports }) => {
+export function formatPortsOfHosts(hosts: readonly { host: string; ports: Iterable<number> }[]): string {
+  return formatSomeRanges(hosts.flatMap(({ host, ports }) => {
     const prefix = hosts.length === 1 ? "" : host.includes(":") ? `[${host}]:` : `${host}:`;
-    return portRanges(ports).map((range) => ({ text: prefix + formatRange(range), size: range.end - range.start + 1 }));
-  });
-  const shown = ranges.slice(0, SHOWN_RANGES).map(({ text }) => text).join(",");
-  const more = ranges.slice(SHOWN_RANGES).reduce((sum, { size }) => sum + size, 0);
-  return more === 0 ? shown : `${shown} and ${more === 1 ? "1 more port" : `${more} more ports`}`;
+    return portRanges(ports).map((range) => ({ ...range, prefix }));
+  }));
 }

@@ -1,7 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { ProbeResult } from "../../client.ts";
 import { probeResult as result, ROOT, run } from "../../tests/helpers.ts";
-import { formatHeader, formatResults, formatSomePorts, formatTotals } from "./results.ts";
+import { formatHeader, formatPortsOfHosts, formatResults, formatTotals } from "./results.ts";
 import type { RunSummary } from "./summary.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -276,17 +276,13 @@ Deno.test("formatTotals() counts the ports of all hosts, and names the hosts of 
   );
 });
 
-Deno.test("formatSomePorts() names at most 10 ranges, of all hosts together, and counts the ports of the others", () => {
+Deno.test("formatPortsOfHosts() names at most 10 ranges of all hosts together, and the host only if there are several", () => {
   const list = (count: number) => Array.from({ length: count }, (_, i) => 10 * i + 1);
-  const ten = "1,11,21,31,41,51,61,71,81,91";
-  const lab = (ports: number[]) => formatSomePorts([{ host: "lab", ports }]);
-  assertEquals(lab(list(10)), ten);
-  assertEquals(lab(list(11)), `${ten} and 1 more port`);
-  assertEquals(lab([...list(11), 102, 103]), `${ten} and 3 more ports`);
-  assertEquals(lab([]), "");
+  assertEquals(formatPortsOfHosts([{ host: "lab", ports: list(11) }]), `${list(10)} and 1 more port`);
+  assertEquals(formatPortsOfHosts([{ host: "lab", ports: [] }]), "");
   const hosts = [{ host: "web1", ports: list(9) }, { host: "web2", ports: [] }, { host: "web3", ports: [1, 2, 9] }];
   assertEquals(
-    formatSomePorts(hosts),
+    formatPortsOfHosts(hosts),
     `${list(9).map((port) => `web1:${port}`)},web3:1-2 and 1 more port`,
   );
 });
