@@ -24,10 +24,10 @@ export interface LogOptions {
 
 /** The state of a log that has been closed. */
 export interface Closed {
-  /** Whether everything was written, including the last line. */
+  /** Whether everything was written, including the last lines. */
   complete: boolean;
   /**
-   * The minimum number of lines before the last one that were not written. A blocked write cannot be canceled, so the
+   * The minimum number of lines before the last ones that were not written. A blocked write cannot be canceled, so the
    * reader may still receive some of its lines, and the last of those may be truncated.
    */
   missing: number;
@@ -71,7 +71,7 @@ const RETRY_MAX_MS = 1000;
  * const log = new Log(Deno.stdout);
  * log.print("one");
  * log.print("two");
- * assertEquals(await log.close(500, "three"), { complete: true, missing: 0 });
+ * assertEquals(await log.close(500, ["three"]), { complete: true, missing: 0 });
  * ```
  */
 export class Log {
@@ -198,15 +198,15 @@ export class Log {
   }
 
   /**
-   * Adds a last line, if there is one, and waits at most `ms` milliseconds until everything is written. `ms` may be
-   * `Infinity`.
+   * Adds the last lines, which are never dropped, and waits at most `ms` milliseconds until everything is written. `ms`
+   * may be `Infinity`.
    */
-  async close(ms: number, last?: string): Promise<Closed> {
+  async close(ms: number, last: readonly string[] = []): Promise<Closed> {
     const isOpen = this.#state === "open";
     if (isOpen) {
-      // The last line starts a new chunk, so that the count of missing lines does not depend on the lines before it.
+      // The last lines start a new chunk, so that the count of missing lines does not depend on the lines before them.
       if (this.#buffered !== "") this.#endChunk();
-      if (last !== undefined) this.#append(last);
+      for (const line of last) this.#append(line);
       this.#state = "closing";
       this.#changed.notifyAll();
       const { promise: late, resolve } = Promise.withResolvers<void>();
@@ -219,8 +219,8 @@ export class Log {
     // The reader may still receive a part of a blocked write, but not its last line.
     const rest = new TextDecoder().decode(this.#unwritten.subarray(this.#inProgress > 0 ? this.#inProgress - 1 : 0));
     const lines = [rest, ...this.#chunks, this.#buffered].join("").split("\n").length - 1;
-    const hasLast = isOpen && last !== undefined && lines > 0;
-    return { complete: isOpen && lines === 0, missing: this.#lost + this.#gap + lines - Number(hasLast) };
+    const unwrittenBefore = isOpen ? Math.max(0, lines - last.length) : lines;
+    return { complete: isOpen && lines === 0, missing: this.#lost + this.#gap + unwrittenBefore };
   }
 }
 

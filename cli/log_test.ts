@@ -25,7 +25,7 @@ Deno.test("Log writes all lines in order, and the last one when it is closed", a
   const lines = Array.from({ length: 1000 }, (_, i) => `line ${i}`);
   for (const line of lines) log.print(line);
   log.print(undefined);
-  await log.close(10_000, "last");
+  await log.close(10_000, ["last"]);
   assertEquals(pipe.contents(), [...lines, "last", ""].join("\n"));
 });
 
@@ -43,7 +43,7 @@ Deno.test("Log keeps 8 MiB that nobody reads, and marks the gap before the next 
   pipe.startReading();
   await until(() => pipe.contents().length > 2 * CHUNK_BYTES);
   log.print("next");
-  assertEquals(await log.close(10_000, "last"), { complete: true, missing: 0 });
+  assertEquals(await log.close(10_000, ["last"]), { complete: true, missing: 0 });
   assertEquals(pipe.contents(), `${line}\n`.repeat(kept) + `${100_000 - kept} dropped\nnext\nlast\n`);
 });
 
@@ -71,7 +71,7 @@ Deno.test("Log.close() waits no longer than `ms`, and returns a lower bound for 
   await delay(20);
   const started = performance.now();
   // The first line is being written: the write blocks, and may still be completed in part.
-  assertEquals(await log.close(100, "last"), { complete: false, missing: 5 });
+  assertEquals(await log.close(100, ["last"]), { complete: false, missing: 5 });
   assert(performance.now() - started < 5000);
   pipe.startReading();
 });
@@ -81,7 +81,7 @@ Deno.test("Log.close() waits for a slow reader", async () => {
   const log = new Log(pipe);
   log.print("one");
   await delay(20);
-  const closed = log.close(10_000, "last");
+  const closed = log.close(10_000, ["last"]);
   await delay(50);
   pipe.startReading();
   assertEquals([await closed, pipe.contents()], [{ complete: true, missing: 0 }, "one\nlast\n"]);
@@ -98,7 +98,7 @@ Deno.test("Log ends when it finds a closed pipe or a bad descriptor, without cal
     await until(() => writes === 1);
     await delay(0);
     log.print("three");
-    assertEquals(await log.close(10_000, "last"), { complete: false, missing: 3 });
+    assertEquals(await log.close(10_000, ["last"]), { complete: false, missing: 3 });
     assertEquals([writes, errors], [1, []]);
   }
 });
@@ -121,7 +121,7 @@ Deno.test("Log tries again after other errors, and reports the first one and the
     await until(() => times.length > 0);
     log.print("two");
     await until(() => events.length === 2);
-    assertEquals(await log.close(10_000, "last"), { complete: true, missing: 0 });
+    assertEquals(await log.close(10_000, ["last"]), { complete: true, missing: 0 });
     assertEquals([events, contents], [[error, "recovery"], "one\ntwo\nlast\n"]);
     // Pauses of 10, 20, 40, 80 and 160 ms.
     const [first = 0, last = 0] = [times[0], times[5]];
@@ -196,7 +196,7 @@ Deno.test("Log.close() counts every line that was printed as missing when the lo
   fail(new Deno.errors.BrokenPipe());
   await delay(0);
   log.print("one more");
-  assertEquals(await log.close(10_000, "last"), { complete: false, missing: printed + 1 });
+  assertEquals(await log.close(10_000, ["last"]), { complete: false, missing: printed + 1 });
 });
 
 Deno.test("Log.close() does not count lines as missing that a blocked write may still complete", async () => {
@@ -205,12 +205,12 @@ Deno.test("Log.close() does not count lines as missing that a blocked write may 
   for (let i = 0; i < 100; i++) log.print("x".repeat(99));
   await delay(20);
   // 4,000 bytes are being written, but not all of them will be.
-  assertEquals(await log.close(10, "last"), { complete: false, missing: 100 - 39 });
+  assertEquals(await log.close(10, ["last"]), { complete: false, missing: 100 - 39 });
 
   // The last line is not written together with the lines before it.
   const short = new Log({ write });
   short.print("one");
-  assertEquals(await short.close(10, "last"), { complete: false, missing: 1 });
+  assertEquals(await short.close(10, ["last"]), { complete: false, missing: 1 });
 });
 
 Deno.test("Log.close() ends the retries", async () => {
@@ -218,7 +218,7 @@ Deno.test("Log.close() ends the retries", async () => {
   const log = new Log({ write: () => (writes++, Promise.reject(new Deno.errors.WouldBlock())) });
   log.print("one");
   await until(() => writes > 0);
-  assertEquals(await log.close(50, "last"), { complete: false, missing: 1 });
+  assertEquals(await log.close(50, ["last"]), { complete: false, missing: 1 });
   const before = writes;
   await delay(100);
   assertEquals(writes, before);
@@ -243,7 +243,7 @@ Deno.test("Log.close() ends the pause before a retry, and more lines do not", as
     assertEquals(writes, before);
     isBroken = !recovers;
     const started = performance.now();
-    const { complete } = await log.close(recovers ? 10_000 : 10, "last");
+    const { complete } = await log.close(recovers ? 10_000 : 10, ["last"]);
     assertEquals(complete, recovers);
     assert(performance.now() - started < 120, "waited for the end of the pause");
     // If the stream is still broken, close() has ended another pause, or else the leak check would find its timer.

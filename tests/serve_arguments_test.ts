@@ -47,6 +47,7 @@ Deno.test("parse() returns undefined for options that are not given", async () =
     greeting: { text: "Thank you for connecting to the server.", byPort: new Map(), http: new Set<number>() },
     within: undefined,
     skipTaken: false,
+    clients: false,
     json: false,
     quiet: false,
     timestamps: false,

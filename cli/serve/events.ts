@@ -7,7 +7,9 @@
 import { format as formatDuration } from "@std/fmt/duration";
 import type { Connection, ConnInfo } from "../../server.ts";
 import { messageOf } from "../../shared/errors.ts";
-import { formatPorts } from "../ports.ts";
+import { formatPorts, formatRange, formatSomePorts } from "../ports.ts";
+import { type ClientList, payloadOf, rangesOf } from "./clients.ts";
+import { clientTable } from "./clients_table.ts";
 import { host, hostAndPort, payload, plural, quoteBytes, roundToMicroseconds, row } from "../text.ts";
 
 /** The totals of a server that has stopped. */
@@ -44,6 +46,8 @@ export interface Format {
   gap(lines: number): string;
   /** Accepting failed. */
   error(error: unknown): string | undefined;
+  /** The clients of a server that has stopped, for output that is `columns` wide. */
+  clients(clients: ClientList, columns: number): string[];
   /** The server has stopped. */
   stopped(summary: Summary): string;
 }
@@ -53,7 +57,7 @@ export const textFormat: Format = {
   listening(addrs) {
     const [first] = addrs;
     if (!first || addrs.length === 1) return `Listening on ${first ? hostAndPort(first) : "no port"}`;
-    return `Listening on ${host(first)}:${formatPorts(addrs.map(({ port }) => port))} (${addrs.length} ports)`;
+    return `Listening on ${host(first)}:${formatSomePorts(addrs.map(({ port }) => port))} (${addrs.length} ports)`;
   },
   connection: ({ remoteAddr, localAddr }) =>
     `Received connection from ${hostAndPort(remoteAddr)} on port ${localAddr.port}`,
@@ -66,10 +70,11 @@ export const textFormat: Format = {
   denied: ({ remoteAddr, localAddr }) => `Denied connection from ${hostAndPort(remoteAddr)} on port ${localAddr.port}`,
   resets(count, ports) {
     const were = count === 1 ? "connection was reset before it" : "connections were reset before they";
-    return `${count} ${were} could be accepted (a port scan?): ${formatPorts(ports)}`;
+    return `${count} ${were} could be accepted (a port scan?): ${formatSomePorts(ports)}`;
   },
   gap: (lines) => lines === 1 ? "1 log line was dropped" : `${lines} log lines were dropped`,
   error: () => undefined,
+  clients: clientTable,
   stopped({ greetings, denied, bytesReceived, resets, dropped, duration, ports }) {
     // In whole seconds, or in whole milliseconds below one second.
     const rounded = duration < 1000 ? Math.ceil(duration) : Math.round(duration / 1000) * 1000;
@@ -83,7 +88,7 @@ export const textFormat: Format = {
     const lists = [["Greeted", greeted], ["Not greeted", notGreeted], ["Only reset", onlyReset]] as const;
     return [
       `${totals}.`,
-      ...lists.filter(([, ports]) => ports.length > 0).map(([title, ports]) => `${title}: ${formatPorts(ports)}.`),
+      ...lists.filter(([, ports]) => ports.length > 0).map(([title, ports]) => `${title}: ${formatSomePorts(ports)}.`),
     ].join(" ");
   },
 };
@@ -111,6 +116,23 @@ export const jsonFormat: Format = {
   resets: (count, ports) => row("resets_before_accept", { ports: formatPorts(ports), count }),
   gap: (lines) => row("log_dropped", { lines }),
   error: (error) => row("error", { message: messageOf(error) }),
+  clients({ busiest, others }) {
+    const rows = busiest.map((client) =>
+      row("client", {
+        src_ip: client.address,
+        connections: client.connections,
+        bytes_received: client.bytesReceived,
+        first_seen: new Date(client.firstSeen).toISOString(),
+        last_seen: new Date(client.lastSeen).toISOString(),
+        denied: client.denied,
+        ports: rangesOf(client).map(formatRange).join(","),
+        more_ports: client.hasMorePorts,
+        ...payload(payloadOf(client)),
+      })
+    );
+    if (others.connections === 0) return rows;
+    return [...rows, row("other_clients", { connections: others.connections, bytes_received: others.bytesReceived })];
+  },
   stopped: ({ greetings, denied, bytesReceived, resets, dropped, duration, ports }) =>
     row("stopped", {
       greetings,

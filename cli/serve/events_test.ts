@@ -207,3 +207,32 @@ Deno.test("both formats show in the summary what happened on each port if there 
   const { ports_greeted, ports_not_greeted, ports_reset } = JSON.parse(jsonFormat.stopped({ ...totals, ports }));
   assertEquals([ports_greeted, ports_not_greeted, ports_reset], ["22", "25", "8000-8001"]);
 });
+
+Deno.test("textFormat names at most 10 ranges of ports, and jsonFormat all", () => {
+  const ports = Array.from({ length: 30 }, (_, i) => 2 * i + 1);
+  const some = "1,3,5,7,9,11,13,15,17,19 and 20 more ports";
+  const addrs = ports.map((port) => ({ ...localAddr, port }));
+  assertEquals(textFormat.listening(addrs), `Listening on 198.51.100.1:${some} (30 ports)`);
+  assertMatch(textFormat.resets(30, ports), new RegExp(`: ${some}$`));
+  const summary = {
+    greetings: 30,
+    denied: 0,
+    bytesReceived: 0,
+    resets: 30,
+    dropped: 0,
+    duration: 1000,
+    ports: { greeted: ports, notGreeted: ports.map((port) => port + 100), onlyReset: ports.map((port) => port + 200) },
+  };
+  assertMatch(
+    textFormat.stopped(summary),
+    / Greeted: 1,[^:]*,19 and 20 more ports\. Not greeted: 101,[^:]* more ports\. Only reset: 201,[^:]* more ports\.$/,
+  );
+  assertEquals(JSON.parse(jsonFormat.listening(addrs)).ports, `${ports}`);
+  assertEquals(JSON.parse(jsonFormat.resets(30, ports)).ports, `${ports}`);
+  const { ports_greeted, ports_not_greeted, ports_reset } = JSON.parse(jsonFormat.stopped(summary));
+  assertEquals([ports_greeted, ports_not_greeted, ports_reset], [
+    `${summary.ports.greeted}`,
+    `${summary.ports.notGreeted}`,
+    `${summary.ports.onlyReset}`,
+  ]);
+});

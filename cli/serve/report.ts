@@ -5,12 +5,13 @@
  */
 import { dim, green, red, yellow } from "@std/fmt/colors";
 import type { ServeOptions } from "../../server.ts";
+import { Clients } from "./clients.ts";
 import { type Format, jsonFormat, textFormat } from "./events.ts";
 import { Log } from "../log.ts";
-import { formatPorts } from "../ports.ts";
+import { formatSomePorts } from "../ports.ts";
 import { Totals } from "./totals.ts";
 import { messageOf } from "../../shared/errors.ts";
-import { localTimestamp, paint } from "../text.ts";
+import { columnsOf, localTimestamp, paint } from "../text.ts";
 
 /** How long to wait for the last lines of the log to be written, in milliseconds. */
 const LOG_FLUSH_TIMEOUT_MS = 500;
@@ -22,7 +23,9 @@ const RESETS_INTERVAL_MS = 1000;
 export interface ReportOptions {
   /** Whether the log is JSON. */
   json: boolean;
-  /** Whether nothing is logged. */
+  /** Whether the clients are printed when the server has stopped. */
+  clients: boolean;
+  /** Whether nothing is logged. The clients are printed nevertheless. */
   quiet: boolean;
   /** Whether lines of text begin with the date and the time. Not combined with `json`, whose rows always contain the time. */
   timestamps: boolean;
@@ -36,9 +39,12 @@ export function errorLine(message: string): string {
 /** Reports what one server does. */
 export class Report {
   readonly #format: Format;
+  /** Also open with `--quiet` if the clients are to be printed. */
   readonly #log: Log | undefined;
   readonly #errors: Log = new Log(Deno.stderr);
   readonly #totals = new Totals();
+  readonly #clients: Clients | undefined;
+  readonly #isQuiet: boolean;
   readonly #isColored: boolean;
   readonly #hasTimestamps: boolean;
   #ports: readonly number[] = [];
@@ -47,11 +53,13 @@ export class Report {
   #resetsTimer: ReturnType<typeof setTimeout> | undefined;
 
   /** Opens the log. */
-  constructor({ json, quiet, timestamps }: ReportOptions) {
+  constructor({ json, clients, quiet, timestamps }: ReportOptions) {
     this.#format = json ? jsonFormat : textFormat;
     this.#isColored = !json && Deno.stdout.isTerminal();
     this.#hasTimestamps = timestamps;
-    if (quiet) return;
+    this.#clients = clients ? new Clients() : undefined;
+    this.#isQuiet = quiet;
+    if (quiet && !clients) return;
     this.#log = new Log(Deno.stdout, {
       formatGap: this.#format.gap,
       onError: (error) => this.error(`cannot write the log: ${messageOf(error)}; trying again`),
@@ -63,13 +71,18 @@ export class Report {
   callbacks(): ServeOptions {
     const format = this.#format;
     return {
-      onConnection: (connection) => this.#print(format.connection(connection)),
+      onConnection: (connection) => {
+        this.#clients?.addConnection(connection, false);
+        this.#print(format.connection(connection));
+      },
       onClose: (connection) => {
         this.#totals.addClosed(connection);
+        this.#clients?.addReceived(connection);
         this.#print(format.closed(connection), dimPayload);
       },
       onDenied: (info) => {
         this.#totals.addDenied();
+        this.#clients?.addConnection(info, true);
         this.#print(format.denied(info), yellow);
       },
       onAcceptError: (error) => {
@@ -96,15 +109,19 @@ export class Report {
   }
 
   /**
-   * Prints the totals, and closes the log. Returns whether every port has greeted `count` clients. If not, reports
+   * Prints the clients and the totals, and closes the log. Returns whether every port has greeted `count` clients. If not, reports
    * which ones have not.
    */
   async close(count: number): Promise<boolean> {
     this.#reportResets();
-    const summary = this.#format.stopped(this.#totals.summary(this.#ports, this.#log?.dropped ?? 0));
-    const closed = await this.#log?.close(LOG_FLUSH_TIMEOUT_MS, this.#decorate(summary, green));
+    const clients = this.#clients ? this.#format.clients(this.#clients, columnsOf(Deno.stdout)) : [];
+    const summary = this.#isQuiet
+      ? []
+      : [this.#format.stopped(this.#totals.summary(this.#ports, this.#log?.dropped ?? 0))];
+    const colored = summary.map((line) => this.#decorate(line, green));
+    const closed = await this.#log?.close(LOG_FLUSH_TIMEOUT_MS, [...clients, ...colored]);
     // The log may no longer have a reader: Ctrl-C also ends tee in `greeter | tee log`.
-    if (closed && !closed.complete) this.#errors.print(summary);
+    if (closed && !closed.complete) { for (const line of [...clients, ...summary]) this.#errors.print(line); }
     if (closed && closed.missing > 0) {
       const lines = closed.missing === 1 ? "1 line was" : `${closed.missing} lines were`;
       this.error(`the log is incomplete: at least ${lines} not written`);
@@ -113,7 +130,7 @@ export class Report {
     if (missing.length > 0) {
       const what = this.#ports.length === 1
         ? `${this.#totals.greetings} of ${count} clients were greeted`
-        : `too few clients were greeted on ${missing.length === 1 ? "port" : "ports"} ${formatPorts(missing)}`;
+        : `too few clients were greeted on ${missing.length === 1 ? "port" : "ports"} ${formatSomePorts(missing)}`;
       this.error(`stopped before --count was reached: ${what}`);
     }
     await this.#errors.close(LOG_FLUSH_TIMEOUT_MS);
@@ -121,7 +138,7 @@ export class Report {
   }
 
   #print(line: string | undefined, color?: (text: string) => string) {
-    if (line !== undefined) this.#log?.print(this.#decorate(line, color));
+    if (line !== undefined && !this.#isQuiet) this.#log?.print(this.#decorate(line, color));
   }
 
   #decorate(line: string, color?: (text: string) => string): string {

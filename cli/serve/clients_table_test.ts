@@ -1,0 +1,165 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { fc } from "../../tests/deps.ts";
+import { encodeText } from "../escapes.ts";
+import { formatRange, parsePorts } from "../ports.ts";
+import { latin1, localDateAndTime } from "../text.ts";
+import { addPort, type Client, type ClientList, rangesOf } from "./clients.ts";
+import { clientTable, MAX_TABLE_LINES } from "./clients_table.ts";
+
+/** The start of the current minute, so that a time and the seconds after it are on one day. */
+const now = Math.floor(Date.now() / 60_000) * 60_000;
+const [, timeOfDay = ""] = localDateAndTime(new Date(now)).split(" ");
+
+function client(address: string, { ports = [22], ...more }: Partial<Client> & { ports?: number[] } = {}): Client {
+  let bounds: readonly number[] = [];
+  for (const port of ports) bounds = addPort(bounds, port) ?? bounds;
+  return {
+    address,
+    connections: 1,
+    bytesReceived: 0,
+    denied: false,
+    firstSeen: now,
+    lastSeen: now,
+    bounds,
+    hasMorePorts: false,
+    payload: "",
+    isPayloadCut: false,
+    payloadAcceptedAt: 0,
+    ...more,
+  };
+}
+
+/** The table of these clients, and optionally of others. */
+function table(
+  busiest: Client[],
+  columns = 80,
+  others: ClientList["others"] = { connections: 0, bytesReceived: 0 },
+): string[] {
+  return clientTable({ busiest, others }, columns);
+}
+
+const get = client("192.0.2.7", {
+  connections: 12,
+  bytesReceived: 340,
+  ports: [22, 80, 81],
+  payload: "GET / HTTP/1.1\r\nHost: lab\r\n",
+});
+
+Deno.test("clientTable() aligns its columns, numbers to the right", () => {
+  const hello = client("198.51.100.200", { bytesReceived: 5, payload: 'a"\r\n' });
+  assertEquals(table([get, hello, client("192.0.2.8", { denied: true })], 100), [
+    "3 clients, busiest first:",
+    "Client          Conns  Bytes  First     Last      Ports     Sent first",
+    `192.0.2.7          12    340  ${timeOfDay}  ${timeOfDay}  22,80-81  "GET / HTTP/1.1\\r\\nHost: lab\\r\\n"`,
+    `198.51.100.200      1      5  ${timeOfDay}  ${timeOfDay}  22        "a\\x22\\r\\n"`,
+    `192.0.2.8           1      0  ${timeOfDay}  ${timeOfDay}  22        (denied)`,
+  ]);
+});
+
+Deno.test("clientTable() first cuts off what was sent, then shortens times, leaves out what was sent, and cuts off ports", () => {
+  const line = (columns: number) => table([get], columns)[2];
+  const left = "192.0.2.7     12    340  ";
+  const seconds = `${left}${timeOfDay}  ${timeOfDay}  22,80-81  `;
+  const minutes = `${left}${timeOfDay.slice(0, 5)}  ${timeOfDay.slice(0, 5)}  `;
+  assertEquals(line(88), seconds + String.raw`"GET / HTTP/1.1\r\nHost: lab\r\n"`);
+  assertEquals(line(87), seconds + String.raw`"GET / HTTP/1.1\r\nHost: lab"...`);
+  assertEquals(line(86), seconds + String.raw`"GET / HTTP/1.1\r\nHost: la"...`);
+  assertEquals(line(72), seconds + String.raw`"GET / HTTP/1"...`);
+  assertEquals(line(71), minutes + String.raw`22,80-81  "GET / HTTP/1.1\r"...`);
+  assertEquals(line(59), minutes + String.raw`22,80-81  "GET /"...`);
+  for (const columns of [58, 47]) assertEquals(line(columns), `${minutes}22,80-81`);
+  for (const columns of [46, 45]) assertEquals(line(columns), `${minutes}22,...`);
+  for (const columns of [44, 20]) assertEquals(line(columns), `${minutes}...`);
+});
+
+Deno.test("clientTable() marks payloads and ports of which more were received than recorded", () => {
+  const more = client("192.0.2.7", { hasMorePorts: true, payload: "GET /", isPayloadCut: true });
+  assertMatch(table([more])[2] ?? "", / {2}22,\.\.\. {2}"GET \/"\.\.\.$/);
+});
+
+Deno.test("clientTable() shows dates if not all times are on the current day", () => {
+  const day = 24 * 60 * 60 * 1000;
+  const date = (time: number) => localDateAndTime(new Date(time)).slice(5, 16);
+  const early = client("192.0.2.7", { firstSeen: now - 2 * day });
+  const today = client("192.0.2.8");
+  assertMatch(table([early, today], 80)[2] ?? "", new RegExp(` ${date(now - 2 * day)}  ${date(now)}  22$`));
+  assertMatch(table([early, today], 80)[3] ?? "", new RegExp(` ${date(now)}  ${date(now)}  22$`));
+  assertMatch(
+    table([early, today], 60)[2] ?? "",
+    new RegExp(` {2}${date(now - 2 * day).slice(0, 5)}  \\d\\d-\\d\\d  22$`),
+  );
+  const yesterday = client("192.0.2.9", { firstSeen: now - day, lastSeen: now - day });
+  assertMatch(table([yesterday])[2] ?? "", new RegExp(` ${date(now - day)}  ${date(now - day)}  22$`));
+});
+
+Deno.test("clientTable() has at most 40 lines, and counts the clients that it does not list", () => {
+  const clients = (count: number) =>
+    Array.from({ length: count }, (_, i) => client(`192.0.2.${i}`, { connections: 100 - i, bytesReceived: 1 }));
+  assertEquals(table([]), ["No clients"]);
+  assertEquals(table(clients(1))[0], "1 client:");
+  const all = table(clients(38));
+  assertEquals([all.length, all.at(-1)?.match(/^\S+/)?.[0]], [MAX_TABLE_LINES, "192.0.2.37"]);
+  const some = table(clients(39));
+  assertEquals(some[0], "39 clients, busiest first:");
+  assertEquals([some.length, some.at(-2)?.match(/^\S+/)?.[0]], [MAX_TABLE_LINES, "192.0.2.36"]);
+  assertEquals(some.at(-1), "2 more clients: 125 connections, 2 bytes");
+  const many = table(clients(60), 80, { connections: 7, bytesReceived: 1 });
+  assertEquals(many[0], "The first 60 clients, busiest first:");
+  assertEquals(many.length, MAX_TABLE_LINES);
+  assertEquals(many.slice(-2), ["24 more clients: 1260 connections, 24 bytes", "Other clients: 7 connections, 1 byte"]);
+});
+
+/** IPv4 and IPv6 addresses, up to the longest. */
+const anyAddress = fc.oneof(
+  fc.ipV4(),
+  fc.array(fc.integer({ min: 0x1000, max: 0xffff }), { minLength: 8, maxLength: 8 }).map((parts) =>
+    parts.map((part) => part.toString(16)).join(":")
+  ),
+);
+const anyClient = fc.record({
+  address: anyAddress,
+  connections: fc.integer({ min: 1, max: 99_999 }),
+  bytesReceived: fc.integer({ min: 0, max: 999_999 }),
+  age: fc.constantFrom(0, 30_000, 5 * 24 * 60 * 60 * 1000),
+  ports: fc.array(fc.integer({ min: 1, max: 65_535 }), { minLength: 1, maxLength: 40 }),
+  hasMorePorts: fc.boolean(),
+  payload: fc.uint8Array({ maxLength: 64 }).map(latin1),
+  isPayloadCut: fc.boolean(),
+}).map(({ address, age, ...fields }) => client(address, { ...fields, firstSeen: now - age }));
+
+Deno.test("clientTable() fits 80 columns with any clients, and its columns stay aligned", () => {
+  fc.assert(fc.property(
+    fc.array(anyClient, { minLength: 1, maxLength: 50 }),
+    fc.integer({ min: 80, max: 300 }),
+    (clients, columns) => {
+      const lines = table(clients, columns);
+      assert(lines.length <= MAX_TABLE_LINES, `${lines.length} lines`);
+      for (const line of lines) assert(line.length <= columns && /^[ -~]*$/.test(line), line);
+      const [, titles = "", ...rows] = lines;
+      const shown = rows.slice(0, clients.length > MAX_TABLE_LINES - 2 ? -1 : undefined);
+      assertEquals(shown.length, Math.min(clients.length, clients.length > 38 ? 37 : 38));
+      const starts = ["First", "Last", "Ports", "Sent first"].map((title) => titles.indexOf(title));
+      for (const [i, row] of shown.entries()) {
+        const { address, connections, bytesReceived, payload, isPayloadCut, hasMorePorts, bounds } = clients[i] ?? get;
+        assertEquals(row.slice(0, address.length), address);
+        assertEquals(
+          row.slice(0, titles.indexOf("First") - 2).match(/\d+/g)?.slice(-2),
+          [`${connections}`, `${bytesReceived}`],
+        );
+        for (const start of starts.filter((start) => start > 0)) assertEquals(row.slice(start - 2, start).trim(), "");
+        const [, , portsStart = 0, sentStart = -1] = starts;
+        const ports = row.slice(portsStart, sentStart === -1 ? undefined : sentStart).trimEnd();
+        const ranges = rangesOf({ bounds }).map(formatRange);
+        const list = ports.replace(/,?\.\.\.$/, "");
+        assertEquals(list === "" ? [] : list.split(","), ranges.slice(0, list === "" ? 0 : list.split(",").length));
+        if (list !== "") assert(parsePorts(list), list);
+        assertEquals(ports.endsWith("..."), hasMorePorts || list.split(",").length < ranges.length || list === "");
+        if (sentStart === -1 || payload.length === 0) continue;
+        const [, text = "", end = ""] = row.slice(sentStart).match(/^"(.*)"((?:\.\.\.)?)$/) ?? [];
+        const sent = latin1(encodeText(text));
+        assertEquals(sent, payload.slice(0, sent.length));
+        assertEquals(end !== "", isPayloadCut || sent.length < payload.length);
+      }
+    },
+  ));
+});
