@@ -6,7 +6,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { connect as connectSocket } from "node:net";
 import {
+  connectAndReset,
+  freePort,
   GREETER,
+  greetingFrom,
   isLinux,
   LOCAL,
   needsPrograms,
@@ -112,6 +115,25 @@ Deno.test("greeter --quiet --clients prints only the table", async () => {
   const { code, stdout, stderr } = await run([...GREETER, ...LOCAL, "--quiet", "--clients", "--within", "0.1"]);
   assertEquals([code, stdout, stderr], [0, "No clients\n", ""]);
 });
+
+Deno.test(
+  "greeter --quiet --clients counts connections that were reset before accept (needs SIGSTOP)",
+  needsSignals,
+  async () => {
+    const port = freePort();
+    await using greeter = spawn([...GREETER, "-H", "127.0.0.1", "-p", `${port}`, "--quiet", "--clients"]);
+    await until(() => greetingFrom(port).then(() => true, () => false));
+    greeter.child.kill("SIGSTOP");
+    for (let i = 0; i < 3; i++) await connectAndReset(port);
+    greeter.child.kill("SIGCONT");
+    await greetingFrom(port);
+    await stop(greeter);
+    assertMatch(
+      greeter.output.stdout,
+      /^1 client:\n.*\n127\.0\.0\.1 .*\nUnknown clients: \d connections?, reset .*\n$/,
+    );
+  },
+);
 
 Deno.test("greeter --timestamps --clients prints the table without timestamps", async () => {
   const { stdout } = await run([...GREETER, ...LOCAL, "--timestamps", "--clients", "--within", "0.1"]);

@@ -58,6 +58,7 @@ export interface OtherClients {
 export class Clients {
   readonly #byAddress = new Map<string, Client>();
   readonly #others: OtherClients = { connections: 0, bytesReceived: 0 };
+  #resetsBeforeAccept = 0;
 
   /** The clients, busiest first. */
   get busiest(): Client[] {
@@ -71,7 +72,12 @@ export class Clients {
     return this.#others;
   }
 
-  /** Records a connection. */
+  /** How many connections were reset before they could be accepted, so that their clients are not known. */
+  get resetsBeforeAccept(): number {
+    return this.#resetsBeforeAccept;
+  }
+
+  /** Records a connection that was accepted. */
   addConnection({ remoteAddr, localAddr }: ConnInfo, denied: boolean) {
     const now = Date.now();
     const client = this.#byAddress.get(remoteAddr.hostname);
@@ -100,6 +106,11 @@ export class Clients {
     }
   }
 
+  /** Counts a connection that was reset before it could be accepted. */
+  addReset() {
+    this.#resetsBeforeAccept++;
+  }
+
   /** Records what was received on a connection that is closed. */
   addReceived({ remoteAddr, acceptedAt, bytesReceived, received }: Connection) {
     if (bytesReceived === 0) return;
@@ -113,7 +124,7 @@ export class Clients {
 }
 
 /** What is reported of the clients. */
-export type ClientList = Pick<Clients, "busiest" | "others">;
+export type ClientList = Pick<Clients, "busiest" | "others" | "resetsBeforeAccept">;
 
 /**
  * Adds a port to a set of ports, which is stored as the bounds of its ranges: `[22, 23, 80, 82]` stands for 22 and

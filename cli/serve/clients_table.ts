@@ -35,10 +35,13 @@ const MIN_SENT_WIDTH = TITLES.sent.length;
  * what was sent is left out, and then ports are cut off. The other columns are never cut off, so on a terminal that is
  * too narrow for them, the table is wider.
  */
-export function clientTable(clients: ClientList, columns: number): string[] {
-  const { busiest, others } = clients;
-  if (busiest.length === 0) return ["No clients"];
-  const totals = others.connections === 0 ? [] : [`Other clients: ${describeTotals([others])}`];
+export function clientTable({ busiest, others, resetsBeforeAccept }: ClientList, columns: number): string[] {
+  const totals = [];
+  if (others.connections > 0) totals.push(`Other clients: ${describeTotals([others])}`);
+  if (resetsBeforeAccept > 0) {
+    totals.push(`Unknown clients: ${plural(resetsBeforeAccept, "connection")}, reset before accept`);
+  }
+  if (busiest.length === 0) return totals.length === 0 ? ["No clients"] : totals;
   const room = MAX_TABLE_LINES - 2 - totals.length;
   const shown = busiest.length <= room ? busiest : busiest.slice(0, room - 1);
   const rest = busiest.slice(shown.length);

@@ -29,13 +29,12 @@ function client(address: string, { ports = [22], ...more }: Partial<Client> & { 
   };
 }
 
-/** The table of these clients, and optionally of others. */
-function table(
-  busiest: Client[],
-  columns = 80,
-  others: ClientList["others"] = { connections: 0, bytesReceived: 0 },
-): string[] {
-  return clientTable({ busiest, others }, columns);
+/** The table of these clients. */
+function table(busiest: Client[], columns = 80, more: Partial<ClientList> = {}): string[] {
+  return clientTable(
+    { busiest, others: { connections: 0, bytesReceived: 0 }, resetsBeforeAccept: 0, ...more },
+    columns,
+  );
 }
 
 const get = client("192.0.2.7", {
@@ -103,10 +102,16 @@ Deno.test("clientTable() has at most 40 lines, and counts the clients that it do
   assertEquals(some[0], "39 clients, busiest first:");
   assertEquals([some.length, some.at(-2)?.match(/^\S+/)?.[0]], [MAX_TABLE_LINES, "192.0.2.36"]);
   assertEquals(some.at(-1), "2 more clients: 125 connections, 2 bytes");
-  const many = table(clients(60), 80, { connections: 7, bytesReceived: 1 });
+  const many = table(clients(60), 80, { others: { connections: 7, bytesReceived: 1 }, resetsBeforeAccept: 1 });
   assertEquals(many[0], "The first 60 clients, busiest first:");
   assertEquals(many.length, MAX_TABLE_LINES);
-  assertEquals(many.slice(-2), ["24 more clients: 1260 connections, 24 bytes", "Other clients: 7 connections, 1 byte"]);
+  assertEquals(many.slice(-3), [
+    "25 more clients: 1325 connections, 25 bytes",
+    "Other clients: 7 connections, 1 byte",
+    "Unknown clients: 1 connection, reset before accept",
+  ]);
+  const unknown = table([], 80, { resetsBeforeAccept: 12 });
+  assertEquals(unknown, ["Unknown clients: 12 connections, reset before accept"]);
 });
 
 /** IPv4 and IPv6 addresses, up to the longest. */

@@ -91,6 +91,7 @@ export class Report {
       },
       onResetBeforeAccept: ({ port }) => {
         this.#totals.addReset(port);
+        this.#clients?.addReset();
         this.#newResets.push(port);
         this.#resetsTimer ??= setTimeout(() => this.#reportResets(), RESETS_INTERVAL_MS);
       },
