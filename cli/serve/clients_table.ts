@@ -24,6 +24,9 @@ const TITLES = {
 /** What separates columns. */
 const GAP = "  ";
 
+/** The length of the longest address that shares a line with the other columns on any terminal. */
+const MAX_INLINE_ADDRESS = "255.255.255.255".length;
+
 /** The width of the ports for which what was sent is cut off: it has room for one range and `,...`. */
 const MIN_PORTS_WIDTH = "60000-65535,...".length;
 
@@ -32,8 +35,8 @@ const MIN_SENT_WIDTH = TITLES.sent.length;
 
 /**
  * Formats a table that is at most `columns` wide. To make it fit, what was sent is cut off, then times are shortened, then
- * what was sent is left out, and then ports are cut off. The other columns are never cut off, so on a terminal that is
- * too narrow for them, the table is wider.
+ * long addresses are put on lines of their own, then what was sent is left out, and then ports are cut off. On a terminal
+ * that is too narrow even for that, the table is wider.
  */
 export function clientTable({ busiest, others, resetsBeforeAccept }: ClientList, columns: number): string[] {
   const totals = [];
@@ -42,12 +45,19 @@ export function clientTable({ busiest, others, resetsBeforeAccept }: ClientList,
     totals.push(`Unknown clients: ${plural(resetsBeforeAccept, "connection")}, reset before accept`);
   }
   if (busiest.length === 0) return totals.length === 0 ? ["No clients"] : totals;
-  const room = MAX_TABLE_LINES - 2 - totals.length;
-  const shown = busiest.length <= room ? busiest : busiest.slice(0, room - 1);
-  const rest = busiest.slice(shown.length);
-  if (rest.length > 0) totals.unshift(`${rest.length} more clients: ${describeTotals(rest)}`);
   const count = others.connections === 0 ? plural(busiest.length, "client") : `The first ${busiest.length} clients`;
-  return [`${count}${busiest.length === 1 ? "" : ", busiest first"}:`, ...formatTable(shown, columns), ...totals];
+  const { titles, rows } = formatRows(busiest.slice(0, MAX_TABLE_LINES), columns);
+  const room = MAX_TABLE_LINES - 2 - totals.length;
+  // A line counts the clients that are not shown.
+  const shown = countRows(rows, room) === busiest.length ? busiest.length : countRows(rows, room - 1);
+  const rest = busiest.slice(shown);
+  if (rest.length > 0) totals.unshift(`${plural(rest.length, "more client")}: ${describeTotals(rest)}`);
+  return [
+    `${count}${busiest.length === 1 ? "" : ", busiest first"}:`,
+    titles,
+    ...rows.slice(0, shown).flat(),
+    ...totals,
+  ];
 }
 
 function describeTotals(clients: readonly { connections: number; bytesReceived: number }[]): string {
@@ -56,29 +66,40 @@ function describeTotals(clients: readonly { connections: number; bytesReceived: 
   return `${plural(connections, "connection")}, ${plural(bytes, "byte")}`;
 }
 
+/** Returns how many rows have at most `max` lines together. */
+function countRows(rows: readonly string[][], max: number): number {
+  let lines = 0;
+  const end = rows.findIndex((row) => (lines += row.length) > max);
+  return end === -1 ? rows.length : end;
+}
+
 /** A column: its title and its cells, all of the same width. */
 type Column = readonly string[];
 
-function formatTable(clients: readonly Client[], columns: number): string[] {
-  const left = [
-    alignLeft(TITLES.address, clients.map(({ address }) => address)),
+/** Formats the line of titles, and the lines of each client: one, or two if its address has a line of its own. */
+function formatRows(clients: readonly Client[], columns: number): { titles: string; rows: string[][] } {
+  const leftColumns = (maxAddress: number, format: (time: number) => string): Column[] => [
+    alignLeft(TITLES.address, clients.map(({ address }) => address.length > maxAddress ? "" : address)),
     alignRight(TITLES.connections, clients.map(({ connections }) => `${connections}`)),
     alignRight(TITLES.bytes, clients.map(({ bytesReceived }) => `${bytesReceived}`)),
-  ];
-  const withTimes = (format: (time: number) => string) => [
-    ...left,
     alignLeft(TITLES.first, clients.map(({ firstSeen }) => format(firstSeen))),
     alignLeft(TITLES.last, clients.map(({ lastSeen }) => format(lastSeen))),
   ];
   const roomAfter = (table: readonly Column[]) =>
     table.reduce((room, [title = ""]) => room - title.length - GAP.length, columns);
+  const hasRoom = (table: readonly Column[]) => roomAfter(table) >= MIN_PORTS_WIDTH + GAP.length + MIN_SENT_WIDTH;
   const [long, short] = timeFormats(clients);
-  const hasRoom = roomAfter(withTimes(long)) >= MIN_PORTS_WIDTH + GAP.length + MIN_SENT_WIDTH;
-  const table = withTimes(hasRoom ? long : short);
+  const narrowest = leftColumns(MAX_INLINE_ADDRESS, short);
+  const table = [leftColumns(Infinity, long), leftColumns(Infinity, short), leftColumns(MAX_INLINE_ADDRESS, long)]
+    .find(hasRoom) ?? narrowest;
   const { portsWidth, sentWidth } = divideRoom(clients, roomAfter(table));
   table.push(alignLeft(TITLES.ports, clients.map((client) => formatClientPorts(client, portsWidth))));
   if (sentWidth > 0) table.push(alignLeft(TITLES.sent, clients.map((client) => formatSent(client, sentWidth))));
-  return ["title", ...clients].map((_, row) => table.map((column) => column[row]).join(GAP).trimEnd());
+  const line = (index: number) => table.map((column) => column[index]).join(GAP).trimEnd();
+  return {
+    titles: line(0),
+    rows: clients.map(({ address }, i) => line(i + 1).startsWith(address) ? [line(i + 1)] : [address, line(i + 1)]),
+  };
 }
 
 /** Divides the room between the last two columns. If what was sent is left out, its width is 0. */
