@@ -8,6 +8,7 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { type Block, blockWith } from "./docs_blocks.ts";
 import {
   connectAndReset,
+  connectFrom,
   GREETER,
   greetingFrom,
   hasIPv6,
@@ -352,6 +353,42 @@ test("manual: the log of a scan (needs Linux, ip, and unshare -nm)", always, asy
   await until(() => server.output.stdout.includes("reset before they could be accepted"));
   await interrupt(server);
   assertShown(block, server.output.stdout);
+});
+
+test("manual: the table of clients (needs Linux, ip, and unshare -nm)", always, async () => {
+  for (const address of ["192.0.2.21", "192.0.2.22", "192.0.2.23"]) {
+    await run(["ip", "address", "add", `${address}/32`, "dev", "lo"]);
+  }
+  const block = blockWith("docs/manual.md", "--quiet --clients");
+  await using server = spawn(["setsid", ...shell(`exec ${serverCommand(block)}`)], { env });
+  await until(() => connectFrom("192.0.2.23", 8009));
+  for (const port of [21, 22]) await connectFrom("192.0.2.21", port, "GET / HTTP/1.1\r\nHost: lab.example\r\n\r\n");
+  await connectFrom("192.0.2.21", 80, "HELP\r\n");
+  await connectFrom("192.0.2.22", 22, "SSH-2.0-Go\r\n");
+  await connectFrom("192.0.2.22", 8000);
+  server.child.kill("SIGSTOP");
+  for (let port = 8000; port <= 8009; port++) await connectAndReset(port);
+  server.child.kill("SIGCONT");
+  await connectFrom("192.0.2.21", 80);
+  await interrupt(server);
+  const withoutTimes = (output: string) => normalize(output).replace(/\d\d:\d\d:\d\d/g, "HH:MM:SS");
+  const [, ...shown] = withoutTimes(block.text.replace("\n^C", "\n")).split("\n");
+  assertEquals(withoutTimes(server.output.stdout).trimEnd().split("\n"), shown);
+});
+
+test("manual: the log in a file (needs Linux, ip, and unshare -nm)", always, async () => {
+  const cwd = await Deno.makeTempDir();
+  const { text } = blockWith("docs/manual.md", "tee -i");
+  for (const script of [text, text.replace("tee -i", "tee")]) {
+    await using server = await start(script, cwd);
+    await greetingFrom(80);
+    await interrupt(server);
+    const isComplete = script === text;
+    const end = /1 client:\n.*\n127\.0\.0\.1 .*\nStopped: 1 greeting, /;
+    assertEquals(end.test(await Deno.readTextFile(`${cwd}/class.log`)), isComplete);
+    assertEquals(end.test(server.output.stderr), !isComplete);
+  }
+  await Deno.remove(cwd, { recursive: true });
 });
 
 test(

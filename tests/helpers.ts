@@ -115,6 +115,19 @@ export async function connectAndReset(port: number) {
   await closed;
 }
 
+/**
+ * Connects to 127.0.0.1 from one of this machine's addresses, sends a text, and waits until the connection is closed.
+ * Returns whether anything was received.
+ */
+export async function connectFrom(localAddress: string, port: number, text = ""): Promise<boolean> {
+  const socket = createConnection({ host: "127.0.0.1", port, localAddress });
+  const closed = new Promise((resolve) => socket.once("close", resolve));
+  // Refused or reset connections are closed, too.
+  socket.on("error", () => {}).resume().write(text);
+  await closed;
+  return socket.bytesRead > 0;
+}
+
 /** Blocks the event loop for `ms` milliseconds. */
 export function block(ms: number) {
   const end = performance.now() + ms;

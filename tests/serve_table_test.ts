@@ -4,9 +4,9 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { connect as connectSocket } from "node:net";
 import {
   connectAndReset,
+  connectFrom,
   freePort,
   GREETER,
   greetingFrom,
@@ -21,14 +21,6 @@ import {
   stop,
   until,
 } from "./helpers.ts";
-
-/** Connects from an address, sends a text, and waits until the server closes the connection. */
-async function connectFrom(localAddress: string, port: number, text = "") {
-  const socket = connectSocket({ port, host: "127.0.0.1", localAddress });
-  const closed = new Promise((resolve) => socket.once("close", resolve));
-  socket.on("error", () => {}).on("end", () => socket.end()).resume().write(text);
-  await closed;
-}
 
 /** A time, as in the table. */
 const TIME = String.raw`\d\d:\d\d:\d\d`;

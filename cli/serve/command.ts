@@ -73,7 +73,7 @@ export const SERVE_OPTIONS = {
     value: "NETWORK",
     example: "10.0.0.0/8",
     repeatable: true,
-    help: "neither log nor count these clients",
+    help: "neither log nor count these clients, except for resets before accept",
     check: checkedLater,
   },
   count: {
@@ -85,7 +85,7 @@ export const SERVE_OPTIONS = {
   },
   within: { short: "w", value: "SECONDS", example: "60", help: "stop after this time", check: milliseconds },
   "skip-taken": { help: "skip ports that are in use" },
-  clients: { help: "when greeter stops, print a table of its clients" },
+  clients: { help: "print a table of the clients at the end, also with --quiet" },
   json: { help: "log as JSON Lines" },
   timestamps: { help: "begin each line of the log with the local time" },
   quiet: { short: "q", help: "do not log; errors still go to standard error" },
