@@ -149,11 +149,10 @@ export function addPort(bounds: readonly number[], port: number): readonly numbe
   const precedesRange = bounds[index] === port + 1;
   if (!followsRange && !precedesRange && bounds.length >= 2 * MAX_RANGES) return undefined;
   // Where the port adjoins a range, the bound between them goes away.
-  const before = bounds.slice(0, followsRange ? index - 1 : index);
-  const after = bounds.slice(precedesRange ? index + 1 : index);
-  if (!followsRange) before.push(port);
-  if (!precedesRange) before.push(port + 1);
-  return before.concat(after);
+  const added = [];
+  if (!followsRange) added.push(port);
+  if (!precedesRange) added.push(port + 1);
+  return bounds.toSpliced(followsRange ? index - 1 : index, Number(followsRange) + Number(precedesRange), ...added);
 }
 
 /** Returns the ranges of ports that a client connected to. */
