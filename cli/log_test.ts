@@ -213,6 +213,22 @@ Deno.test("Log.close() does not count lines as missing that a blocked write may 
   assertEquals(await short.close(10, ["last"]), { complete: false, missing: 1 });
 });
 
+Deno.test("Log.close() counts only the lines before the last ones as missing", async () => {
+  const log = new Log({ write: () => new Promise(() => {}) });
+  for (let i = 0; i < 5; i++) log.print(`${i}`.padEnd(CHUNK_BYTES));
+  assertEquals(await log.close(10, ["one", "two", "three"]), { complete: false, missing: 5 });
+  const written: string[] = [];
+  const other = new Log({
+    write(data) {
+      written.push(new TextDecoder().decode(data));
+      return Promise.resolve(data.length);
+    },
+  });
+  other.print("first");
+  assertEquals(await other.close(10_000, ["one", "two", "three"]), { complete: true, missing: 0 });
+  assertEquals(written.join(""), "first\none\ntwo\nthree\n");
+});
+
 Deno.test("Log.close() ends the retries", async () => {
   let writes = 0;
   const log = new Log({ write: () => (writes++, Promise.reject(new Deno.errors.WouldBlock())) });

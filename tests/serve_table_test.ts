@@ -162,3 +162,18 @@ Deno.test("greeter fits the table to the width of the terminal (needs script and
     assert(row.endsWith(`  ${port}  ${shown}`) && row.length <= columns, row);
   }
 });
+
+Deno.test("greeter fits the table to 80 columns if its output goes to a file (needs script and stty)", {
+  ignore: !isLinux || needsPrograms("script", "stty").ignore,
+}, async () => {
+  const file = await Deno.makeTempFile();
+  const port = freePort();
+  const options = ["-H", "127.0.0.1", "-p", `${port}`, "--clients", "--count", "1"];
+  const command = [...GREETER, ...options].map((word) => `'${word}'`).join(" ");
+  await using terminal = spawn(["script", "-qec", `stty cols 150; ${command} > ${file}`, "/dev/null"]);
+  await until(() => connectFrom("127.0.0.2", port, "x".repeat(64)));
+  await terminal.ended;
+  const row = (await Deno.readTextFile(file)).split("\n").find((line) => line.startsWith("127.0.0.2 ")) ?? "";
+  assertEquals([row.length, row.slice(-4)], [80, '"...']);
+  await Deno.remove(file);
+});

@@ -10,7 +10,10 @@ import { clientTable, MAX_TABLE_LINES } from "./clients_table.ts";
 const now = Math.floor(Date.now() / 60_000) * 60_000;
 const [, timeOfDay = ""] = localDateAndTime(new Date(now)).split(" ");
 
-function client(address: string, { ports = [22], ...more }: Partial<Client> & { ports?: number[] } = {}): Client {
+function client(
+  address: string,
+  { ports = [22], ...more }: Partial<Client> & { ports?: readonly number[] } = {},
+): Client {
   let bounds: readonly number[] = [];
   for (const port of ports) bounds = addPort(bounds, port) ?? bounds;
   return {
@@ -61,6 +64,8 @@ Deno.test("clientTable() first cuts off what was sent, then shortens times, leav
   const seconds = `${left}${timeOfDay}  ${timeOfDay}  22,80-81  `;
   const minutes = `${left}${timeOfDay.slice(0, 5)}  ${timeOfDay.slice(0, 5)}  `;
   assertEquals(line(88), seconds + String.raw`"GET / HTTP/1.1\r\nHost: lab\r\n"`);
+  // The title of the ports is wider than these ports.
+  assertEquals(table([client("192.0.2.7", { payload: "x".repeat(64) })], 80)[2]?.length, 80);
   assertEquals(line(87), seconds + String.raw`"GET / HTTP/1.1\r\nHost: lab"...`);
   assertEquals(line(86), seconds + String.raw`"GET / HTTP/1.1\r\nHost: la"...`);
   assertEquals(line(72), seconds + String.raw`"GET / HTTP/1"...`);
@@ -126,7 +131,8 @@ const anyClient = fc.record({
   connections: fc.integer({ min: 1, max: 99_999 }),
   bytesReceived: fc.integer({ min: 0, max: 999_999 }),
   age: fc.constantFrom(0, 30_000, 5 * 24 * 60 * 60 * 1000),
-  ports: fc.array(fc.integer({ min: 1, max: 65_535 }), { minLength: 1, maxLength: 40 }),
+  // Also lists that are narrower than the title of their column.
+  ports: fc.oneof(fc.constant([22]), fc.array(fc.integer({ min: 1, max: 65_535 }), { minLength: 1, maxLength: 40 })),
   hasMorePorts: fc.boolean(),
   payload: fc.uint8Array({ maxLength: 64 }).map(latin1),
   isPayloadCut: fc.boolean(),

@@ -236,3 +236,39 @@ Deno.test("textFormat names at most 10 ranges of ports, and jsonFormat all", () 
     `${summary.ports.onlyReset}`,
   ]);
 });
+
+Deno.test("jsonFormat has a row for each client, and one for those that are not recorded", () => {
+  const client = {
+    address: "192.0.2.7",
+    connections: 20,
+    bytesReceived: 341,
+    denied: false,
+    firstSeen: Date.UTC(2026, 10, 25, 9, 2, 11, 5),
+    lastSeen: Date.UTC(2026, 10, 26, 1, 2, 3),
+    bounds: [22, 23, 80, 82],
+    hasMorePorts: true,
+    payload: "\xe9\n",
+    isPayloadCut: false,
+    payloadAcceptedAt: 0,
+  };
+  const others = { connections: 7, bytesReceived: 5 };
+  const rows = jsonFormat.clients({ busiest: [client], others, resetsBeforeAccept: 3 }, 80);
+  assertEquals(rows.map(parsed), [
+    {
+      event_type: "client",
+      src_ip: "192.0.2.7",
+      connections: 20,
+      bytes_received: 341,
+      first_seen: "2026-11-25T09:02:11.005Z",
+      last_seen: "2026-11-26T01:02:03.000Z",
+      denied: false,
+      ports: "22,80-81",
+      more_ports: true,
+      payload: btoa("\xe9\n"),
+      payload_printable: ".\n",
+    },
+    { event_type: "other_clients", connections: 7, bytes_received: 5 },
+  ]);
+  const none = { connections: 0, bytesReceived: 0 };
+  assertEquals(jsonFormat.clients({ busiest: [], others: none, resetsBeforeAccept: 0 }, 80), []);
+});
