@@ -76,6 +76,29 @@ Deno.test("clientTable() first cuts off what was sent, then shortens times, leav
   for (const columns of [44, 20]) assertEquals(line(columns), `${minutes}...`);
 });
 
+Deno.test("clientTable() puts long addresses on lines of their own if there is no room for the other columns", () => {
+  const address = "2001:db8:1234:5678:abcd:ef01:2345:6789";
+  const long = client(address, { payload: "SSH-2.0-Go" });
+  const minute = timeOfDay.slice(0, 5);
+  assertEquals(table([get, long], 95).slice(2), [
+    `192.0.2.7                                  12    340  ${minute}  ${minute}  22,80-81  "GET / HTTP/1"...`,
+    `2001:db8:1234:5678:abcd:ef01:2345:6789      1      0  ${minute}  ${minute}  22        "SSH-2.0-Go"`,
+  ]);
+  assertEquals(table([long, get, client("2001:db8::8")], 80), [
+    "3 clients, busiest first:",
+    "Client       Conns  Bytes  First     Last      Ports     Sent first",
+    address,
+    `                 1      0  ${timeOfDay}  ${timeOfDay}  22        "SSH-2.0-Go"`,
+    `192.0.2.7       12    340  ${timeOfDay}  ${timeOfDay}  22,80-81  "GET / HTTP/1.1\\r\\n"...`,
+    `2001:db8::8      1      0  ${timeOfDay}  ${timeOfDay}  22`,
+  ]);
+  // Each of them takes two of the 40 lines.
+  const many = table(Array.from({ length: 30 }, () => long), 80);
+  assertEquals([many.length, many.at(-1)], [MAX_TABLE_LINES - 1, "12 more clients: 12 connections, 0 bytes"]);
+  const all = table(Array.from({ length: 19 }, () => long), 80);
+  assertEquals([all.length, all.at(-2)], [MAX_TABLE_LINES, address]);
+});
+
 Deno.test("clientTable() marks payloads and ports of which more were received than recorded", () => {
   const more = client("192.0.2.7", { hasMorePorts: true, payload: "GET /", isPayloadCut: true });
   assertMatch(table([more])[2] ?? "", / {2}22,\.\.\. {2}"GET \/"\.\.\.$/);
