@@ -126,7 +126,7 @@ Deno.test(
     await Deno.writeTextFile(`${root}/etc/hosts`, "127.0.0.1 lab.example\n");
     const lookup = await runIn(withProc, "$greeter connect lab.example -p 80");
     assertEquals(lookup.code, 1, lookup.stderr);
-    assertMatch(lookup.stdout, /^lab\.example is 127\.0\.0\.1\n80 {2}refused\n/);
+    assertMatch(lookup.stdout, /^lab\.example is 127\.0\.0\.1\n80 {2}refused {2}expected greeted\n/);
 
     // If a standard stream is closed, the runtime opens /dev/null in its place.
     await Deno.mkdir(`${root}/dev`);
