@@ -5,7 +5,7 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { BINARY, freePort, inNamespace, needsPrograms, run } from "./helpers.ts";
+import { BINARY, freePort, inNamespace, librariesOfBinary, needsPrograms, run } from "./helpers.ts";
 
 /** System calls that only read the file system, and those that open a file. strace must not show any others. */
 const READ_ONLY_CALL = /^(?:execve|access|faccessat2?|readlink|readlinkat|\w*stat\w*|getcwd|open|openat)\(/;
@@ -76,12 +76,6 @@ Deno.test(
     assertMatch(metadata, /"v8_flags":\[[^\]]*"--max-semi-space-size=8"[^\]]*\]/);
   },
 );
-
-/** The dynamic loader and the libraries of the executable, as `ldd` prints them. */
-async function librariesOfBinary(): Promise<string[]> {
-  const { stdout } = await run(["ldd", BINARY ?? ""]);
-  return [...stdout.matchAll(/(?<= |\t)\/\S+/g)].map(([path]) => path);
-}
 
 Deno.test(
   "the executable needs only libgcc_s, glibc and /proc (needs Linux, chroot, ldd, ip, unshare -nm, and a binary)",

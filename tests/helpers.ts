@@ -304,6 +304,12 @@ export async function run(
   return { code, signal, ...process.output };
 }
 
+/** The dynamic loader and the libraries of the executable, as `ldd` prints them. */
+export async function librariesOfBinary(): Promise<string[]> {
+  const { stdout } = await run(["ldd", BINARY ?? ""]);
+  return [...stdout.matchAll(/(?<= |\t)\/\S+/g)].map(([path]) => path);
+}
+
 /** Removes the warning that the runtime of Deno 2.6 prints when it resolves a name. */
 export function withoutWarning(stderr: string): string {
   return stderr.replace(/^\(node:\d+\) \[DEP0040\].*\n/m, "");
