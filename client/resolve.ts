@@ -82,12 +82,15 @@ export class Host {
   async resolve(deadline: number, signal: AbortSignal) {
     while (!signal.aborted) {
       if (this.#isRecent && !this.#running && this.#error === undefined) return;
-      const now = performance.now();
-      const pause = Math.min(this.#started + LOOKUP_INTERVAL_MS, Math.max(deadline, now)) - now;
-      if (!this.#running && pause > 0) await sleep(pause, signal);
+      let start = performance.now();
+      if (!this.#running) {
+        const pause = Math.min(this.#started + LOOKUP_INTERVAL_MS, Math.max(deadline, start)) - start;
+        if (pause > 0) await sleep(pause, signal);
+        start += Math.max(pause, 0); // not the time after the pause: a timer can be early by less than a millisecond
+      }
       // A lookup cannot be canceled, and would keep the process alive.
       if (signal.aborted) return;
-      const isLast = performance.now() >= deadline;
+      const isLast = start >= deadline;
       const isAnswered = await endsWithin(this.#lookUp(), this.#timeout, signal);
       if (isAnswered && this.#error === undefined) return;
       // Neither the family of an address changes, nor whether the program may look up names: Deno throws EPERM if not.
