@@ -48,8 +48,7 @@ export interface ProbeOptions extends ProbeTarget {
 
 /**
  * How long the event loop may process pending I/O before an expired timeout takes effect, in milliseconds. If this
- * process was busy, the answer may have arrived in time without having been read. Without this, 118 of 14,000 open
- * ports were once reported as timed out.
+ * process was busy, the answer may have arrived in time without having been read.
  */
 const PENDING_IO_GRACE_MS = 50;
 
@@ -121,8 +120,8 @@ export class Probe {
   }
 
   /**
-   * Linux can connect a socket to itself if nothing listens on a port of this machine that is an ephemeral port: of
-   * 28,232 closed ports, one or two looked open. Another socket has another local port, so try again.
+   * Linux can connect a socket to itself if nothing listens on a port of this machine that is an ephemeral port.
+   * A closed port would look open then. Another socket has another local port, so try again.
    */
   async #connect(): Promise<Deno.TcpConn> {
     const { hostname, port } = this.#options;

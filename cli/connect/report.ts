@@ -102,7 +102,7 @@ export class ProbeReport implements AsyncDisposable {
     this.#progress.add(result);
   }
 
-  /** Adds a final result. Waits for a reader that is too slow for the rows: those of 65,535 ports can have 2.5 GB. */
+  /** Adds a final result. Waits for a reader that is too slow for the rows, which can be long. */
   async add(result: ProbeResult) {
     const isLong = result.greeting.length > SHOWN_BYTES + 1;
     const kept = isLong ? { ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) } : result;
