@@ -15,7 +15,7 @@ import type { Extent } from "./extent.ts";
 async function scan({ name, command, count }: Scanner, ports: string, enter?: readonly string[]): Promise<Scan> {
   const { stdout, stderr, ...used } = await measureCommand(command(ports), enter);
   const counted = count(stdout);
-  if (counted.open === 0) console.error(`${name} has found no open port: ${stderr || stdout.slice(0, 200)}`);
+  if (counted.open === 0) throw new Error(`${name} has found no open port: ${stderr || stdout.slice(0, 200)}`);
   return { ...used, ...counted };
 }
 

@@ -22,7 +22,7 @@ export function greeterScanner({ name, run }: Greeter): Scanner {
     name: name.replace("greeter", "greeter connect"),
     command: (ports) => [...run, "connect", "127.0.0.1", "--port", ports, "--expect", shortGreetingText],
     count(output) {
-      const [, open = 0] = output.match(/^(\d+) of \d+ ports greeted/m) ?? [];
+      const [, open = 0] = output.match(/^(\d+) of \d+ ports as expected/m) ?? [];
       const silent = [...output.matchAll(/^(\d+)(?:-(\d+))? +timeout/gm)]
         .reduce((sum, [, first, last = first]) => sum + Number(last) - Number(first) + 1, 0);
       return { open: Number(open), silent };
