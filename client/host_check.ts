@@ -43,7 +43,7 @@ export async function checkHost(host: Host, run: RunOptions): Promise<void> {
     deadline,
     ({ result, cause }) => {
       onDecided(result);
-      required.push({ result: { ...result, greeting: new Uint8Array() }, cause }); // greetings have up to 16 KiB
+      if (ports.blocked.length > 0) required.push({ result: { ...result, greeting: new Uint8Array() }, cause });
     },
   );
   if (ports.blocked.length === 0 || signal.aborted) return;
@@ -78,15 +78,13 @@ async function checkPorts(
     failure ??= error;
     resolve();
   };
-  for (const [port, expectation] of ports) {
-    const onDecided = (finding: Finding) => {
-      checks.delete(check);
-      onFinding(finding);
-      if (checks.size === 0) resolve();
-    };
-    const check = new PortCheck(port, expectation, { host, pool, targetOf, deadline, onAttempt, onFailure, onDecided });
-    checks.add(check);
-  }
+  const onDecided = (check: PortCheck, finding: Finding) => {
+    checks.delete(check);
+    onFinding(finding);
+    if (checks.size === 0) resolve();
+  };
+  const options = { host, pool, targetOf, deadline, onAttempt, onFailure, onDecided };
+  for (const [port, expectation] of ports) checks.add(new PortCheck(port, expectation, options));
   for (const check of checks) check.start();
   if (checks.size > 0) await Promise.race([allDecided, pool.ended]);
   // Some checks are left if the run has ended early, or if no port of the host can be probed: the last attempt counts.

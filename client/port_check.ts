@@ -63,7 +63,7 @@ export interface PortCheckOptions {
   /** Called if no port of the host can be probed. No further attempt follows. */
   onFailure: (error: ConnectError) => void;
   /** Called when no further attempt follows. */
-  onDecided: (finding: Finding) => void;
+  onDecided: (check: PortCheck, finding: Finding) => void;
 }
 
 /** One port of a host, and what it should do. */
@@ -93,7 +93,7 @@ export class PortCheck implements ProbeTask {
     return this.#options.host.name;
   }
 
-  /** What is known so far, if an attempt has ended. */
+  /** What is known so far, if an attempt has ended and another one follows. */
   get finding(): Finding | undefined {
     return this.#finding;
   }
@@ -143,7 +143,11 @@ export class PortCheck implements ProbeTask {
       informationOf({ ...last.result, cause: last.cause }) > informationOf(outcome);
     const finding = this.#finding = isKept ? last : { result, cause: outcome.cause };
     const left = deadline - performance.now();
-    if (result.ok || left <= 0) return onDecided(finding);
+    if (result.ok || left <= 0) {
+      // An old object that points to young ones keeps V8 from freeing them cheaply.
+      this.#outcome = this.#finding = undefined;
+      return onDecided(this, finding);
+    }
     host.refresh();
     this.start(Math.min(this.#pause, left));
     this.#pause = Math.min(2 * this.#pause, PAUSE_MAX_MS);

@@ -139,14 +139,12 @@ export class Probe {
   }
 
   /**
-   * Sends the text to send, if any. Not awaited: a server may greet before it reads, or without reading, and the timeout
+   * Sends a text. Not awaited: a server may greet before it reads, or without reading, and the timeout
    * ends both.
    */
-  async #send(conn: Deno.TcpConn) {
-    const { send } = this.#options;
-    if (!send) return;
+  async #send(conn: Deno.TcpConn, text: Uint8Array) {
     try {
-      for (let sent = 0; sent < send.length;) sent += await conn.write(send.subarray(sent));
+      for (let sent = 0; sent < text.length;) sent += await conn.write(text.subarray(sent));
     } catch {
       // The server has reset the connection. What it had sent before still counts, so reading decides.
     }
@@ -154,8 +152,8 @@ export class Probe {
 
   /** Reads until the greeting is complete or the connection is closed. */
   async #readGreeting(conn: Deno.TcpConn, quietMs: number): Promise<{ state: ProbeState; greeting: Uint8Array }> {
-    const { expect, clock } = this.#options;
-    this.#send(conn);
+    const { expect, send, clock } = this.#options;
+    if (send) this.#send(conn, send);
     let buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
     let length = 0;
     let isFound = false;

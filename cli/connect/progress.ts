@@ -32,8 +32,8 @@ export class Progress {
   readonly #ports: ExpectedPorts;
   /** The hosts whose addresses are not known yet. */
   readonly #unresolved: Set<string>;
-  /** The latest attempt at each port of each host, without its greeting, which may have 16 KiB. */
-  readonly #attempts: ReadonlyMap<string, Map<number, Pick<ProbeResult, "expected" | "ok">>>;
+  /** For each host, whether the latest attempt at each port that has been tried was as expected. */
+  readonly #attempts: ReadonlyMap<string, Map<number, boolean>>;
   #okCount = 0;
   /** How many ports with each expectation have been tried. */
   readonly #tried: Record<Expectation, number> = { greeted: 0, open: 0, blocked: 0 };
@@ -69,10 +69,10 @@ export class Progress {
   /** Counts the result of an attempt, which may replace an earlier one. */
   add({ host, expected, ok, remoteAddr: { port } }: ProbeResult) {
     const attempts = this.#attempts.get(host);
-    const last = attempts?.get(port);
-    if (!last) this.#tried[expected]++;
-    this.#okCount += Number(ok) - Number(last?.ok ?? false);
-    attempts?.set(port, { expected, ok });
+    const wasOk = attempts?.get(port);
+    if (wasOk === undefined) this.#tried[expected]++;
+    this.#okCount += Number(ok) - Number(wasOk ?? false);
+    attempts?.set(port, ok === true);
   }
 
   /** Returns the text of the line. */
@@ -93,10 +93,12 @@ export class Progress {
 
   /** Lists the ports whose latest attempt was not as expected. */
   #pending(): string {
+    const { port, open, blocked } = this.#ports;
+    const portsOf = { greeted: port, open, blocked };
     const lists = EXPECTATIONS.map((expectation) => {
       const hosts = [...this.#attempts].map(([host, attempts]) => ({
         host,
-        ports: [...attempts].filter(([, { expected, ok }]) => !ok && expected === expectation).map(([port]) => port),
+        ports: portsOf[expectation].filter((port) => attempts.get(port) === false),
       }));
       const count = hosts.reduce((sum, { ports }) => sum + ports.length, 0);
       if (count === 0) return "";
