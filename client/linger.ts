@@ -13,9 +13,9 @@ const HALF_CLOSE_MS = 10;
 const LINGER_MS = 100;
 
 /** How many bytes may arrive before the connection is closed anyway: a server may send without end. */
-export const MAX_LINGER_BYTES: number = 64 * 1024;
+const MAX_LINGER_BYTES = 64 * 1024;
 
-/** Data is read into this buffer, which all probes share, because nothing reads it. */
+/** All probes read data that they discard into this buffer. */
 const discardBuffer = new Uint8Array(MAX_LINGER_BYTES);
 
 /**

@@ -3,18 +3,18 @@
  *
  * @module
  */
-import { CONNECT_DEFAULTS } from "../../client.ts";
+import { portsByExpectation } from "../../client/options.ts";
 import { type Given, UsageError } from "../args.ts";
 import { uniquePorts } from "../ports.ts";
 
 /** The ports of each option of `connect`, each port once. */
 export interface ExpectedPorts {
   /** The ports that must greet. */
-  port: number[];
+  port: readonly number[];
   /** The ports that must be open. */
-  open: number[];
+  open: readonly number[];
   /** The ports that must not be reachable. */
-  blocked: number[];
+  blocked: readonly number[];
   /** Whether a range of `--blocked` had ports with another expectation, which it leaves out. */
   isReduced: boolean;
 }
@@ -58,13 +58,8 @@ export function expectedPorts(
   if (blocked.length > 0 && left.length === 0) {
     throw new UsageError("all ports of --blocked are also in --port or --open; remove them from one of the lists");
   }
-  const isDefault = isTaken.size === 0 && blocked.length === 0;
-  return {
-    port: isDefault ? [CONNECT_DEFAULTS.port] : uniquePorts(greeted),
-    open: uniquePorts(open),
-    blocked: left,
-    isReduced: left.length < all.length,
-  };
+  const ports = portsByExpectation({ port: greeted.length === 0 ? undefined : greeted, open, blocked: left });
+  return { port: ports.greeted, open: ports.open, blocked: ports.blocked, isReduced: left.length < all.length };
 }
 
 function twoExpectations(port: number, options: string): UsageError {

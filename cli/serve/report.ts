@@ -110,8 +110,8 @@ export class Report {
   }
 
   /**
-   * Prints the clients and the totals, and closes the log. Returns whether every port has greeted `count` clients. If not, reports
-   * which ones have not.
+   * Prints the clients and the totals, and closes the log. Returns whether every port has greeted `count` clients. If not,
+   * reports which ones have not.
    */
   async close(count: number): Promise<boolean> {
     this.#reportResets();
