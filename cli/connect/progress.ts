@@ -6,7 +6,7 @@
 import { type Expectation, EXPECTATIONS, type ProbeResult } from "../../client.ts";
 import { columnsOf, plural } from "../text.ts";
 import type { ExpectedPorts } from "./expected_ports.ts";
-import { formatPortsOfHosts } from "./results.ts";
+import { formatPortsOfHosts } from "./lines.ts";
 import { portCount } from "./summary.ts";
 
 /** How long to wait before showing the line on a terminal, in milliseconds. A short run does not need it. */

@@ -21,7 +21,7 @@ type Expect = RunSummary["expect"];
  *
  * @example
  * ```ts
- * import { formatResults } from "./results.ts";
+ * import { formatResults } from "./lines.ts";
  * import { assertEquals } from "@std/assert";
  *
  * const result = (port: number) => ({
@@ -163,7 +163,7 @@ function listPorts(hosts: readonly HostSummary[], ok: boolean | null): string {
  *
  * @example
  * ```ts
- * import { formatPortsOfHosts } from "./results.ts";
+ * import { formatPortsOfHosts } from "./lines.ts";
  * import { assertEquals } from "@std/assert";
  *
  * assertEquals(formatPortsOfHosts([{ host: "web1", ports: [80, 22, 81] }]), "22,80-81");

@@ -1,7 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { ProbeResult } from "../../client.ts";
 import { probeResult as result, ROOT, run } from "../../tests/helpers.ts";
-import { formatHeader, formatPortsOfHosts, formatResults, formatTotals } from "./results.ts";
+import { formatHeader, formatPortsOfHosts, formatResults, formatTotals } from "./lines.ts";
 import type { RunSummary } from "./summary.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -163,7 +163,7 @@ Deno.test("formatResults() colors each state by whether it is as expected, witho
   ];
   // In a process of its own: @std/fmt has no colors if NO_COLOR was set when it was loaded.
   const script = `
-    import { formatResults } from "${import.meta.resolve("./results.ts")}";
+    import { formatResults } from "${import.meta.resolve("./lines.ts")}";
     const results = ${JSON.stringify(results)};
     for (const result of results) result.greeting = new Uint8Array(Object.values(result.greeting));
     console.log(formatResults(results, "192.0.2.1", undefined, true).join("\\n"));`;
