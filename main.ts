@@ -135,15 +135,15 @@ async function readGreeting(): Promise<Uint8Array> {
   throw new StreamError(`standard input is too long: at most ${MAX_GREETING_BYTES} bytes can be sent; shorten it`);
 }
 
-async function runConnect({ options, ...reportOptions }: ConnectCommand): Promise<number> {
+async function runConnect(command: ConnectCommand): Promise<number> {
   const stop = new AbortController();
   const { signal } = stop;
   stopOnSignals(stop, stopSignals()); // before the lookup: as process 1, Deno 2.9 crashes on a signal without a listener
-  await using report = new ProbeReport(options.hostname, reportOptions, stop);
+  await using report = new ProbeReport(command, stop);
   const onLookup = report.addAddresses.bind(report);
   const onResult = report.addAttempt.bind(report);
   try {
-    for await (const result of connect({ ...options, signal, onLookup, onResult })) await report.add(result);
+    for await (const result of connect({ ...command.options, signal, onLookup, onResult })) await report.add(result);
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
     // The check of one host has failed. The others have been checked.

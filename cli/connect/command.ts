@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CONNECT_DEFAULTS, type ConnectOptions, MIN_BLOCKED_TIMEOUT_MS } from "../../client.ts";
+import { CONNECT_DEFAULTS, MIN_BLOCKED_TIMEOUT_MS } from "../../client.ts";
 import { MAX_GREETING_BYTES } from "../../server.ts";
 import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { encodeText } from "../escapes.ts";
@@ -100,8 +100,6 @@ export const CONNECT_OPTIONS = {
 export interface ConnectCommand extends ProbeReportOptions {
   /** Distinguishes the commands. */
   kind: "connect";
-  /** What is passed to `connect`; an option that was not given is undefined. */
-  options: ConnectOptions & { hostname: string[] };
 }
 
 /** What `greeter connect --help` prints. */
@@ -140,17 +138,17 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
   rejectBoth("ipv4", "ipv6", rewritten);
   const greeted = all(CONNECT_OPTIONS.port);
   const blocked = all(CONNECT_OPTIONS.blocked);
-  const ports = expectedPorts(greeted.flatMap(({ list }) => list), all(CONNECT_OPTIONS.open).flat(), blocked);
-  const { port, open } = ports;
+  const open = all(CONNECT_OPTIONS.open).flat();
+  const { isReduced, ...ports } = expectedPorts(greeted.flatMap(({ list }) => list), open, blocked);
   const texts = textsByPort(greeted, "texts");
   const expect = textFunction(one(CONNECT_OPTIONS.expect), texts);
   const send = textFunction(one(CONNECT_OPTIONS.send));
-  if (port.length === 0) {
+  if (ports.port.length === 0) {
     const [useless] = [...given(CONNECT_OPTIONS.expect), ...given(CONNECT_OPTIONS.send)];
     if (useless) throw new UsageError(`${useless.option} applies only to ports that must greet; add them with -p LIST`);
   }
   const [unused] = given(CONNECT_OPTIONS.expect);
-  if (unused && port.every((each) => texts.has(each))) {
+  if (unused && ports.port.every((each) => texts.has(each))) {
     throw new UsageError(
       `${unused.option} applies to no port, because each port of -p has its own TEXT; remove ${unused.option}`,
     );
@@ -165,9 +163,7 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
     kind: "connect",
     options: {
       hostname,
-      port,
-      open,
-      blocked: ports.blocked,
+      ...ports,
       expect,
       send,
       timeout,
@@ -175,10 +171,7 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
       concurrency: one(CONNECT_OPTIONS.concurrency),
       family: flag(CONNECT_OPTIONS.ipv4) ? 4 : flag(CONNECT_OPTIONS.ipv6) ? 6 : undefined,
     },
-    ports,
-    expect,
-    isWaiting: one(CONNECT_OPTIONS.within) !== undefined,
-    isSending: send !== undefined,
+    isReduced,
     json: flag(CONNECT_OPTIONS.json),
     quiet: flag(CONNECT_OPTIONS.quiet),
   };

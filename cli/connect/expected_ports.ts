@@ -15,6 +15,10 @@ export interface ExpectedPorts {
   open: readonly number[];
   /** The ports that must not be reachable. */
   blocked: readonly number[];
+}
+
+/** The ports of each option, and what was changed. */
+export interface MergedPorts extends ExpectedPorts {
   /** Whether a range of `--blocked` had ports with another expectation, which it leaves out. */
   isReduced: boolean;
 }
@@ -43,7 +47,7 @@ export function expectedPorts(
   greeted: readonly number[],
   open: readonly number[],
   blocked: readonly BlockedPorts[],
-): ExpectedPorts {
+): MergedPorts {
   const isGreeted = new Set(greeted);
   const both = open.find((port) => isGreeted.has(port));
   if (both !== undefined) throw twoExpectations(both, "--port and --open");

@@ -4,7 +4,7 @@ import { Progress } from "./progress.ts";
 
 /** The progress of a run, and a function that records an attempt. */
 function start(hosts: string[], ports: { port?: number[]; open?: number[]; blocked?: number[] }) {
-  const progress = new Progress(hosts, { port: [], open: [], blocked: [], isReduced: false, ...ports });
+  const progress = new Progress(hosts, { port: [], open: [], blocked: [], ...ports });
   const add = (port: number, ok: boolean, host = hosts[0]) => {
     const expected = ports.open?.includes(port) ? "open" : ports.blocked?.includes(port) ? "blocked" : "greeted";
     progress.add(probeResult(port, ok ? "greeted" : "refused", { ok, expected, host }));

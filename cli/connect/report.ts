@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ConnectError, ProbeResult } from "../../client.ts";
+import type { ConnectError, ConnectOptions, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
 import { type Closed, Log, MAX_BUFFERED_BYTES } from "../log.ts";
 import { formatSomePorts } from "../ports.ts";
@@ -16,16 +16,15 @@ import { type HostSummary, portCount, type RunSummary } from "./summary.ts";
 /** How long to wait for a reader that has stopped, in milliseconds, once a signal has been received. */
 const READER_TIMEOUT_MS = 500;
 
+/** The options of `connect` as the command sets them: hosts and ports in lists, each once, and texts as functions. */
+export type CheckOptions = ConnectOptions & ExpectedPorts & { hostname: string[]; expect: RunSummary["expect"] };
+
 /** What is printed, and how. */
 export interface ProbeReportOptions {
-  /** The ports that are checked on each host. */
-  ports: ExpectedPorts;
-  /** What the greeting of a port must contain. */
-  expect: RunSummary["expect"];
-  /** Whether ports are tried again. The progress is then printed even if standard error is not a terminal. */
-  isWaiting: boolean;
-  /** Whether a text is sent to the ports that must greet. */
-  isSending: boolean;
+  /** What is passed to `connect`. An option that was not given is undefined. */
+  options: CheckOptions;
+  /** Whether a range of `--blocked` had ports with another expectation, which it leaves out. */
+  isReduced: boolean;
   /** Whether results are JSON. */
   json: boolean;
   /** Whether nothing is printed. */
@@ -40,7 +39,8 @@ interface Host extends HostSummary {
 
 /** Reports one run of the client. */
 export class ProbeReport implements AsyncDisposable {
-  readonly #options: ProbeReportOptions;
+  readonly #options: CheckOptions;
+  readonly #isJson: boolean;
   readonly #hosts: ReadonlyMap<string, Host>;
   readonly #stop: AbortController;
   readonly #started: number = performance.now();
@@ -53,15 +53,17 @@ export class ProbeReport implements AsyncDisposable {
    * Opens the output. Aborts `stop` if standard output can no longer be written. If it is aborted by a signal, with a
    * reason, the report waits only {@linkcode READER_TIMEOUT_MS} for readers.
    */
-  constructor(hosts: readonly string[], options: ProbeReportOptions, stop: AbortController) {
-    this.#hosts = new Map(hosts.map((host) => [host, { host, addresses: [], results: [] }]));
+  constructor({ options, isReduced, json, quiet }: ProbeReportOptions, stop: AbortController) {
+    const { hostname, within, blocked } = options;
+    this.#hosts = new Map(hostname.map((host) => [host, { host, addresses: [], results: [] }]));
     this.#options = options;
+    this.#isJson = json;
     this.#stop = stop;
-    this.#progress = new Progress(hosts, options.ports);
-    if (options.quiet) return;
+    this.#progress = new Progress(hostname, options);
+    if (quiet) return;
     if (!Deno.stderr.isTerminal()) {
-      if (options.isWaiting) this.#progress.startLines();
-    } else if (!(options.json && this.#isTerminal)) { // JSON rows on the same terminal would mix with the progress line
+      if (within !== undefined) this.#progress.startLines(); // ports are tried again, which may take long
+    } else if (!(json && this.#isTerminal)) { // JSON rows on the same terminal would mix with the progress line
       this.#progress.startOnTerminal();
     }
     this.#output = new Log(Deno.stdout, {
@@ -72,8 +74,7 @@ export class ProbeReport implements AsyncDisposable {
         stop.abort();
       },
     });
-    const { blocked, isReduced } = options.ports;
-    if (isReduced && !options.json) this.#output.print(`must be blocked: ${formatSomePorts(blocked)}`);
+    if (isReduced && !json) this.#output.print(`must be blocked: ${formatSomePorts(blocked)}`);
   }
 
   /** Whether there is a result. */
@@ -88,13 +89,13 @@ export class ProbeReport implements AsyncDisposable {
     if (!host) return;
     host.addresses = addresses;
     // The headers of several hosts are printed with their results. That of a single host shows that it has been looked up.
-    if (this.#hosts.size > 1 || this.#options.json || addresses[0] === name) return;
+    if (this.#hosts.size > 1 || this.#isJson || addresses[0] === name) return;
     this.#output?.print(formatHeader(host));
   }
 
   /** Adds a row for an error that has ended the check of a host. */
   addError({ hostname }: ConnectError, message: string) {
-    if (this.#options.json) this.#output?.print(formatErrorRow(hostname, message));
+    if (this.#isJson) this.#output?.print(formatErrorRow(hostname, message));
   }
 
   /** Updates the progress with the result of an attempt. With `within`, the port may be tried again. */
@@ -107,7 +108,7 @@ export class ProbeReport implements AsyncDisposable {
     const isLong = result.greeting.length > SHOWN_BYTES + 1;
     const kept = isLong ? { ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) } : result;
     this.#hosts.get(result.host)?.results.push(kept);
-    if (!this.#options.json || !this.#output) return;
+    if (!this.#isJson || !this.#output) return;
     this.#output.print(formatResultRow(result));
     await this.#wait(this.#output.drained(MAX_BUFFERED_BYTES), 0);
   }
@@ -119,12 +120,19 @@ export class ProbeReport implements AsyncDisposable {
    */
   async close(): Promise<boolean> {
     await this.#wait(this.#progress.stop());
-    const { expect, ports, isSending, json } = this.#options;
+    const { port, open, blocked, expect, send } = this.#options;
     const { signal } = this.#stop;
     const hosts = [...this.#hosts.values()];
     const duration = performance.now() - this.#started;
-    const summary: RunSummary = { hosts, ports, expect, isSending, duration, interrupted: signal.aborted };
-    if (json) this.#printSummaryRows(summary);
+    const summary: RunSummary = {
+      hosts,
+      ports: { port, open, blocked },
+      expect,
+      isSending: send !== undefined,
+      duration,
+      interrupted: signal.aborted,
+    };
+    if (this.#isJson) this.#printSummaryRows(summary);
     else this.#printResults(summary);
     await this.#wait(this.#output?.close(Infinity));
     // A reader such as `head` may close the pipe early, and SIGHUP means that the terminal is gone. Neither is an error.
@@ -141,7 +149,7 @@ export class ProbeReport implements AsyncDisposable {
   }
 
   #isComplete(results: readonly ProbeResult[]): boolean {
-    return results.length === portCount(this.#options.ports);
+    return results.length === portCount(this.#options);
   }
 
   #printSummaryRows(summary: RunSummary) {

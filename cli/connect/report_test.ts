@@ -56,10 +56,12 @@ async function settled(count: () => number): Promise<number> {
 }
 
 Deno.test("ProbeReport.close() returns whether every port of every host has a result and is as expected", async () => {
-  const ports = { port: [22], open: [], blocked: [80], isReduced: false };
-  const options = { ports, expect: undefined, isWaiting: false, isSending: false, json: false, quiet: true };
+  const options = { hostname: ["lab", "web"], port: [22], open: [], blocked: [80], expect: undefined };
   const closed = async (...results: ProbeResult[]) => {
-    await using report = new ProbeReport(["lab", "web"], options, new AbortController());
+    await using report = new ProbeReport(
+      { options, isReduced: false, json: false, quiet: true },
+      new AbortController(),
+    );
     for (const result of results) await report.add(result);
     return await report.close();
   };
