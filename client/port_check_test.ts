@@ -249,7 +249,7 @@ const network = inNamespace(`
   ip address add 198.51.100.9/24 dev lo
 `);
 
-Deno.test("connect() tries the next address of a host if a port does not connect (needs Linux and unshare -n)", {
+Deno.test("connect() tries the next address of a host if a port does not connect (needs Linux, ip, and unshare -n)", {
   ignore: network.ignore,
 }, async () => {
   const script = `
@@ -282,10 +282,13 @@ Deno.test("connect() tries the next address of a host if a port does not connect
   ]);
 });
 
-Deno.test("connect() reports the first address that connects, or else the first one (needs Linux and unshare -n)", {
-  ignore: network.ignore,
-}, async () => {
-  const script = `
+Deno.test(
+  "connect() reports the first address that connects, or else the first one (needs Linux, ip, and unshare -n)",
+  {
+    ignore: network.ignore,
+  },
+  async () => {
+    const script = `
     import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
     let connections = 0;
     const servers = ["127.0.0.1", "127.0.0.2"].map((hostname) =>
@@ -302,19 +305,23 @@ Deno.test("connect() reports the first address that connects, or else the first 
     }
     for (const server of servers) await server.shutdown();
     console.log(JSON.stringify(rows));`;
-  const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
-  assertEquals(JSON.parse(stdout || stderr), [
-    ["mismatch", true, 1],
-    ["refused", true, 0],
-    ["open", true, 1],
-    ["greeted", true, 1],
-  ]);
-});
+    const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
+    assertEquals(JSON.parse(stdout || stderr), [
+      ["mismatch", true, 1],
+      ["refused", true, 0],
+      ["open", true, 1],
+      ["greeted", true, 1],
+    ]);
+  },
+);
 
-Deno.test("connect() proves nothing about blocked ports without a route to the host (needs Linux and unshare -n)", {
-  ignore: network.ignore,
-}, async () => {
-  const script = `
+Deno.test(
+  "connect() proves nothing about blocked ports without a route to the host (needs Linux, ip, and unshare -n)",
+  {
+    ignore: network.ignore,
+  },
+  async () => {
+    const script = `
     import { connect } from "${import.meta.resolve("../client.ts")}";
     const rows = [];
     for (const options of [{ blocked: [1, 2] }, { open: 3, blocked: 1 }, { open: 3 }]) {
@@ -327,21 +334,22 @@ Deno.test("connect() proves nothing about blocked ports without a route to the h
       }
     }
     console.log(JSON.stringify(rows));`;
-  const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
-  assertEquals(JSON.parse(stdout || stderr), [
-    ["first", 1, [], "ConnectError", "ENETUNREACH"],
-    ["dead", 1, ["unreachable", true, "unreachable", true], null, null],
-    ["both", 1, ["refused", true, "refused", true], null, null],
-    ["first", 2, ["unreachable", false], "ConnectError", "ENETUNREACH"],
-    ["dead", 2, ["unreachable", false, "unreachable", null], null, null],
-    ["both", 2, ["refused", false, "refused", null], null, null],
-    ["first", 1, ["unreachable", false], null, null],
-    ["dead", 1, ["unreachable", false], null, null],
-    ["both", 1, ["refused", false], null, null],
-  ]);
-});
+    const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
+    assertEquals(JSON.parse(stdout || stderr), [
+      ["first", 1, [], "ConnectError", "ENETUNREACH"],
+      ["dead", 1, ["unreachable", true, "unreachable", true], null, null],
+      ["both", 1, ["refused", true, "refused", true], null, null],
+      ["first", 2, ["unreachable", false], "ConnectError", "ENETUNREACH"],
+      ["dead", 2, ["unreachable", false, "unreachable", null], null, null],
+      ["both", 2, ["refused", false, "refused", null], null, null],
+      ["first", 1, ["unreachable", false], null, null],
+      ["dead", 1, ["unreachable", false], null, null],
+      ["both", 1, ["refused", false], null, null],
+    ]);
+  },
+);
 
-Deno.test("connect() reports a blocked port if the route to the host has just gone (needs Linux and unshare -n)", {
+Deno.test("connect() reports a blocked port if the route to the host has just gone (needs Linux, ip, and unshare -n)", {
   ignore: network.ignore,
 }, async () => {
   const script = `
@@ -371,7 +379,7 @@ const withoutIPv6 = inNamespace(`
   echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
 `);
 
-Deno.test("connect() ignores an IPv6 address if there is no IPv6 (needs Linux and unshare -n)", {
+Deno.test("connect() ignores an IPv6 address if there is no IPv6 (needs Linux, ip, and unshare -n)", {
   ignore: withoutIPv6.ignore,
 }, async () => {
   const script = `

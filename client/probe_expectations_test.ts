@@ -219,7 +219,7 @@ const smallBuffers = inNamespace(`
 `);
 
 Deno.test(
-  "connect() sends a long text in pieces, until the server closes or the time is over (needs Linux and unshare -n)",
+  "connect() sends a long text in pieces, until the server closes or the time is over (needs Linux, ip, and unshare -n)",
   {
     ignore: smallBuffers.ignore,
   },

@@ -58,7 +58,7 @@ const hosts = inNamespace(`
   ip address add 2001:db8::9/64 dev lo nodad || true
 `);
 
-Deno.test("Host chooses addresses by their family (needs Linux and unshare -n)", {
+Deno.test("Host chooses addresses by their family (needs Linux, ip, and unshare -n)", {
   ignore: hosts.ignore || !hasIPv6(),
 }, async () => {
   const script = `
@@ -106,7 +106,7 @@ async function runScript(script: string): Promise<unknown> {
 }
 
 Deno.test(
-  "Host.resolve() looks a name up again, at most once a second, until it is known (needs Linux and unshare -n)",
+  "Host.resolve() looks a name up again, at most once a second, until it is known (needs Linux, ip, and unshare -n)",
   {
     ignore: changing.ignore,
   },
@@ -125,7 +125,7 @@ Deno.test(
   },
 );
 
-Deno.test("Host.resolve() looks up for the last time at the deadline (needs Linux and unshare -n)", {
+Deno.test("Host.resolve() looks up for the last time at the deadline (needs Linux, ip, and unshare -n)", {
   ignore: changing.ignore,
 }, async () => {
   const rows = await runScript(`
@@ -150,7 +150,7 @@ Deno.test("Host.resolve() looks up for the last time at the deadline (needs Linu
   assertEquals(rows, [["none", ["127.0.0.1"], "in time"], ["ConnectError", [], "in time"]]);
 });
 
-Deno.test("Host.resolve() starts no lookup when its signal is aborted in a pause (needs Linux and unshare -n)", {
+Deno.test("Host.resolve() starts no lookup when its signal is aborted in a pause (needs Linux, ip, and unshare -n)", {
   ignore: changing.ignore,
 }, async () => {
   const addresses = await runScript(`
@@ -169,7 +169,7 @@ Deno.test("Host.resolve() starts no lookup when its signal is aborted in a pause
 });
 
 Deno.test(
-  "Host.refresh() looks a name up once a second, and keeps its addresses if that fails (needs Linux and unshare -n)",
+  "Host.refresh() looks a name up once a second, and keeps its addresses if that fails (needs Linux, ip, and unshare -n)",
   {
     ignore: changing.ignore,
   },
@@ -204,7 +204,7 @@ Deno.test(
   },
 );
 
-Deno.test("connect() uses an address that a name gets while it waits (needs Linux and unshare -n)", {
+Deno.test("connect() uses an address that a name gets while it waits (needs Linux, ip, and unshare -n)", {
   ignore: changing.ignore,
 }, async () => {
   const rows = await runScript(`
@@ -220,7 +220,7 @@ Deno.test("connect() uses an address that a name gets while it waits (needs Linu
   assertEquals(rows, [["lab", "greeted", "127.0.0.2"]]);
 });
 
-Deno.test("connect() looks a name up again before it tries blocked ports (needs Linux and unshare -n)", {
+Deno.test("connect() looks a name up again before it tries blocked ports (needs Linux, ip, and unshare -n)", {
   ignore: changing.ignore,
 }, async () => {
   const rows = await runScript(`
@@ -248,7 +248,7 @@ Deno.test("connect() looks a name up again before it tries blocked ports (needs 
   assertEquals(rows, [["greeted", true, "127.0.0.1"], ["greeted", false, "127.0.0.2"]]);
 });
 
-Deno.test("connect() lets no blocked port pass if the name is unknown at the end (needs Linux and unshare -n)", {
+Deno.test("connect() lets no blocked port pass if the name is unknown at the end (needs Linux, ip, and unshare -n)", {
   ignore: changing.ignore,
 }, async () => {
   const rows = await runScript(`
@@ -286,7 +286,7 @@ const noAnswer = inNamespace(`${SILENT_NAME_SERVER}
 `);
 
 Deno.test(
-  "Host.isLookupFailing is true if the last lookup has not been answered for as long as the timeout (needs Linux and unshare -n)",
+  "Host.isLookupFailing is true if the last lookup has not been answered for as long as the timeout (needs Linux, ip, and unshare -n)",
   {
     ignore: noAnswer.ignore,
   },
@@ -315,7 +315,7 @@ Deno.test(
   },
 );
 
-Deno.test("connect() ends when its signal is aborted during the lookup (needs Linux and unshare -n)", {
+Deno.test("connect() ends when its signal is aborted during the lookup (needs Linux, ip, and unshare -n)", {
   ignore: noAnswer.ignore,
 }, async () => {
   const script = `
@@ -332,7 +332,7 @@ Deno.test("connect() ends when its signal is aborted during the lookup (needs Li
 });
 
 Deno.test(
-  "connect() does not wait longer than the timeout for a lookup, or when its consumer stops (needs Linux and unshare -n)",
+  "connect() does not wait longer than the timeout for a lookup, or when its consumer stops (needs Linux, ip, and unshare -n)",
   {
     ignore: noAnswer.ignore,
   },

@@ -287,7 +287,7 @@ Deno.test("greeter connect takes no error for a blocked port: no descriptor (nee
 
 const noRoute = inNamespace("ip route add prohibit 203.0.113.1");
 
-Deno.test("greeter connect takes a missing route for no blocked port (needs Linux and unshare -n)", {
+Deno.test("greeter connect takes a missing route for no blocked port (needs Linux, ip, and unshare -n)", {
   ignore: noRoute.ignore,
 }, async () => {
   const script = `

@@ -50,7 +50,7 @@ function listen(...hostnames: string[]) {
 }
 
 test(
-  "greeter connect tries the second IPv4 address if the first one refuses or drops (needs Linux, iptables, and unshare -n)",
+  "greeter connect tries the second IPv4 address if the first one refuses or drops (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     await using server = listen("127.0.0.12", "127.0.0.22");
@@ -70,7 +70,7 @@ test(
 );
 
 test(
-  "greeter connect shows the state of the first address if no address connects, and the state that says more (needs Linux, iptables, and unshare -n)",
+  "greeter connect shows the state of the first address if no address connects, and the state that says more (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     const port = freePort();
@@ -86,7 +86,7 @@ test(
 );
 
 test(
-  "greeter connect tries an IPv6 address after the IPv4 address (needs Linux, IPv6, iptables, and unshare -n)",
+  "greeter connect tries an IPv6 address after the IPv4 address (needs Linux, IPv6, ip, iptables, and unshare -n)",
   needsIPv6,
   async () => {
     await using server = listen("::1");
@@ -115,7 +115,7 @@ test(
 );
 
 test(
-  "greeter connect -4 and -6 use only the addresses of one family (needs Linux, IPv6, iptables, and unshare -n)",
+  "greeter connect -4 and -6 use only the addresses of one family (needs Linux, IPv6, ip, iptables, and unshare -n)",
   needsIPv6,
   async () => {
     await using server = listen("::1");
@@ -162,7 +162,7 @@ test(
 );
 
 test(
-  "greeter connect gives the right answer in a container without IPv6 where localhost has ::1, too (needs Linux, iptables, and unshare -n)",
+  "greeter connect gives the right answer in a container without IPv6 where localhost has ::1, too (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     await sh("if [ -e /proc/sys/net/ipv6 ]; then echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; fi");
@@ -190,7 +190,7 @@ test(
 );
 
 test(
-  "greeter connect names and tries all addresses in the order of the system, IPv4 first (needs Linux, iptables, and unshare -n)",
+  "greeter connect names and tries all addresses in the order of the system, IPv4 first (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     const fromServer = ["127.0.0.44", "::1", "127.0.0.41", "127.0.0.43", "127.0.0.42"];
@@ -208,7 +208,7 @@ test(
 );
 
 test(
-  "greeter connect exits 2 if a name does not exist, and checks the other hosts (needs Linux, iptables, and unshare -n)",
+  "greeter connect exits 2 if a name does not exist, and checks the other hosts (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     await using _server = await startNameServer(() => "NXDOMAIN");
@@ -230,7 +230,7 @@ test(
 );
 
 test(
-  "greeter connect exits 2 if the name server does not answer within --timeout (needs Linux, iptables, and unshare -n)",
+  "greeter connect exits 2 if the name server does not answer within --timeout (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     await using server = await startNameServer(() => "silence");
@@ -248,7 +248,7 @@ test(
 );
 
 test(
-  "greeter connect exits 2 if the name server reports a failure of its own (needs Linux, iptables, and unshare -n; not tested on the executable, whose runtime may not distinguish it from an unknown name)",
+  "greeter connect exits 2 if the name server reports a failure of its own (needs Linux, ip, iptables, and unshare -n; not tested on the executable, whose runtime may not distinguish it from an unknown name)",
   { ignore: !!BINARY },
   async () => {
     await using _server = await startNameServer(() => "SERVFAIL");

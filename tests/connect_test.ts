@@ -243,7 +243,7 @@ Deno.test("greeter connect finds thousands of open ports with 4,096 probes at on
 
 const emptyNetwork = inNamespace("");
 
-Deno.test("greeter connect checks all 65,535 ports (needs Linux and unshare -n)", {
+Deno.test("greeter connect checks all 65,535 ports (needs Linux, ip, and unshare -n)", {
   ignore: emptyNetwork.ignore,
 }, async () => {
   // In a network of its own, only this server listens: on as many ports as the limit of descriptors allows.
@@ -290,7 +290,7 @@ const firewall = inNamespace(`
   ip route add blackhole 203.0.113.2
 `);
 
-Deno.test("greeter connect reports what a firewall does with each port (needs Linux, iptables, and unshare -n)", {
+Deno.test("greeter connect reports what a firewall does with each port (needs Linux, ip, iptables, and unshare -n)", {
   ignore: firewall.ignore,
 }, async () => {
   const script = `
@@ -324,7 +324,7 @@ Deno.test("greeter connect reports what a firewall does with each port (needs Li
 // Every second port that the system chooses for a socket is one of the closed ports.
 const fewLocalPorts = inNamespace(`echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range`);
 
-Deno.test("greeter connect is not connected to itself on a closed local port (needs Linux and unshare -n)", {
+Deno.test("greeter connect is not connected to itself on a closed local port (needs Linux, ip, and unshare -n)", {
   ignore: fewLocalPorts.ignore,
 }, async () => {
   const script = `for i in 1 2 3 4 5; do "$@" connect 127.0.0.1 -p 40000-40003 -t 0.5; done; true`;
@@ -339,7 +339,7 @@ const linkLocal = inNamespace(`
   ip link set greeter1 up
 `);
 
-Deno.test("greeter connect goes on if descriptors for looking up a zone run out (needs Linux and unshare -n)", {
+Deno.test("greeter connect goes on if descriptors for looking up a zone run out (needs Linux, ip, and unshare -n)", {
   ignore: linkLocal.ignore || !hasIPv6(),
 }, async () => {
   // Nobody has the address, so each probe holds its descriptor until its timeout.

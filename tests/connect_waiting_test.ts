@@ -62,7 +62,7 @@ async function resultOf({ ended, output }: Process) {
 }
 
 test(
-  "greeter connect --within retries a port that is refused for the whole time (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within retries a port that is refused for the whole time (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     const results = await Promise.all([1, 2, 3].map((s) => runConnect(`127.0.0.1 -p 7000 --json --within ${s}`)));
@@ -77,7 +77,7 @@ test(
 );
 
 test(
-  "greeter connect --within finds a server that appears after 80% of the time (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within finds a server that appears after 80% of the time (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     // The port is tried after 0, 0.1, 0.3, 0.7, 1.5, 2.5 s, and at the end of the time.
@@ -91,7 +91,7 @@ test(
 );
 
 test(
-  "greeter connect --within waits for a name that does not resolve yet, and exits 2 if it never does (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within waits for a name that does not resolve yet, and exits 2 if it never does (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     const firstLookup = new Map<string, number>();
@@ -121,7 +121,7 @@ test(
 );
 
 test(
-  "greeter connect --within follows a name whose address changes (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within follows a name whose address changes (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     const started = performance.now();
@@ -152,7 +152,7 @@ test(
 );
 
 test(
-  "greeter connect --within looks up a name at most once a second for all ports together (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within looks up a name at most once a second for all ports together (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     await using server = await startNameServer(() => ["127.0.0.1"]);
@@ -165,7 +165,7 @@ test(
 );
 
 test(
-  "greeter connect --within retries 199 ports while another port drops packets (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within retries 199 ports while another port drops packets (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     await sh("iptables -A INPUT -p tcp --dport 7100 -j DROP");
@@ -186,7 +186,7 @@ test(
 );
 
 test(
-  "greeter connect --within waits until a firewall blocks a port (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within waits until a firewall blocks a port (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     using servers = new DisposableStack();
@@ -203,7 +203,7 @@ test(
 );
 
 test(
-  "greeter connect --within judges blocked ports only when the host is up (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within judges blocked ports only when the host is up (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     using _open = listen(7000);
@@ -225,7 +225,7 @@ test(
 );
 
 test(
-  "greeter connect does not pass blocked ports if the host has gone down meanwhile (needs Linux, iptables, and unshare -n)",
+  "greeter connect does not pass blocked ports if the host has gone down meanwhile (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     await sh("ip address add 192.0.2.9/32 dev lo; iptables -A INPUT -p tcp --dport 7001 -j DROP");
@@ -244,7 +244,7 @@ test(
 );
 
 test(
-  "greeter connect --within uses the last addresses while the name server hangs, and does not ask again meanwhile (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within uses the last addresses while the name server hangs, and does not ask again meanwhile (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     let lookups = 0;
@@ -259,7 +259,7 @@ test(
 );
 
 test(
-  "greeter connect --within does not pass blocked ports if the last lookup failed (needs Linux, iptables, and unshare -n)",
+  "greeter connect --within does not pass blocked ports if the last lookup failed (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     let hasFailed = false;
@@ -315,7 +315,7 @@ test(
 );
 
 test(
-  "greeter connect prints the known results when Ctrl-C ends a pause or a lookup (needs Linux, iptables, and unshare -n)",
+  "greeter connect prints the known results when Ctrl-C ends a pause or a lookup (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     await using server = await startNameServer(() => "silence");

@@ -75,7 +75,7 @@ Deno.test("greeter exits 2 if it cannot listen, and prints why and what to do", 
 const UNPRIVILEGED = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"];
 const privilegedPorts = inNamespace("echo 20000 > /proc/sys/net/ipv4/ip_unprivileged_port_start");
 
-Deno.test("greeter exits 2 if a port requires privileges, even above 1023 (needs Linux, ip, setpriv, unshare -n)", {
+Deno.test("greeter exits 2 if a port requires privileges, even above 1023 (needs Linux, ip, setpriv, and unshare -n)", {
   ignore: privilegedPorts.ignore || needsPrograms("setpriv").ignore,
 }, async () => {
   const advice = BINARY
@@ -181,7 +181,7 @@ Deno.test("greeter opens explicit ports before port 0 (needs Linux, ip, and unsh
 
 const onlyIPv6 = inNamespace("ip -4 address flush dev lo");
 
-Deno.test("greeter listens on 100 ports of a host without IPv4 (needs Linux, ip, unshare -n and IPv6)", {
+Deno.test("greeter listens on 100 ports of a host without IPv4 (needs Linux, ip, unshare -n, and IPv6)", {
   ignore: onlyIPv6.ignore || !hasIPv6(),
 }, async () => {
   const list = Array(100).fill(0).join(",");

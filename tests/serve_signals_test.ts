@@ -52,7 +52,7 @@ Deno.test(
 const asProcess1 = ["unshare", "--fork", "--pid", "--mount-proc"];
 
 Deno.test(
-  "greeter --stdin ends on a signal as process 1 while it reads standard input (needs Linux, root and unshare)",
+  "greeter --stdin ends on a signal as process 1 while it reads standard input (needs Linux, root, ip, and unshare)",
   {
     ignore: !isLinux || Deno.uid() !== 0 || inNamespace("").ignore,
   },

@@ -404,7 +404,7 @@ Deno.test("greeter connect prints known rows before an error, even to a slow rea
 const noAnswer = inNamespace(SILENT_NAME_SERVER);
 
 Deno.test(
-  "greeter connect ends on a signal during the lookup, also as process 1 (needs Linux, pgrep, and unshare -nm)",
+  "greeter connect ends on a signal during the lookup, also as process 1 (needs Linux, ip, pgrep, and unshare -nm)",
   {
     ignore: noAnswer.ignore || needsPrograms("pgrep").ignore,
   },
@@ -437,34 +437,42 @@ Deno.test(
   },
 );
 
-Deno.test("greeter connect exits 129 on SIGHUP during the lookup if it has a terminal (needs script and unshare -nm)", {
-  ignore: noAnswer.ignore || onTerminal.ignore,
-}, async () => {
-  const words = quoted([...GREETER, "connect", "lab.example"]);
-  const script = `
+Deno.test(
+  "greeter connect exits 129 on SIGHUP during the lookup if it has a terminal (needs Linux, ip, script, and unshare -nm)",
+  {
+    ignore: noAnswer.ignore || onTerminal.ignore,
+  },
+  async () => {
+    const words = quoted([...GREETER, "connect", "lab.example"]);
+    const script = `
     script -qec "echo \\$\\$ > $0; exec $1" /dev/null > /dev/null &
     until grep -q :0035 /proc/net/udp; do sleep 0.02; done
     kill -HUP $(cat $0)
     wait $! || echo $?`;
-  const pidFile = await Deno.makeTempFile();
-  const { stdout, stderr } = await run([...noAnswer.command, "sh", "-c", script, pidFile, words]);
-  assertEquals([stdout, stderr], ["129\n", ""]);
-  await Deno.remove(pidFile);
-});
+    const pidFile = await Deno.makeTempFile();
+    const { stdout, stderr } = await run([...noAnswer.command, "sh", "-c", script, pidFile, words]);
+    assertEquals([stdout, stderr], ["129\n", ""]);
+    await Deno.remove(pidFile);
+  },
+);
 
-Deno.test("greeter connect shows that it waits for a name server, then exits 2 (needs script and unshare -nm)", {
-  ignore: noAnswer.ignore || onTerminal.ignore,
-}, async () => {
-  const words = quoted([...GREETER, "connect", "lab.example", "-b", "80", "-t", "1.5"]);
-  const { code, stdout } = await run([...noAnswer.command, "script", "-qec", words, "/dev/null"]);
-  assertEquals(code, 2);
-  assertStringIncludes(
-    stdout,
-    "\r\u001b[Kchecked 0 of 1 port, 0 as expected; waiting for the address of lab.example\r",
-  );
-  const last = stdout.split("\r\u001b[K").at(-1);
-  assertEquals(
-    last?.replaceAll("\u001b", "").replace(/\[\d+m/g, ""),
-    'greeter: cannot look up "lab.example": the name server does not answer; check the network of this machine\r\n',
-  );
-});
+Deno.test(
+  "greeter connect shows that it waits for a name server, then exits 2 (needs Linux, ip, script, and unshare -nm)",
+  {
+    ignore: noAnswer.ignore || onTerminal.ignore,
+  },
+  async () => {
+    const words = quoted([...GREETER, "connect", "lab.example", "-b", "80", "-t", "1.5"]);
+    const { code, stdout } = await run([...noAnswer.command, "script", "-qec", words, "/dev/null"]);
+    assertEquals(code, 2);
+    assertStringIncludes(
+      stdout,
+      "\r\u001b[Kchecked 0 of 1 port, 0 as expected; waiting for the address of lab.example\r",
+    );
+    const last = stdout.split("\r\u001b[K").at(-1);
+    assertEquals(
+      last?.replaceAll("\u001b", "").replace(/\[\d+m/g, ""),
+      'greeter: cannot look up "lab.example": the name server does not answer; check the network of this machine\r\n',
+    );
+  },
+);
