@@ -35,7 +35,7 @@ Deno.test("parseToolArgs() rejects arguments that are not in the table", () => {
 Deno.test("each tool exits 2 on an unknown argument, before it does anything", async () => {
   const lock = "--lock=tests/deno.lock";
   const bench = ["bench/bench.ts", "--config", "bench/deno.json"];
-  const tools = [bench, ["tools/compile.ts", lock], ["tools/picture.ts", lock]];
+  const tools = [bench, ["tools/compile.ts", lock]];
   for (const [tool = "", ...options] of tools) {
     for (const args of [["--bogus"], ["--", "--bogus"]]) {
       // Without permission to write or to run programs, so that nothing is lost if the tool continues.
