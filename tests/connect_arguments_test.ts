@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { UsageError } from "../cli/args.ts";
-import { type ConnectCommand, connectHelp } from "../cli/connect/command.ts";
+import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { type OptionTable, UsageError } from "../cli/args.ts";
+import { CONNECT_OPTIONS, type ConnectCommand, connectHelp } from "../cli/connect/command.ts";
 import { parse } from "../main.ts";
 import { MAX_GREETING_BYTES } from "../server.ts";
 
@@ -59,6 +59,16 @@ Deno.test("parse() accepts options of greeter connect before and after HOST", as
   const numeric = await parseConnect("1234", "--json", "-w", "10", "--concurrency=9");
   assertEquals([numeric.options.hostname, numeric.json], [["1234"], true]);
   assertEquals([numeric.options.within, numeric.options.concurrency], [10_000, 9]);
+});
+
+Deno.test("each option of greeter connect changes what parse() returns", async () => {
+  const without = await parse(["connect", "lab"]);
+  for (const [name, option] of Object.entries<OptionTable[string]>(CONNECT_OPTIONS)) {
+    const value = option.value === undefined || option.omitted !== undefined
+      ? ""
+      : `=${option.example ?? option.value}`;
+    assertNotEquals(await parse(["connect", "lab", `--${name}${value}`]), without, `nothing reads --${name}`);
+  }
 });
 
 Deno.test("parse() accepts several HOSTs, each once", async () => {

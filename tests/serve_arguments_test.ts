@@ -3,9 +3,9 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { UsageError } from "../cli/args.ts";
-import type { ServeCommand } from "../cli/serve/command.ts";
+import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { type OptionTable, UsageError } from "../cli/args.ts";
+import { SERVE_OPTIONS, type ServeCommand } from "../cli/serve/command.ts";
 import { parse } from "../main.ts";
 import { fc } from "./deps.ts";
 
@@ -52,6 +52,16 @@ Deno.test("parse() returns undefined for options that are not given", async () =
     quiet: false,
     timestamps: false,
   });
+});
+
+Deno.test("each option of greeter changes what parse() returns", async () => {
+  const without = await parse([]);
+  for (const [name, option] of Object.entries<OptionTable[string]>(SERVE_OPTIONS)) {
+    const value = option.value === undefined || option.omitted !== undefined
+      ? ""
+      : `=${option.example ?? option.value}`;
+    assertNotEquals(await parse([`--${name}${value}`]), without, `nothing reads --${name}`);
+  }
 });
 
 Deno.test("parse() returns help or version even if other arguments are unknown or invalid", async () => {
