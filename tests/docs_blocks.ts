@@ -1,5 +1,5 @@
 /**
- * The blocks of code in the documentation.
+ * The blocks of code and the tables in the documentation.
  *
  * @module
  */
@@ -22,6 +22,17 @@ export function blocksOf(file: string): Block[] {
     language,
     text,
   }));
+}
+
+/** The cells of the first table after a heading, by the names of its columns. */
+export function tableAfter(file: string, heading: string): Record<string, string>[] {
+  const markdown = Deno.readTextFileSync(`${import.meta.dirname}/../${file}`);
+  const [, table = ""] = markdown.split(`\n${heading}\n`)[1]?.match(/((?:^\|.*\n)+)/m) ?? [];
+  const cellsOf = (line: string) => line.split("|").slice(1, -1).map((cell) => cell.trim());
+  const [header = "", , ...rows] = table.trimEnd().split("\n");
+  if (rows.length === 0) throw new Error(`expected a table after ${heading} in ${file}`);
+  const names = cellsOf(header);
+  return rows.map((row) => Object.fromEntries(cellsOf(row).map((cell, i) => [names[i], cell])));
 }
 
 /** The only block of a file that contains a text. */

@@ -4,20 +4,24 @@
  *
  * @module
  */
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type Block, blockWith } from "./docs_blocks.ts";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { Socket } from "node:net";
+import { connect, PROBE_STATES } from "../client.ts";
+import { type Block, blockWith, tableAfter } from "./docs_blocks.ts";
 import {
   connectAndReset,
   connectFrom,
   GREETER,
   greetingFrom,
   hasIPv6,
+  isRefused,
   needsPrograms,
   type Process,
   readBytes,
   ROOT,
   run,
   spawn,
+  startServer,
   testsInNamespace,
   until,
   withoutWarning,
@@ -122,15 +126,15 @@ test("README: quick start (needs Linux, ip, unshare -nm, and git)", needsProgram
   await Deno.remove(cwd, { recursive: true });
 });
 
-test("README: the log (needs Linux, ip, and unshare -nm)", always, async () => {
-  const block = blockWith("README.md", "greeter -p 8080,8443");
+test("manual: the log (needs Linux, ip, and unshare -nm)", always, async () => {
+  const block = blockWith("docs/manual.md", "greeter -p 8080,8443");
   await using server = await start(serverCommand(block));
   const conn = await Deno.connect({ hostname: "127.0.0.1", port: 8080 });
   await conn.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
   await new Response(conn.readable).text();
   await interrupt(server);
   assertShown(block, server.output.stdout);
-  const jsonBlock = blockWith("README.md", "event_type");
+  const jsonBlock = blockWith("docs/manual.md", "greeter -p 8080 --json");
   await using json = await start(serverCommand(jsonBlock));
   await greetingFrom(8080);
   await until(() => json.output.stdout.includes('"connection"'));
@@ -152,16 +156,37 @@ test(
   "README: a firewall from both sides (needs Linux, ip, unshare -nm, and iptables)",
   needsPrograms("iptables"),
   async () => {
+    const { text: serve } = blockWith("README.md", "sudo greeter -p 80,443,3306");
+    const block = blockWith("README.md", "3306  timeout");
+    const check = serverCommand(block);
+    {
+      await using server = await start(serve);
+      // The firewall is not in place yet.
+      const open = await run(shell(check), { env });
+      assertEquals(open.code, 1);
+      assertMatch(open.stdout, /\n3306 .* {2}expected blocked\n5432 .* {2}expected blocked\n/);
+      await interrupt(server);
+    }
     await setFirewall();
-    const [serve = "", check = ""] = commands(blockWith("README.md", "sudo greeter -p 80,443,3306"));
+    {
+      await using server = await start(serve);
+      const { code, stdout, stderr } = await run(shell(check), { env });
+      assertEquals([code, withoutWarning(stderr)], [0, ""]);
+      assertShown(block, stdout);
+      await interrupt(server);
+      const [shown = ""] = Deno.readTextFileSync(`${ROOT}/README.md`).match(/(?<=`)Greeted: .*(?=`)/) ?? [];
+      assertMatch(shown, /Not greeted/);
+      assertStringIncludes(server.output.stdout, shown);
+    }
+    const down = await run(shell(check), { env });
+    assertEquals(down.code, 1);
+    assertMatch(down.stdout, /\n3306 .*not judged\n5432 .*not judged\n/);
+    // Another program has port 80.
+    using _other = Deno.listen({ port: 80 });
     await using server = await start(serve);
-    const { code, stdout, stderr } = await run(shell(check), { env });
-    assertEquals([code, withoutWarning(stderr)], [0, ""]);
-    assertEquals(normalize(stdout), normalize(`${blockWith("README.md", "3306  timeout").text}\n`));
-    await interrupt(server);
-    const [shown = ""] = Deno.readTextFileSync(`${ROOT}/README.md`).match(/(?<=`)Greeted: .*(?=`)/) ?? [];
-    assertMatch(shown, /Not greeted/);
-    assertStringIncludes(server.output.stdout, shown);
+    assertStringIncludes(server.output.stdout, "Listening on 0.0.0.0:443,3306,5432 (3 ports)");
+    const skipped = await run(shell(check.replace("-p 80,443", "-o 80 -p 443")), { env });
+    assertEquals(skipped.code, 0, skipped.stdout);
   },
 );
 
@@ -203,17 +228,22 @@ test(
 );
 
 test(
-  "README: a smoke test in CI, even if the server fails to start (needs Linux, ip, and unshare -nm)",
-  always,
+  "README: a smoke test in CI, even if the service fails to start (needs Linux, ip, unshare -nm, and python3)",
+  needsPrograms("python3"),
   async () => {
-    const { text } = blockWith("README.md", "greeter -H 127.0.0.1 -p 8080");
-    const passed = await run(shell(text), { env });
-    assertEquals([passed.code, withoutWarning(passed.stderr)], [0, ""]);
-    assertStringIncludes(passed.stdout, "1 of 1 port as expected");
-    using _occupied = Deno.listen({ hostname: "127.0.0.1", port: 8080 });
-    const failed = await run(shell(text.replace("--within 30", "--within 1 --timeout 1")), { env });
-    assertEquals(failed.code, 2);
-    assertStringIncludes(failed.stderr, "greeter: cannot listen: port 8080 is in use");
+    const cwd = await Deno.makeTempDir();
+    const { text } = blockWith("README.md", "http.server 8080");
+    const passed = await run(shell(text), { cwd, env });
+    assertEquals(passed.code, 0, passed.stderr);
+    assertMatch(passed.stdout, /1 of 1 port as expected in .*\nThe service is up\.\n$/);
+    // The script has stopped the service. Another program is on its port now, which accepts connections but says nothing.
+    await until(() => isRefused(8080));
+    using _silent = Deno.listen({ hostname: "127.0.0.1", port: 8080 });
+    const failed = await run(shell(text.replace("--within 30", "--within 1 --timeout 1")), { cwd, env });
+    assertEquals(failed.code, 1);
+    assertMatch(failed.stdout, /\n?8080 {2}silent {2}expected greeted\n[^]*$/);
+    assert(!failed.stdout.includes("The service is up."));
+    await Deno.remove(cwd, { recursive: true });
   },
 );
 
@@ -248,20 +278,6 @@ test(
     assertMatch(stdout, /^You reached port 8080 as 127\.0\.0\.1:\d+\r\n220 lab FTP\r\n$/);
   },
 );
-
-test("README: what a scanner sends (needs Linux, ip, unshare -nm, and jq)", needsPrograms("jq"), async () => {
-  const { text } = blockWith("README.md", "jq -r --unbuffered");
-  await using watching = spawn(shell(text.replace("--json", "--json --count 1")), { env });
-  await until(() =>
-    Deno.connect({ hostname: "127.0.0.1", port: 8080 }).then(async (conn) => {
-      await conn.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
-      await new Response(conn.readable).text();
-      return true;
-    }, () => false)
-  );
-  await watching.ended;
-  assertEquals(watching.output.stdout, String.raw`127.0.0.1 "GET / HTTP/1.0\r\n\r\n"` + "\n");
-});
 
 test(
   "manual: a firewall from both sides, and as a CI job (needs Linux, ip, unshare -nm, and iptables)",
@@ -320,6 +336,54 @@ test(
     assertEquals(stdout.split("\n").toSorted(), ["", "lab.example:3306 greeted", "lab.example:443 refused"]);
   },
 );
+
+/** What servers do with a connection, by a name. */
+const SERVERS: Record<string, (socket: Socket) => void> = {
+  greeting: (socket) => socket.end("220 ready\r\n"),
+  other: (socket) => socket.end("500 sorry\r\n"),
+  silent: (socket) => socket.resume(),
+  closing: (socket) => socket.end(),
+  resetting: (socket) => socket.resetAndDestroy(),
+};
+
+test("manual: the table of states and expectations (needs Linux, ip, and unshare -nm)", always, async () => {
+  // Nobody answers at 192.0.2.53, and there is a route that rejects packets to 192.0.2.54.
+  await run(shell(`
+    ip link add greeter0 type veth peer name greeter1
+    ip address add 192.0.2.1/24 dev greeter0
+    ip link set greeter0 up
+    ip link set greeter1 up
+    ip neighbor add 192.0.2.53 lladdr 02:00:00:00:00:01 dev greeter0
+    ip route add unreachable 192.0.2.54
+  `));
+  const targets = [["127.0.0.1", 9], ["192.0.2.53", 80], ["192.0.2.54", 80]] as [hostname: string, port: number][];
+  await using servers = new AsyncDisposableStack();
+  for (const onConnection of Object.values(SERVERS)) {
+    targets.push(["127.0.0.1", servers.use(await startServer(onConnection)).port]);
+  }
+  const columns = { "`-p`": "port", "`-o`": "open", "`-b`": "blocked" } as const;
+  const cells = new Map<string, Set<string>>();
+  const checks = Object.entries(columns).flatMap(([column, option]) =>
+    targets.map(async ([hostname, port]) => {
+      for await (const { state, ok } of connect({ hostname, [option]: port, expect: "220", timeout: 1500 })) {
+        const cell = `${state} ${column}`;
+        cells.set(cell, (cells.get(cell) ?? new Set()).add(ok ? "pass" : "fail"));
+      }
+    })
+  );
+  await Promise.all(checks);
+  const rows = tableAfter(
+    "docs/manual.md",
+    "Each port has one of these states. Which states pass depends on the option:",
+  );
+  assertEquals(rows.map(({ state }) => state), PROBE_STATES.map((state) => `\`${state}\``));
+  for (const row of rows) {
+    for (const column of Object.keys(columns)) {
+      const cell = `${row.state?.replaceAll("`", "")} ${column}`;
+      assertEquals(row[column], [...cells.get(cell) ?? []].join(), cell);
+    }
+  }
+});
 
 test("manual: a name whose first address refuses connections (needs Linux, ip, unshare -nm, and IPv6)", {
   ignore: !hasIPv6(),

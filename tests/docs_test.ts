@@ -1,12 +1,16 @@
 /**
- * Tests of the documentation: its usage blocks, its module example, its links, and the systemd unit.
+ * Tests of the documentation: its usage blocks, tables and links, the examples of the module, and the systemd unit.
  *
  * @module
  */
-import { assert, assertEquals } from "@std/assert";
-import { connectHelp } from "../cli/connect/command.ts";
-import { serveHelp } from "../cli/serve/command.ts";
-import { blocksOf, blockWith } from "./docs_blocks.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { type OptionTable, UsageError } from "../cli/args.ts";
+import { CONNECT_OPTIONS, connectHelp } from "../cli/connect/command.ts";
+import { SERVE_OPTIONS, serveHelp } from "../cli/serve/command.ts";
+import { CONNECT_DEFAULTS } from "../client.ts";
+import { parse } from "../main.ts";
+import { DEFAULTS } from "../server.ts";
+import { blocksOf, blockWith, tableAfter } from "./docs_blocks.ts";
 import { GREETER, needsPrograms, ROOT, run } from "./helpers.ts";
 
 const FILES = [
@@ -14,6 +18,7 @@ const FILES = [
   "CONTRIBUTING.md",
   "SECURITY.md",
   "docs/manual.md",
+  "docs/module.md",
   "docs/kubernetes.md",
   "docs/design.md",
   "docs/benchmarks.md",
@@ -21,11 +26,60 @@ const FILES = [
 
 const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
 
-Deno.test("README and the manual show the usage as --help prints it, in 80 columns", () => {
-  const usage = `${serveHelp()}\n\n${connectHelp()}`;
-  for (const line of usage.split("\n")) assert(line.length <= 80, line);
-  assertEquals(blockWith("README.md", "Usage: ").text, usage);
-  assertEquals(blockWith("docs/manual.md", "Usage: ").text, connectHelp());
+Deno.test("the manual shows the usage as --help prints it, in 80 columns", () => {
+  for (const line of `${serveHelp()}\n${connectHelp()}`.split("\n")) assert(line.length <= 80, line);
+  assertEquals(blockWith("docs/manual.md", "Usage: greeter [OPTIONS]").text, serveHelp());
+  assertEquals(blockWith("docs/manual.md", "Usage: greeter connect").text, connectHelp());
+});
+
+Deno.test("the manual describes each option of a command, not only in the usage", () => {
+  const [both = "", server = "", client = ""] = read("docs/manual.md").replace(/^```\nUsage: [^]*?^```$/gm, "")
+    .split(/^## The (?:server|client)$/m);
+  for (const [table, text] of [[SERVE_OPTIONS, both + server], [CONNECT_OPTIONS, both + client]] as const) {
+    const options: OptionTable = table;
+    const isMissing = (name: string) =>
+      !new RegExp(`(?<=[\`\\s])(--${name}|-${options[name]?.short ?? name})\\b`).test(text);
+    assertEquals(Object.keys(options).filter(isMissing), []);
+  }
+});
+
+/** The tables of limits in the manual, and what they are about. */
+const LIMITS = [
+  {
+    heading: "### Limits",
+    command: [],
+    options: SERVE_OPTIONS,
+    defaults: {
+      "--timeout": DEFAULTS.timeout / 1000,
+      "--max-connections": DEFAULTS.maxConnections,
+      "--backlog": DEFAULTS.backlog,
+    },
+  },
+  {
+    heading: "### Time",
+    command: ["connect", "lab.example"],
+    options: CONNECT_OPTIONS,
+    defaults: { "--timeout": CONNECT_DEFAULTS.timeout / 1000, "--concurrency": CONNECT_DEFAULTS.concurrency },
+  },
+];
+
+Deno.test("the manual's tables of limits have all numeric options, with their defaults and ranges", async () => {
+  for (const { heading, command, options, defaults } of LIMITS) {
+    const rows = tableAfter("docs/manual.md", heading)
+      .map(({ option = "", default: value, range = "" }) => ({ option: option.replaceAll("`", ""), value, range }));
+    const table: OptionTable = options;
+    const numeric = Object.keys(table).filter((name) => ["N", "SECONDS"].includes(table[name]?.value ?? ""));
+    assertEquals(rows.map(({ option }) => option).sort(), numeric.map((name) => `--${name}`).sort());
+    for (const { option, value, range } of rows) {
+      assertEquals(value, `${new Map(Object.entries(defaults)).get(option) ?? "none"}`, option);
+      const [min = "", max = ""] = range.split(" to ");
+      for (const valid of [min, max]) await parse([...command, `${option}=${valid}`]);
+      for (const invalid of ["0", `${Number(max) + 1}`]) {
+        const error = await assertRejects(() => parse([...command, `${option}=${invalid}`]), UsageError);
+        assert(error.message.endsWith(` from ${range}`), error.message);
+      }
+    }
+  }
 });
 
 Deno.test("the documentation links only to files and headings that exist", () => {
@@ -57,7 +111,7 @@ const NOT_RUN: Record<string, string> = {
 };
 
 Deno.test("every command in the documentation is run by a test, or cannot be run", () => {
-  const tests = read("tests/docs_commands_test.ts") + read("tests/container_test.ts");
+  const tests = ["docs_test", "docs_commands_test", "container_test"].map((name) => read(`tests/${name}.ts`)).join("");
   const parts = [...tests.matchAll(/blockWith\("([^"]+)", "([^"]+)"\)/g)];
   for (const { file, language, text } of FILES.flatMap(blocksOf)) {
     if (language === "ts" || text.startsWith("Usage: ")) continue; // run by deno test --doc, and tested above
@@ -66,19 +120,30 @@ Deno.test("every command in the documentation is run by a test, or cannot be run
   }
 });
 
-Deno.test("README's module example can be checked and run in another project, with default settings", async () => {
+Deno.test("the examples of the module can be checked and run in another project, with default settings", async () => {
   const directory = await Deno.makeTempDir();
-  const { text } = blockWith("README.md", 'from "./mod.ts"');
-  const example = text.replace(/(?<=from ")\.(?=\/)/g, new URL("..", import.meta.url).href.replace(/\/$/, ""));
-  assert(!example.includes('from "./'), example);
-  await Deno.writeTextFile(`${directory}/example.ts`, example);
-  // Without a configuration, there is no import map, and the compiler's options are the default ones.
-  await Deno.writeTextFile(`${directory}/deno.json`, "{}");
   const options = { cwd: directory, env: { NO_COLOR: "1" } };
-  const checked = await run([Deno.execPath(), "check", "example.ts"], options, 60_000);
-  assertEquals(checked.code, 0, checked.stderr);
-  const { code, stdout, stderr } = await run([Deno.execPath(), "run", "--allow-net", "example.ts"], options);
-  assertEquals([code, stdout, stderr], [0, "greeted\n", ""]);
+  // The compiler's options are the default ones, and there is no import map except for the one that the page shows.
+  const config = blockWith("docs/module.md", "./greeter/mod.ts").text;
+  await Deno.writeTextFile(`${directory}/deno.json`, config.replace("./greeter/", new URL("..", import.meta.url).href));
+  const examples = blocksOf("docs/module.md").filter(({ language }) => language === "ts");
+  assert(examples.length >= 5);
+  for (const { text } of examples) {
+    await Deno.writeTextFile(`${directory}/example.ts`, text);
+    const checked = await run([Deno.execPath(), "check", "example.ts"], options, 60_000);
+    assertEquals(checked.code, 0, checked.stderr);
+    const isTest = text.includes("Deno.test(");
+    const command = isTest ? ["test"] : ["run", "--no-prompt"];
+    const { code, stdout, stderr } = await run(
+      [Deno.execPath(), ...command, "--allow-net=127.0.0.1,0.0.0.0", "example.ts"],
+      options,
+    );
+    assertEquals(code, 0, stdout + stderr);
+    // Each call has the line that it prints in a comment.
+    const shown = [...text.matchAll(/console\.log\(.*\/\/ (.*)$/gm)].map(([, line]) => `${line}\n`);
+    if (isTest) assert(stdout.includes("ok | 1 passed | 0 failed"), stdout);
+    else assertEquals([stdout, stderr, shown.length], [shown.join(""), "", 1], text);
+  }
   await Deno.remove(directory, { recursive: true });
 });
 
