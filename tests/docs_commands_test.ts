@@ -286,7 +286,7 @@ test(
     const { text: serve } = blockWith("docs/manual.md", "--within 600");
     const { text: sameSide } = blockWith("docs/manual.md", "connect lab.example -p 80,443,3306,5432");
     const without = blockWith("docs/manual.md", "not: 3306,5432");
-    const withFirewall = blockWith("docs/manual.md", "3306  timeout");
+    const withFirewall = blockWith("README.md", "3306  timeout");
     const { text: job } = blockWith("docs/manual.md", "ssh lab.example");
     {
       await using _server = await start(serve);

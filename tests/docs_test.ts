@@ -89,7 +89,7 @@ Deno.test("the documentation links only to files and headings that exist", () =>
       const text = read(path);
       if (heading === undefined) continue;
       const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, title = ""]) =>
-        title.toLowerCase().replaceAll(" ", "-")
+        title.toLowerCase().replace(/[^\w -]/g, "").replaceAll(" ", "-")
       );
       assert(headings.includes(heading), `${file} links to #${heading} in ${path}`);
     }
