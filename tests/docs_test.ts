@@ -147,6 +147,28 @@ Deno.test("the examples of the module can be checked and run in another project,
   await Deno.remove(directory, { recursive: true });
 });
 
+/** The interfaces that docs/module.md describes, by the file that declares them. */
+const INTERFACES = {
+  "server/options.ts": ["ServeOptions"],
+  "server.ts": ["Server"],
+  "server/connection.ts": ["ConnInfo", "Connection"],
+  "server/listen.ts": ["ListenError"],
+  "client/options.ts": ["ConnectOptions", "ProbeResult", "ConnectError"],
+};
+
+Deno.test("the page of the module names each option, and each property of what the module returns or throws", () => {
+  const page = read("docs/module.md").replace(/^```[^]*?^```$/gm, "");
+  for (const [file, names] of Object.entries(INTERFACES)) {
+    for (const name of names) {
+      const [, body = ""] =
+        read(file).match(new RegExp(`^export (?:interface|class) ${name}\\b.*{\n([^]*?)^}$`, "m")) ?? [];
+      const members = [...body.matchAll(/^ {2}(?:readonly )?(\w+)(?:\(\))?\??: /gm)].map(([, member = ""]) => member);
+      assert(members.length > 0, name);
+      assertEquals(members.filter((member) => !new RegExp(`\`${member}(\\(\\))?\``).test(page)), [], name);
+    }
+  }
+});
+
 Deno.test("the systemd unit does not restart after a usage error, and names the page that describes it", async () => {
   const unit = read("contrib/greeter.service");
   const [, service = ""] = unit.match(/^\[Service\]\n([^]*?)^\[/m) ?? [];
