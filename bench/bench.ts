@@ -1,71 +1,60 @@
-/**
- * Compares greeter with other servers and scanners in one run: `deno task bench`. It prints tables, and writes
- * `results.json`, `docs/benchmarks.md` and its charts. options.ts has its options. It requires Linux, because it reads
- * what a server uses from /proc, and a C compiler for its load generator.
- *
- * @module
- */
-// The first import, so that an invalid argument has no effects: programs.ts makes a directory when it is loaded.
-import { isReport, isWholeRun, selection } from "./options.ts";
-import { measure } from "./measurements/all.ts";
-import { descriptorsNeeded, FULL, QUICK } from "./measurements/extent.ts";
-import { descriptorLimit, has, workDirectory } from "./processes/programs.ts";
-import { drawScans, drawSpeed } from "./reports/charts.ts";
-import { formatDocument, formatLeftOut } from "./reports/document.ts";
-import { formatSection } from "./reports/markdown.ts";
-import { reportParts } from "./reports/tables.ts";
-import type { Results } from "./results.ts";
+/** Compares greeter with other servers and scanners: `deno task bench`. docs/benchmarks.md describes it. @module */
+import type { OptionTable } from "../cli/args.ts";
+import { anyText } from "../cli/values.ts";
+import { toolOptions } from "../tools/arguments.ts";
+import { FULL, measureAll, QUICK } from "./all.ts";
+import { drawChart } from "./charts.ts";
+import { isAlone, shell } from "./programs.ts";
+import { formatIntroduction, formatSection, updatePage } from "./report.ts";
+import type { Results } from "./samples.ts";
+
+const OPTIONS = {
+  quick: { help: "a short run that writes no files, to check that the benchmark works" },
+  against: { value: "DIRECTORY", repeatable: true, help: "also measure another checkout of greeter", check: anyText },
+  report: { help: "measure nothing; write the tables and the charts again, from results.json" },
+} as const satisfies OptionTable;
+const { flag, all } = toolOptions(OPTIONS);
+const against = all(OPTIONS.against);
 
 const RESULTS = new URL("results.json", import.meta.url);
 const DOCS = new URL("../docs/", import.meta.url);
 
-function print(results: Results) {
-  console.log(`${results.machine}. ${results.method}`);
-  if (results.leftOut.length > 0) console.log(`\n${formatLeftOut(results.leftOut)}`);
-  for (const { title, sections } of reportParts(results)) {
-    console.log(`\n## ${title}\n\n${sections.map(formatSection).join("\n\n")}`);
-  }
+/** Runs this program again in a network namespace, if this user can create one. There, no port is in use. */
+async function runInNamespace() {
+  const unshare = ["unshare --net", "unshare --net --map-root-user"].find((unshare) => shell(`${unshare} ip link`));
+  if (flag(OPTIONS.report) || isAlone() || unshare === undefined) return;
+  const command = `exec ${unshare} sh -c 'ip link set lo up && exec "$@"' sh "$@"`;
+  const args = ["-c", command, "sh", Deno.execPath(), "run", "--allow-all", import.meta.filename ?? "", ...Deno.args];
+  Deno.exit((await new Deno.Command("sh", { args }).spawn().status).code);
 }
 
-/** Writes the page and its charts, in the format of `deno fmt`. */
-async function writeReport(results: Results) {
-  await Deno.mkdir(DOCS, { recursive: true });
-  await Deno.writeTextFile(new URL("benchmarks.md", DOCS), formatDocument(results));
-  await Deno.writeTextFile(new URL("speed.svg", DOCS), drawSpeed(results));
-  await Deno.writeTextFile(new URL("scans.svg", DOCS), drawScans(results));
+/** Writes the results, the page and its charts. */
+async function write(results: Results) {
+  const lines = JSON.stringify(results).replaceAll('{"program"', '\n{"program"'); // a line for each sample
+  await Deno.writeTextFile(RESULTS, `${lines}\n`);
+  const page = new URL("benchmarks.md", DOCS);
+  await Deno.writeTextFile(page, updatePage(await Deno.readTextFile(page), results));
+  const speed = drawChart(results, "Servers", [
+    { column: "CPU µs", name: "CPU time per client, µs", type: "value" },
+    { column: "p99 ms", name: "99th percentile of the wait, ms", type: "log" },
+  ]);
+  const scans = drawChart(results, "Port scans", [
+    { column: "seconds", name: "time, s", type: "log" },
+    { column: "CPU s", name: "CPU time, s", type: "log" },
+  ]);
+  await Deno.writeTextFile(new URL("speed.svg", DOCS), speed);
+  await Deno.writeTextFile(new URL("scans.svg", DOCS), scans);
   const args = ["fmt", "--quiet", "benchmarks.md", "speed.svg", "scans.svg"];
   const { success } = await new Deno.Command(Deno.execPath(), { args, cwd: DOCS }).output();
   if (!success) throw new Error("deno fmt has failed");
 }
 
-/** Why the benchmark cannot run on this machine, or undefined. */
-function whyNot(descriptors: number): string | undefined {
-  if (Deno.build.os !== "linux") return "it requires Linux";
-  if (!has("cc")) return "there is no C compiler (cc); install one";
-  if (descriptorLimit() < descriptors) return `it needs ${descriptors} descriptors; raise the hard limit (ulimit -Hn)`;
+await runInNamespace();
+const results: Results = flag(OPTIONS.report)
+  ? JSON.parse(await Deno.readTextFile(RESULTS))
+  : await measureAll(flag(OPTIONS.quick) ? QUICK : FULL, against);
+console.log(formatIntroduction(results));
+for (const section of new Set(results.samples.map(({ table }) => table.replace(/: .*/, "")))) {
+  console.log(`\n## ${section}\n\n${formatSection(results, section)}`);
 }
-
-async function main() {
-  if (isReport) {
-    const results: Results = JSON.parse(await Deno.readTextFile(RESULTS));
-    return await writeReport(results);
-  }
-  const extent = selection.quick ? QUICK : FULL;
-  const why = whyNot(descriptorsNeeded(extent));
-  if (why !== undefined) {
-    console.error(`cannot run the benchmark: ${why}`);
-    Deno.exitCode = 2;
-    return;
-  }
-  const results = await measure(selection, extent);
-  print(results);
-  if (!isWholeRun) return;
-  await Deno.writeTextFile(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
-  await writeReport(results);
-}
-
-try {
-  await main();
-} finally {
-  await Deno.remove(workDirectory, { recursive: true });
-}
+if (!flag(OPTIONS.quick) && against.length === 0) await write(results);

@@ -1,5 +1,4 @@
-# The tutorial's server, with only the necessary changes: it listens on the loopback address, the port is an argument, and
-# the address can be reused at once.
+# The tutorial's server, but it listens on the loopback address, and its port is an argument and can be reused at once.
 import socket
 import sys
 

@@ -3,13 +3,11 @@
  *     load PORTS FILE load CONCURRENCY SECONDS   keep CONCURRENCY connections open: when one ends, the next one starts
  *     load PORTS FILE burst CLIENTS              connect all clients at once
  *     load PORTS FILE talkative CLIENTS          send a request in two parts before and after accept, and read late
- *     load PORTS FILE silent CLIENTS             hold the connections until standard input ends; send and read nothing
  *     load PORTS FILE reset CLIENTS              reset each connection as soon as it is established
  *
- * PORTS is a port or FIRST-LAST; the clients take the ports of a range in turn. FILE has the expected greeting. Every
- * byte received is compared with it. The result is one line of JSON: how many clients received exactly the greeting and
- * then end of stream, how many did not, and the time from connect() to end of stream in milliseconds. Clients that still
- * wait PATIENCE_MS after the last one was started have failed. */
+ * PORTS is a port or FIRST-LAST, used in turn. FILE has the expected greeting. The result is one line of JSON: how many
+ * clients received exactly the greeting and then end of stream, how many did not, and the time from connect() to end of
+ * stream in milliseconds. Clients that still wait PATIENCE_MS after the last one was started have failed. */
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
@@ -22,31 +20,23 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 10000, TALK_PAUSE_MS = 50, RESETS_AT_ONCE = 64, SILENT_AT_ONCE = 8 };
-enum { MAX_EVENTS = 256, MAX_WAITS = 1 << 22 };
+enum { PATIENCE_MS = 5000, TALK_PAUSE_MS = 50, RESETS_AT_ONCE = 64, MAX_EVENTS = 256, MAX_WAITS = 1 << 22 };
 
 struct client {
-  int fd, established, differs;
+  int fd, differs;
   double started;
   size_t received;
 };
 
-static int first_port, last_port, next_port;
+static int first_port, last_port, next_port, epoll_fd, open_clients, started_clients;
 static char greeting[16384], buffer[65536];
 static size_t greeting_length, whole, failed;
 static double waits[MAX_WAITS];
-static struct client *clients;
-static int epoll_fd, open_clients;
 
 static double now_ms(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
-}
-
-static void record(double wait) {
-  if (whole == MAX_WAITS) errx(2, "more than %d clients", MAX_WAITS);
-  waits[whole++] = wait;
 }
 
 /* Starts connecting. Returns 0 if the connection failed at once: the server is gone. */
@@ -56,6 +46,7 @@ static int start(struct client *client) {
   next_port = next_port == last_port ? first_port : next_port + 1;
   *client = (struct client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .started = now_ms()};
   if (client->fd < 0) err(2, "socket");
+  started_clients++;
   if (connect(client->fd, (struct sockaddr *)&server, sizeof server) && errno != EINPROGRESS) {
     close(client->fd);
     client->fd = -1;
@@ -91,66 +82,35 @@ static int read_greeting(struct client *client) {
       client->received = end;
       continue;
     }
-    if (n == 0 && !client->differs && client->received == greeting_length) record(now_ms() - client->started);
-    else failed++;
+    if (n < 0 || client->differs || client->received != greeting_length) failed++;
+    else if (whole == MAX_WAITS) errx(2, "more than %d clients", MAX_WAITS);
+    else waits[whole++] = now_ms() - client->started;
     finish(client);
     return 1;
   }
 }
 
-/* Waits for events until a time. */
-static int wait_events(struct epoll_event *events, double until) {
-  int n = epoll_wait(epoll_fd, events, MAX_EVENTS, until < now_ms() ? 0 : (int)(until - now_ms()) + 1);
-  if (n < 0 && errno != EINTR) err(2, "epoll_wait");
-  return n < 0 ? 0 : n;
-}
-
-/* Reads all greetings. While `until` has not come, a client that is done is replaced by a new one. */
-static void read_all(double until) {
+/* Resets connections, or reads their greetings. A client that is done is replaced by a new one, until a time or until
+ * `total` were started. */
+static void serve(double until, int total, int is_reset) {
   struct epoll_event events[MAX_EVENTS];
-  int serving = 1;
+  int alive = 1;
   while (open_clients > 0 && now_ms() < until + PATIENCE_MS) {
-    int n = wait_events(events, until + PATIENCE_MS);
+    int n = epoll_wait(epoll_fd, events, MAX_EVENTS, (int)(until + PATIENCE_MS - now_ms()) + 1);
+    if (n < 0 && errno != EINTR) err(2, "epoll_wait");
     for (int i = 0; i < n; i++) {
       struct client *client = events[i].data.ptr;
-      if (client->fd < 0 || !read_greeting(client)) continue;
-      if (serving && now_ms() < until) serving = start(client);
+      if (client->fd < 0) continue;
+      if (is_reset) reset(client);
+      else if (!read_greeting(client)) continue;
+      if (alive && (started_clients < total || now_ms() < until)) alive = start(client);
     }
   }
   failed += open_clients;
 }
 
-/* Establishes `count` connections, at most `at_once` at a time, and calls `established` for each, if it is given. */
-static void connect_all(int count, int at_once, void (*established)(struct client *)) {
-  struct epoll_event events[MAX_EVENTS];
-  double deadline = now_ms() + PATIENCE_MS;
-  int started = 0, connecting = 0, done = 0;
-  while (done < count && now_ms() < deadline) {
-    for (; connecting < at_once && started < count; started++) {
-      if (start(&clients[started])) connecting++;
-      else done++;
-    }
-    int n = wait_events(events, deadline);
-    for (int i = 0; i < n; i++) {
-      struct client *client = events[i].data.ptr;
-      if (client->established || client->fd < 0) continue;
-      client->established = 1;
-      connecting--;
-      done++;
-      if (events[i].events & (EPOLLERR | EPOLLHUP)) {
-        failed++;
-        finish(client);
-      } else {
-        record(now_ms() - client->started);
-        if (established) established(client);
-      }
-    }
-  }
-  failed += count - done;
-}
-
 /* A client whose send() fails has been reset. That clears the error, so that recv() would only see end of stream. */
-static void say_to_all(int count, const char *text) {
+static void say_to_all(struct client *clients, int count, const char *text) {
   for (int i = 0; i < count; i++) {
     if (clients[i].fd >= 0 && send(clients[i].fd, text, strlen(text), MSG_NOSIGNAL) < 0) clients[i].differs = 1;
   }
@@ -164,36 +124,27 @@ static int ascending(const void *a, const void *b) {
 
 static double percentile(double share) { return whole == 0 ? 0 : waits[(size_t)((whole - 1) * share)]; }
 
-static void report(double started) {
-  qsort(waits, whole, sizeof *waits, ascending);
-  printf("{\"whole\":%zu,\"failed\":%zu,\"seconds\":%.4f,\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f}\n", whole, failed,
-         (now_ms() - started) / 1e3, percentile(0.5), percentile(0.99), percentile(1));
-  fflush(stdout);
-}
-
 int main(int argc, char **argv) {
-  if (argc < 5) errx(2, "usage: load PORTS FILE load|burst|talkative|silent|reset NUMBER [SECONDS]");
+  if (argc < 5) errx(2, "usage: load PORTS FILE load|burst|talkative|reset NUMBER [SECONDS]");
   const char *mode = argv[3];
-  int count = atoi(argv[4]);
+  int total = atoi(argv[4]), is_reset = !strcmp(mode, "reset");
+  int at_once = is_reset && total > RESETS_AT_ONCE ? RESETS_AT_ONCE : total;
   next_port = first_port = last_port = atoi(argv[1]);
   sscanf(argv[1], "%*d-%d", &last_port);
   FILE *file = fopen(argv[2], "r");
   if (!file) err(2, "%s", argv[2]);
   greeting_length = fread(greeting, 1, sizeof greeting, file);
-  clients = calloc(count, sizeof *clients);
+  struct client *clients = calloc(at_once, sizeof *clients);
   epoll_fd = epoll_create1(0);
   if (!clients || epoll_fd < 0) err(2, "start");
   double started = now_ms();
-  int talkative = !strcmp(mode, "talkative"), silent = !strcmp(mode, "silent");
-  if (silent) connect_all(count, SILENT_AT_ONCE, NULL);
-  else if (!strcmp(mode, "reset")) connect_all(count, RESETS_AT_ONCE, reset);
-  else {
-    for (int i = 0; i < count; i++) start(&clients[i]);
-    if (talkative) say_to_all(count, "GET / HTTP/1.0\r\n");
-    if (talkative) say_to_all(count, "\r\n");
-    read_all(started + (argc > 5 ? atof(argv[5]) * 1e3 : 0));
+  for (int i = 0; i < at_once; i++) start(&clients[i]);
+  if (!strcmp(mode, "talkative")) {
+    say_to_all(clients, total, "GET / HTTP/1.0\r\n");
+    say_to_all(clients, total, "\r\n");
   }
-  report(started);
-  while (silent && read(STDIN_FILENO, buffer, sizeof buffer) > 0) continue;
-  return 0;
+  serve(started + (argc > 5 ? atof(argv[5]) * 1e3 : 0), total, is_reset);
+  qsort(waits, whole, sizeof *waits, ascending);
+  printf("{\"whole\":%zu,\"failed\":%zu,\"seconds\":%.4f,\"p50\":%.3f,\"p99\":%.3f,\"max\":%.3f}\n", whole, failed,
+         (now_ms() - started) / 1e3, percentile(0.5), percentile(0.99), percentile(1));
 }

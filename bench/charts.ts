@@ -1,0 +1,47 @@
+/** The charts, drawn by ECharts: a bar at each median, and a line from the minimum to the maximum. @module */
+import * as echarts from "echarts";
+import { figureOf, type Results } from "./samples.ts";
+
+/** The background is transparent. Each color has a contrast of at least 4 with both #ffffff and #0d1117. */
+const COLORS = ["#2e8b57", "#0b8a8f", "#c2571a", "#9065d0", "#b0436e", "#737b86"];
+const text = { color: "#737b86" };
+const axis = { axisLabel: text, nameTextStyle: { ...text, align: "left" }, splitLine: { lineStyle: { opacity: 0.3 } } };
+
+/** One half of a chart: a column, its name on the axis, and the axis. */
+export interface Panel {
+  readonly column: string;
+  readonly name: string;
+  readonly type: "value" | "log";
+}
+
+/** Draws columns of the tables of a section, by table and by program. */
+export function drawChart(results: Results, section: string, panels: readonly Panel[]): string {
+  const isShown = (figures: object) => panels.every(({ column }) => column in figures);
+  const samples = results.samples.filter(({ table, figures }) => table.startsWith(`${section}: `) && isShown(figures));
+  const tables = [...new Set(samples.map(({ table }) => table))];
+  const programs = [...new Set(samples.map(({ program }) => program))];
+  const spread = (table: string, program: string, column: string) => {
+    const { min, median, max } = figureOf(samples.filter((sample) => sample.table === table), program, column) ?? {};
+    return [min, median, median, median, max]; // a box plot whose box is only its median
+  };
+  const labels = tables.map((table) => table.replace(/.*?: /, "").replace(/ (connections|and) /, "\n$1 "));
+  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: 920, height: 400 });
+  chart.setOption({
+    animation: false,
+    color: COLORS,
+    legend: { top: 5, selectedMode: false, textStyle: text },
+    grid: panels.map((_, i) => ({ left: 45 + i * 460, width: 400, top: 85, height: 260 })),
+    xAxis: panels.map((_, i) => ({ ...axis, gridIndex: i, type: "category", data: labels })),
+    yAxis: panels.map(({ name, type }, i) => ({ ...axis, gridIndex: i, type, name })),
+    series: panels.flatMap(({ column }, i) =>
+      programs.map((program, j) => ({
+        ...{ type: "boxplot", name: program, silent: true, xAxisIndex: i, yAxisIndex: i, boxWidth: [6, 14] },
+        itemStyle: { borderColor: COLORS[j % COLORS.length], borderWidth: 2 },
+        data: tables.map((table) => spread(table, program, column)),
+      }))
+    ),
+  });
+  const svg = chart.renderToSVGString();
+  chart.dispose();
+  return svg;
+}

@@ -1,0 +1,51 @@
+/** Clients: the load generator, silent clients, and port scanners. @module */
+import { onClientCore, programPath } from "./programs.ts";
+
+/** How many silent clients connect at once. */
+const HELD_AT_ONCE = 100;
+
+/** What a run of the load generator has seen. load.c describes it. */
+export interface Seen {
+  /** How many clients received exactly the greeting and then end of stream, and how many did not. */
+  readonly whole: number;
+  readonly failed: number;
+  readonly seconds: number;
+  /** The time from connect to end of stream, in milliseconds: median, 99th percentile, maximum. */
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+async function runClient(command: readonly (string | number)[]): Promise<{ stdout: string; stderr: string }> {
+  const [program = "", ...args] = [...onClientCore, ...command.map(String)];
+  const { stdout, stderr } = await new Deno.Command(program, { args }).output();
+  return { stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
+}
+
+/** Runs the load generator on a port or a range of ports. The modes are those of load.c. */
+export async function load(ports: string, file: string, ...mode: (string | number)[]): Promise<Seen> {
+  return JSON.parse((await runClient([programPath("load.c"), ports, file, ...mode])).stdout);
+}
+
+/** Runs a scanner. Returns what it has printed, and the time and processor time that it has used, in seconds. */
+export async function measureCommand(command: readonly string[]) {
+  const script = `TIMEFORMAT='{"seconds":%3R,"user":%3U,"system":%3S}'; time "$@"`;
+  const { stdout, stderr } = await runClient(["bash", "-c", script, "bash", ...command]);
+  const [, errors = "", last = ""] = stderr.match(/^([^]*?)(.*)\n$/) ?? [];
+  const used: { seconds: number; user: number; system: number } = JSON.parse(last);
+  return { ...used, stdout, stderr: errors };
+}
+
+/** Holds silent connections while `during` runs. */
+export async function holding<T>(port: number, count: number, during: () => Promise<T>): Promise<T> {
+  const held: Deno.Conn[] = [];
+  try {
+    while (held.length < count) {
+      const connecting = Array.from({ length: HELD_AT_ONCE }, () => Deno.connect({ hostname: "127.0.0.1", port }));
+      held.push(...await Promise.all(connecting));
+    }
+    return await during();
+  } finally {
+    for (const conn of held) conn.close();
+  }
+}
