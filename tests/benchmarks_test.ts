@@ -1,0 +1,67 @@
+/**
+ * Tests of how the benchmark summarizes its figures, and of the page that shows them.
+ *
+ * @module
+ */
+import { assert, assertEquals } from "@std/assert";
+import { formatSection, updatePage } from "../bench/report.ts";
+import {
+  figureOf,
+  formatRatio,
+  formatSummary,
+  ratioOf,
+  type Results,
+  type Sample,
+  summarize,
+} from "../bench/samples.ts";
+import { ROOT } from "./helpers.ts";
+
+const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
+
+/** Figures of two programs, `a` and `b`, by round. */
+function samplesOf(a: readonly (number | null)[], b: readonly (number | null)[]): Sample[] {
+  const rounds = (program: string, values: readonly (number | null)[]) =>
+    values.map((value, round) => ({ table: "T: t", program, round, figures: { "CPU µs": value } }));
+  return [...rounds("a", a), ...rounds("b", b)];
+}
+
+Deno.test("summarize() returns the median, the minimum and the maximum of the rounds that have a figure", () => {
+  assertEquals(summarize([9, 100, 10]), { median: 10, min: 9, max: 100 });
+  assertEquals(summarize([4, null, 1, undefined, 2, 3]), { median: 2.5, min: 1, max: 4 });
+  assertEquals(summarize([null]), undefined);
+});
+
+Deno.test("ratioOf() divides the figures of the same round before it summarizes them", () => {
+  // The ratio of the medians would be 1.
+  const samples = samplesOf([10, 20, 40], [20, 10, 80]);
+  assertEquals(ratioOf(samples, "b", "a", "CPU µs"), { median: 2, min: 0.5, max: 2 });
+  assertEquals(figureOf(samples, "b", "CPU µs"), { median: 20, min: 10, max: 80 });
+  assertEquals(ratioOf(samplesOf([10, null, 5], [20, 1, null]), "b", "a", "CPU µs"), { median: 2, min: 2, max: 2 });
+});
+
+Deno.test("formatRatio() reports no difference if 1 is within the spread, as it is printed", () => {
+  assertEquals(formatRatio({ median: 1.3, min: 1.1, max: 1.52 }), "1.3 (1.1–1.5)");
+  assertEquals(formatRatio({ median: 0.8, min: 0.7, max: 0.99 }), "0.8 (0.7–0.99)");
+  assertEquals(formatRatio({ median: 1.3, min: 0.98, max: 1.5 }), "no difference (0.98–1.5)");
+  assertEquals(formatRatio({ median: 0.9, min: 0.8, max: 0.996 }), "no difference (0.8–1)");
+  assertEquals(formatRatio(undefined), "–");
+  assertEquals(formatSummary({ median: 44.4, min: 44.2, max: 1234.5 }), "44 (44–1,235)");
+  assertEquals(formatSummary({ median: 9, min: 9, max: 9 }), "9");
+});
+
+Deno.test("the table of a section has each program's figures, and its ratio to the first one", () => {
+  const results = { machine: "m", day: "d", leftOut: [], samples: samplesOf([10, 20, 40], [30, 50, 90]) };
+  assertEquals(
+    formatSection(results, "T"),
+    "### t\n\n|  | CPU µs | × a |\n| --- | ---: | ---: |\n| a | 20 (10–40) | 1 |\n| b | 50 (30–90) | 2.5 (2.3–3) |",
+  );
+});
+
+Deno.test("docs/benchmarks.md shows what bench/results.json contains", () => {
+  // `deno fmt` aligns the tables.
+  const unaligned = (text: string) => text.replaceAll(/ +/g, " ").replaceAll(/-{3,}/g, "---");
+  const page = read("docs/benchmarks.md");
+  const results: Results = JSON.parse(read("bench/results.json"));
+  assertEquals(unaligned(updatePage(page, results)).split("\n"), unaligned(page).split("\n"));
+  assert(results.samples.length > 0);
+});
