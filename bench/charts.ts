@@ -5,7 +5,8 @@ import { figureOf, type Results } from "./samples.ts";
 /** The background is transparent. Each color has a contrast of at least 4 with both #ffffff and #0d1117. */
 const COLORS = ["#2e8b57", "#0b8a8f", "#c2571a", "#9065d0", "#b0436e", "#737b86"];
 const text = { color: "#737b86" };
-const axis = { axisLabel: text, nameTextStyle: { ...text, align: "left" }, splitLine: { lineStyle: { opacity: 0.3 } } };
+const name = { nameTextStyle: { ...text, align: "left" } };
+const axis = { ...name, axisLabel: { ...text, interval: 0 }, splitLine: { lineStyle: { opacity: 0.3 } } };
 
 /** One half of a chart: a column, its name on the axis, and the axis. */
 export interface Panel {
@@ -24,12 +25,12 @@ export function drawChart(results: Results, section: string, panels: readonly Pa
     const { min, median, max } = figureOf(samples.filter((sample) => sample.table === table), program, column) ?? {};
     return [min, median, median, median, max]; // a box plot whose box is only its median
   };
-  const labels = tables.map((table) => table.replace(/.*?: /, "").replace(/ (connections|and) /, "\n$1 "));
+  const labels = tables.map((table) => table.replace(/.*?: /, "").replace(/ (connections )?(at|and) /, "\n$2 "));
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: 920, height: 400 });
   chart.setOption({
     animation: false,
     color: COLORS,
-    legend: { top: 5, selectedMode: false, textStyle: text },
+    legend: { top: 5, itemGap: 35, selectedMode: false, textStyle: text },
     grid: panels.map((_, i) => ({ left: 45 + i * 460, width: 400, top: 85, height: 260 })),
     xAxis: panels.map((_, i) => ({ ...axis, gridIndex: i, type: "category", data: labels })),
     yAxis: panels.map(({ name, type }, i) => ({ ...axis, gridIndex: i, type, name })),
