@@ -9,21 +9,21 @@ import type { Results, Sample } from "./samples.ts";
 export const FULL = {
   rounds: 10,
   abuseRounds: 3,
-  /** Whether servers are measured that fork a process for each client, or have only one client at a time. */
-  hasSlowPeers: true,
-  /** How many connections are open at once, and for how many seconds. */
-  levels: [64, 256, 1000, 4000],
-  seconds: 1,
-  /** How many clients hold connections, connect at once, reset or hold connections as abuse, and are traced. */
-  ...{ held: 10_000, burst: 4000, abusers: 4000, traced: 500 },
-  /** How many ports greeter listens on and scanners scan, and of how many of them a firewall drops the packets. */
-  ...{ ports: 10_000, dropped: 1000 },
+  hasSlowServers: true,
+  levels: [64, 256, 1000, 4000], // how many connections are open at once
+  seconds: 1, // for each level
+  held: 10_000, // connections
+  burst: 4000, // clients that connect at once
+  abusers: 4000, // silent clients, as abuse
+  traced: 500, // connections whose system calls are counted
+  ports: 10_000, // that greeter listens on and scanners scan
+  dropped: 1000, // of these ports, by a firewall
 };
 export type Extent = typeof FULL;
 
 /** `--quick`. */
 export const QUICK: Extent = {
-  ...{ rounds: 1, abuseRounds: 1, hasSlowPeers: false, levels: [64], seconds: 0.2 },
+  ...{ rounds: 1, abuseRounds: 1, hasSlowServers: false, levels: [64], seconds: 0.2 },
   ...{ held: 100, burst: 100, abusers: 100, traced: 50, ports: 200, dropped: 20 },
 };
 
@@ -32,12 +32,13 @@ export async function measureAll(extent: Extent, against: readonly string[]): Pr
   using _directory = prepare();
   const leftOut: string[] = [];
   const greeters = [thisGreeter, ...otherGreeters(against, leftOut)];
-  const peers = findPeers(leftOut).filter(({ isSlow }) => !isSlow || extent.hasSlowPeers);
+  const servers = [...greeters, ...findPeers(extent.hasSlowServers, leftOut)];
+  const fastServers = servers.filter(({ isSlow }) => !isSlow);
   const scanners = findScanners(greeters, leftOut);
   const canTrace = has("strace");
-  if (!canTrace) leftOut.push("system calls: there is no strace");
+  if (!canTrace) leftOut.push("system calls (there is no strace)");
   const canDrop = isAlone() && shell("iptables --list") !== undefined;
-  if (!canDrop) leftOut.push("a scan of dropped ports: it requires iptables and a network namespace");
+  if (!canDrop) leftOut.push("a scan of dropped ports (it requires iptables and a network namespace)");
 
   const samples: Sample[] = [];
   const collect = async (program: string, round: number, measured: AsyncIterable<Measured>) => {
@@ -45,10 +46,11 @@ export async function measureAll(extent: Extent, against: readonly string[]): Pr
     for await (const sample of measured) samples.push({ program, round, ...sample });
   };
   for (let round = 1; round <= extent.rounds; round++) {
-    for (const peer of [...greeters, ...peers]) {
-      if (!peer.isSlow) await collect(peer.name, round, measureSpeed(peer, extent));
-      if (!peer.isSlow && canTrace) await collect(peer.name, round, measureCalls(peer, extent));
-      if (round <= extent.abuseRounds) await collect(peer.name, round, measureAbuse(peer, extent.abusers));
+    // Each measurement of all programs before the next one, so that what is compared is measured at about the same time.
+    for (const server of fastServers) await collect(server.name, round, measureSpeed(server, extent));
+    for (const server of canTrace ? fastServers : []) await collect(server.name, round, measureCalls(server, extent));
+    for (const server of round <= extent.abuseRounds ? servers : []) {
+      await collect(server.name, round, measureAbuse(server, extent.abusers));
     }
     await collect("many ports", round, measurePorts(thisGreeter, extent));
     for (const scanner of scanners) {

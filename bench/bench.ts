@@ -21,8 +21,9 @@ const DOCS = new URL("../docs/", import.meta.url);
 
 /** Runs this program again in a network namespace, if this user can create one. There, no port is in use. */
 async function runInNamespace() {
-  const unshare = ["unshare --net", "unshare --net --map-root-user"].find((unshare) => shell(`${unshare} ip link`));
-  if (flag(OPTIONS.report) || isAlone() || unshare === undefined) return;
+  if (flag(OPTIONS.report) || isAlone()) return;
+  const unshare = ["unshare --net", "unshare --net --map-root-user"].find((command) => shell(`${command} ip link`));
+  if (unshare === undefined) return;
   const command = `exec ${unshare} sh -c 'ip link set lo up && exec "$@"' sh "$@"`;
   const args = ["-c", command, "sh", Deno.execPath(), "run", "--allow-all", import.meta.filename ?? "", ...Deno.args];
   Deno.exit((await new Deno.Command("sh", { args }).spawn().status).code);
@@ -34,16 +35,8 @@ async function write(results: Results) {
   await Deno.writeTextFile(RESULTS, `${lines}\n`);
   const page = new URL("benchmarks.md", DOCS);
   await Deno.writeTextFile(page, updatePage(await Deno.readTextFile(page), results));
-  const speed = drawChart(results, "Servers", [
-    { column: "CPU µs", name: "CPU time per client, µs", type: "value" },
-    { column: "p99 ms", name: "99th percentile of the wait, ms", type: "log" },
-  ]);
-  const scans = drawChart(results, "Port scans", [
-    { column: "seconds", name: "time, s", type: "log" },
-    { column: "CPU s", name: "CPU time, s", type: "log" },
-  ]);
-  await Deno.writeTextFile(new URL("speed.svg", DOCS), speed);
-  await Deno.writeTextFile(new URL("scans.svg", DOCS), scans);
+  await Deno.writeTextFile(new URL("speed.svg", DOCS), drawChart(results, "Servers", ["CPU µs", "p99 ms"]));
+  await Deno.writeTextFile(new URL("scans.svg", DOCS), drawChart(results, "Port scans", ["seconds", "CPU s"]));
   const args = ["fmt", "--quiet", "benchmarks.md", "speed.svg", "scans.svg"];
   const { success } = await new Deno.Command(Deno.execPath(), { args, cwd: DOCS }).output();
   if (!success) throw new Error("deno fmt has failed");

@@ -5,19 +5,15 @@ import { figureOf, type Results } from "./samples.ts";
 /** The background is transparent. Each color has a contrast of at least 4 with both #ffffff and #0d1117. */
 const COLORS = ["#2e8b57", "#0b8a8f", "#c2571a", "#9065d0", "#b0436e", "#737b86"];
 const text = { color: "#737b86" };
-const name = { nameTextStyle: { ...text, align: "left" } };
-const axis = { ...name, axisLabel: { ...text, interval: 0 }, splitLine: { lineStyle: { opacity: 0.3 } } };
+const axis = {
+  nameTextStyle: { align: "left" },
+  axisLabel: { ...text, interval: 0 },
+  splitLine: { lineStyle: { opacity: 0.3 } },
+};
 
-/** One half of a chart: a column, its name on the axis, and the axis. */
-export interface Panel {
-  readonly column: string;
-  readonly name: string;
-  readonly type: "value" | "log";
-}
-
-/** Draws columns of the tables of a section, by table and by program. */
-export function drawChart(results: Results, section: string, panels: readonly Panel[]): string {
-  const isShown = (figures: object) => panels.every(({ column }) => column in figures);
+/** Draws columns of the tables of a section, next to each other: figures by table and by program. */
+export function drawChart(results: Results, section: string, columns: readonly string[]): string {
+  const isShown = (figures: object) => columns.every((column) => column in figures);
   const samples = results.samples.filter(({ table, figures }) => table.startsWith(`${section}: `) && isShown(figures));
   const tables = [...new Set(samples.map(({ table }) => table))];
   const programs = [...new Set(samples.map(({ program }) => program))];
@@ -31,10 +27,10 @@ export function drawChart(results: Results, section: string, panels: readonly Pa
     animation: false,
     color: COLORS,
     legend: { top: 5, itemGap: 35, selectedMode: false, textStyle: text },
-    grid: panels.map((_, i) => ({ left: 45 + i * 460, width: 400, top: 85, height: 260 })),
-    xAxis: panels.map((_, i) => ({ ...axis, gridIndex: i, type: "category", data: labels })),
-    yAxis: panels.map(({ name, type }, i) => ({ ...axis, gridIndex: i, type, name })),
-    series: panels.flatMap(({ column }, i) =>
+    grid: columns.map((_, i) => ({ left: 45 + i * 460, width: 400, top: 85, height: 260 })),
+    xAxis: columns.map((_, i) => ({ ...axis, gridIndex: i, type: "category", data: labels })),
+    yAxis: columns.map((name, i) => ({ ...axis, gridIndex: i, type: name === "CPU µs" ? "value" : "log", name })),
+    series: columns.flatMap((column, i) =>
       programs.map((program, j) => ({
         ...{ type: "boxplot", name: program, silent: true, xAxisIndex: i, yAxisIndex: i, boxWidth: [6, 14] },
         itemStyle: { borderColor: COLORS[j % COLORS.length], borderWidth: 2 },

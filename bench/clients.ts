@@ -14,6 +14,8 @@ export interface Seen {
   readonly p50: number;
   readonly p99: number;
   readonly max: number;
+  /** The CPU time of the load generator, in seconds. */
+  readonly cpu: number;
 }
 
 async function runClient(command: readonly (string | number)[]): Promise<{ stdout: string; stderr: string }> {
@@ -24,7 +26,9 @@ async function runClient(command: readonly (string | number)[]): Promise<{ stdou
 
 /** Runs the load generator on a port or a range of ports. The modes are those of load.c. */
 export async function load(ports: string, file: string, ...mode: (string | number)[]): Promise<Seen> {
-  return JSON.parse((await runClient([programPath("load.c"), ports, file, ...mode])).stdout);
+  const { stdout, stderr } = await runClient([programPath("load.c"), ports, file, ...mode]);
+  if (stdout === "") throw new Error(`the load generator has failed: ${stderr}`);
+  return JSON.parse(stdout);
 }
 
 /** Runs a scanner. Returns what it has printed, and the time and processor time that it has used, in seconds. */
@@ -37,12 +41,15 @@ export async function measureCommand(command: readonly string[]) {
 }
 
 /** Holds silent connections while `during` runs. */
-export async function holding<T>(port: number, count: number, during: () => Promise<T>): Promise<T> {
+export async function whileHolding<T>(port: number, count: number, during: () => Promise<T>): Promise<T> {
   const held: Deno.Conn[] = [];
   try {
-    while (held.length < count) {
+    for (let i = 0; i < count; i += HELD_AT_ONCE) {
       const connecting = Array.from({ length: HELD_AT_ONCE }, () => Deno.connect({ hostname: "127.0.0.1", port }));
-      held.push(...await Promise.all(connecting));
+      // A connection that is refused shows that the server has ended. Then `during` finds that out.
+      for (const result of await Promise.allSettled(connecting)) {
+        if (result.status === "fulfilled") held.push(result.value);
+      }
     }
     return await during();
   } finally {

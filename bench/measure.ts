@@ -1,6 +1,6 @@
 /** The measurements. Each one starts its own server. @module */
 import type { Extent } from "./all.ts";
-import { holding, load, measureCommand, type Seen } from "./clients.ts";
+import { load, measureCommand, type Seen, whileHolding } from "./clients.ts";
 import type { Scanner, Server } from "./peers.ts";
 import { shell, shortGreeting, sleep, workDirectory } from "./programs.ts";
 import { formatNumber, type Sample } from "./samples.ts";
@@ -9,27 +9,25 @@ import { type Running, start } from "./server.ts";
 /** A sample without its round. Without `program`, it is that of the server or scanner that is measured. */
 export type Measured = Pick<Sample, "table" | "figures"> & Partial<Pick<Sample, "program">>;
 
-const waits = ({ whole, p50, p99, max, failed }: Seen, { last = false } = {}) => {
-  const [median, slow, slowest] = whole > 0 ? [p50, p99, max] : [null, null, null];
-  return { "p50 ms": median, "p99 ms": slow, ...(last && { "last ms": slowest }), failed };
-};
+/** The waits of the clients that were greeted, and how many were not. */
+const waits = ({ whole, p50, p99, max, failed }: Seen): Record<string, number> =>
+  whole > 0 ? { "p50 ms": p50, "p99 ms": p99, "last ms": max, failed } : { failed };
 
 /** One round of the speed of a server: processor time, waits, a burst, start and memory. */
-export async function* measureSpeed({ command, holding: hold = command }: Server, extent: Extent) {
+export async function* measureSpeed({ command, commandForMany = command }: Server, extent: Extent) {
   {
     await using running = await start(command);
     yield* measureLevels(running, extent);
-    const burst = waits(await load(running.ports, shortGreeting, "burst", extent.burst), { last: true });
+    const burst = waits(await load(running.ports, shortGreeting, "burst", extent.burst));
     yield { table: `Servers: ${formatNumber(extent.burst)} clients connect at once`, figures: burst };
   }
-  await using running = await start(hold);
+  await using running = await start(commandForMany);
   const idle = { "start ms": running.startTime, "idle MiB": running.memory() };
-  const figures = await holding(running.lastPort, extent.held, async () => {
+  const figures = await whileHolding(running.lastPort, extent.held, async () => {
     await sleep(200); // until the memory no longer grows
-    return {
-      [`${formatNumber(extent.held)} held MiB`]: running.memory(),
-      "then a new client, ms": await running.wait(),
-    };
+    const { p50, whole } = await load(running.ports, shortGreeting, "burst", 1);
+    const wait = { "new client ms": whole === 1 ? p50 : null };
+    return { [`${formatNumber(extent.held)} held MiB`]: running.memory(), ...wait };
   });
   yield { table: "Start and memory", figures: { ...idle, ...figures } };
 }
@@ -39,8 +37,9 @@ async function* measureLevels(running: Running, { levels, seconds }: Extent): As
   for (const level of levels) {
     const before = running.cpu();
     const seen = await load(running.ports, shortGreeting, "load", level, seconds);
-    const cpu = (running.cpu() - before) / seen.whole * 1e6;
-    const figures = { "CPU µs": cpu, "clients per second": seen.whole / seen.seconds, ...waits(seen) };
+    const after = running.cpu();
+    const cpu = before === null || after === null ? null : (after - before) / seen.whole * 1e6;
+    const figures = { "CPU µs": cpu, ...waits(seen), "client core, %": 100 * seen.cpu / seen.seconds };
     yield { table: `Servers: ${formatNumber(level)} connections at once`, figures };
   }
 }
@@ -54,7 +53,9 @@ export async function* measureCalls({ command }: Server, { traced }: Extent): As
   const args = ["-f", "-y", "-o", file, "-p", `${running.pid}`];
   const strace = new Deno.Command("strace", { args, stderr: "piped" }).spawn();
   const messages = strace.stderr.getReader();
-  await messages.read(); // "Process N attached"
+  const { value } = await messages.read();
+  const message = new TextDecoder().decode(value);
+  if (!message.includes(" attached")) throw new Error(`cannot trace system calls: ${message}`);
   const { whole } = await load(running.ports, shortGreeting, "burst", traced);
   await sleep(500);
   strace.kill("SIGINT");
@@ -67,15 +68,14 @@ export async function* measureCalls({ command }: Server, { traced }: Extent): As
   yield { table: "System calls", figures };
 }
 
-/** One round of greeter on many ports, with at least one client for each. */
+/** One round of greeter on many ports. Each client has a port of its own, if there are enough. */
 export async function* measurePorts({ command }: Server, { ports, burst }: Extent): AsyncGenerator<Measured> {
   for (const count of [1, burst, ports]) {
     await using running = await start(command, { count });
-    const clients = Math.max(count, burst);
     const used = { "start ms": running.startTime, "MiB": running.memory() };
-    const seen = await load(running.ports, shortGreeting, "burst", clients);
-    const program = `${formatNumber(clients)} clients, ${count === 1 ? "one port" : `${formatNumber(count)} ports`}`;
-    yield { table: "Many ports", program, figures: { ...used, ...waits(seen, { last: true }) } };
+    const seen = await load(running.ports, shortGreeting, "burst", burst);
+    const program = count === 1 ? "one port" : `${formatNumber(count)} ports`;
+    yield { table: "Many ports", program, figures: { ...used, ...waits(seen) } };
   }
 }
 
@@ -90,8 +90,9 @@ export async function* measureScan(scanner: Scanner, server: Server, { ports, dr
       const open = scanner.open(stdout);
       if (open === 0) throw new Error(`${scanner.name} has found no open port: ${stderr || stdout.slice(0, 200)}`);
       const figures = { seconds: used.seconds, "CPU s": used.user + used.system, "open ports found": open };
-      const title = `${formatNumber(ports - silent)} open ports and ${formatNumber(silent)} dropped ones`;
-      yield { table: `Port scans: ${title}`, figures };
+      const title = `${formatNumber(ports - silent)} open ports`;
+      const more = silent > 0 ? ` and ${formatNumber(silent)} dropped ones` : "";
+      yield { table: `Port scans: ${title}${more}`, figures };
     } finally {
       if (silent > 0) shell(`iptables -D ${rule}`);
     }

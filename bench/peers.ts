@@ -7,11 +7,11 @@ export interface Server {
   readonly name: string;
   readonly command: ServerCommand;
   /** The same, for thousands of connections that are held. Default: `command`. */
-  readonly holding?: ServerCommand;
-  /** Whether only what it survives is measured. */
+  readonly commandForMany?: ServerCommand;
+  /** Whether only what it survives is measured, because it has one client at a time or forks for each. */
   readonly isSlow?: boolean;
   /** Whether it cannot send another greeting than the tutorial's. */
-  readonly isFixed?: boolean;
+  readonly hasFixedGreeting?: boolean;
 }
 
 /** A version of greeter, and its command without options. */
@@ -34,7 +34,7 @@ function greeter(name: string, run: readonly string[]): Greeter {
     ...(file === shortGreeting ? [] : ["--stdin"]),
   ];
   const options = ["--max-connections", "20000", "--timeout", "600"];
-  return { name, run, command, holding: (ports, file) => [...command(ports, file), ...options] };
+  return { name, run, command, commandForMany: (ports, file) => [...command(ports, file), ...options] };
 }
 
 const denoRun = (directory: string) => [
@@ -51,12 +51,12 @@ export function otherGreeters(directories: readonly string[], leftOut: string[])
   // The runtime in the executable need not be that of the Deno command that has made it.
   const runtime = shell(`grep -aoE 'Deno/[0-9.]+' ${ROOT}/dist/greeter | head -n 1`)?.replace("/", " ");
   if (runtime) return [greeter(`greeter, executable (${runtime})`, [`${ROOT}/dist/greeter`]), ...others];
-  leftOut.push("the executable: there is no dist/greeter; deno task compile makes it");
+  leftOut.push("the executable (there is no dist/greeter; deno task compile makes it)");
   return others;
 }
 
 /** The other servers that can be started on this machine. Adds to `leftOut` those that cannot, and why. */
-export function findPeers(leftOut: string[]): Server[] {
+export function findPeers(hasSlowServers: boolean, leftOut: string[]): Server[] {
   const peer = (name: string) => `${import.meta.dirname}/peers/${name}`;
   const deno = (script: string): ServerCommand => (port, file) => [
     ...[Deno.execPath(), "run", "--allow-net", "--allow-read", peer(script), port, file],
@@ -74,12 +74,18 @@ export function findPeers(leftOut: string[]): Server[] {
     { name: "textbook Deno loop", command: deno("textbook.ts") },
     { name: "Node", command: (port, file) => ["node", peer("node.mjs"), port, file] },
     { name: "C loop", command: (port, file) => [programPath("accept.c"), port, file] },
-    { name: "tutorial", isSlow: true, isFixed: true, command: (port) => ["python3", peer("tutorial.py"), port] },
+    {
+      name: "tutorial",
+      isSlow: true,
+      hasFixedGreeting: true,
+      command: (port) => ["python3", peer("tutorial.py"), port],
+    },
     ...Object.entries(slow).map(([name, command]) => ({ name, isSlow: true, command })),
   ];
-  return servers.filter(({ name, command }) => {
+  return servers.filter(({ name, command, isSlow }) => {
+    if (isSlow && !hasSlowServers) return false;
     const [program = ""] = command("1", shortGreeting);
-    if (!has(program)) leftOut.push(`${name}: there is no ${program}`);
+    if (!has(program)) leftOut.push(`${name} (there is no ${program})`);
     return has(program);
   });
 }
@@ -99,6 +105,6 @@ export function findScanners(greeters: readonly Greeter[], leftOut: string[]): S
     open: (output) =>
       output.split(script === banner ? `id="banner" output="${shortGreetingText}` : 'state="open"').length - 1,
   }));
-  if (!has("nmap")) leftOut.push("port scans by nmap: there is no nmap");
+  if (!has("nmap")) leftOut.push("port scans by nmap (there is no nmap)");
   return has("nmap") ? [...scanners, ...nmaps] : scanners;
 }

@@ -57,9 +57,7 @@ export function sleep(ms: number): Promise<void> {
 export function describeMachine(): string {
   const cpu = Deno.readTextFileSync("/proc/cpuinfo").match(/model name\s*: (.*)/)?.[1] ?? "an unknown processor";
   const linux = `Linux ${Deno.osRelease().match(/^\d+\.\d+/)?.[0]}`;
-  const versions = [["Node", "node"], ["nmap", "nmap"], ["strace", "strace"]].flatMap(([name, program]) => {
-    const [version] = shell(`${program} --version`)?.match(/\d+\.\d+/) ?? [];
-    return version === undefined ? [] : `, ${name} ${version}`;
-  });
-  return `${navigator.hardwareConcurrency} cores of ${cpu}, ${linux}, Deno ${Deno.version.deno}${versions.join("")}`;
+  const version = (program: string) => shell(`${program} --version`)?.match(/\d+\.\d+/)?.[0] ?? "missing";
+  const versions = `Deno ${Deno.version.deno}, Node ${version("node")}, nmap ${version("nmap")}`;
+  return `${navigator.hardwareConcurrency} cores of ${cpu}, ${linux}, ${versions}`;
 }

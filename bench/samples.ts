@@ -24,7 +24,7 @@ export type Summary = Readonly<Record<"median" | "min" | "max", number>>;
 
 /** Summarizes the rounds that have a figure; `undefined` if there is none. Of an even number, the median is a mean. */
 export function summarize(values: readonly (number | null | undefined)[]): Summary | undefined {
-  const sorted = values.filter((value) => typeof value === "number").sort((a, b) => a - b);
+  const sorted = values.filter((value) => typeof value === "number").filter(Number.isFinite).sort((a, b) => a - b);
   const [min, max] = [sorted[0], sorted.at(-1)];
   if (min === undefined || max === undefined) return undefined;
   const half = (sorted.length - 1) / 2;

@@ -1,5 +1,5 @@
-// The simplest server in Deno that greets correctly and fairly, as a reference for what the runtime costs: it survives
-// accept errors, half-closes, and reads until the client closes. At most MAX_UNGREETED connections wait for their
+// The simplest server in Deno that greets correctly and fairly, as a reference for what the runtime costs: it continues
+// after accept errors, half-closes, and reads until the client closes. At most MAX_UNGREETED connections wait for their
 // greeting at once, as in greeter. It has no timeout, no limit and no log.
 //
 // minimal.ts PORT FILE

@@ -1,9 +1,9 @@
-// A server with Node's net, without a log and without a timeout. node.mjs PORT [FILE]
+// A server with Node's net, without a log and without a timeout. node.mjs PORT FILE
 import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 
 const [port, file] = process.argv.slice(2);
-const greeting = file ? readFileSync(file) : "Thank you for connecting to the server.\r\n";
+const greeting = readFileSync(file);
 const server = createServer((socket) => {
   socket.on("error", () => {}); // without a listener, a reset would end the process
   socket.end(greeting);
