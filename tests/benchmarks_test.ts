@@ -65,3 +65,14 @@ Deno.test("docs/benchmarks.md shows what bench/results.json contains", () => {
   assertEquals(unaligned(updatePage(page, results)).split("\n"), unaligned(page).split("\n"));
   assert(results.samples.length > 0);
 });
+
+Deno.test("README quotes at most three figures, each with its spread, as docs/benchmarks.md shows them", () => {
+  const [, speed = ""] = read("README.md").match(/^## Speed\n([^]*?)^## /m) ?? [];
+  const figures = speed.match(/[\d.,]+\s\([\d.,]+–[\d.,]+\)/g) ?? [];
+  assert(figures.length > 0 && figures.length <= 3, speed);
+  const page = read("docs/benchmarks.md");
+  for (const figure of figures) assert(page.includes(figure.replace(/\s/, " ")), figure);
+  // The date and the machine are those of the page.
+  const [, day = "", cores = ""] = page.match(/^Measured on ([\d-]+), .*?: ([^,]+),/m) ?? [];
+  assert(speed.replaceAll("\n", " ").includes(`${cores}, `) && speed.includes(day), `${cores}, ${day}`);
+});
