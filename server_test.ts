@@ -2,7 +2,6 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createConnection } from "node:net";
 import {
   type CloseReason,
-  type Connection,
   DEFAULTS,
   ListenError,
   MAX_GREETING_BYTES,
@@ -17,6 +16,7 @@ import {
   greetingFrom,
   hasIPv6,
   listenWithErrors,
+  OpenConnections,
   outOfDescriptors,
   readBytes,
   receive,
@@ -634,24 +634,18 @@ Deno.test("serve() passes the backlog to the kernel, 4,096 by default", async ()
 Deno.test("serve() greets 1,000 clients that connect to 500 ports at once, and never exceeds its limit", async () => {
   // With a limit below 16, the limit decides who has to wait. With a higher one, it is the gate.
   for (const maxConnections of [10, 100]) {
-    let open: Connection[] = [];
-    let most = 0;
+    const open = new OpenConnections();
     const { server, reasons } = start({
       port: Array(500).fill(0),
       maxConnections,
-      onConnection(connection) {
-        // A connection that waits to be admitted does not count, and has not been sent anything.
-        open = open.filter(({ closeReason }) => !closeReason);
-        most = Math.max(most, open.filter(({ bytesSent }) => bytesSent > 0).length);
-        open.push(connection);
-      },
+      onConnection: (conn) => open.add(conn),
     });
     const greetings = await Promise.all(
       server.addrs.flatMap(({ port }) => Array.from({ length: 2 }, () => greetingFrom(port))),
     );
     assertEquals(greetings, Array(1000).fill(DEFAULTS.greeting));
     await server.shutdown();
-    assertEquals([new Set(reasons.values()).has("timeout"), most <= maxConnections], [false, true]);
+    assertEquals([new Set(reasons.values()).has("timeout"), open.most <= maxConnections], [false, true]);
   }
 });
 

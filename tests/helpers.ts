@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { createConnection, createServer, type Socket } from "node:net";
 import type { ProbeResult } from "../client.ts";
-import { DEFAULTS } from "../server.ts";
+import { type Connection, DEFAULTS } from "../server.ts";
 
 /** The size of the default greeting, which is ASCII. */
 export const GREETING_BYTES: number = DEFAULTS.greeting.length;
@@ -423,4 +423,18 @@ export function probeResult(
     error: undefined,
     ...fields,
   };
+}
+
+/** Counts the connections of a server that are open at the same time. */
+export class OpenConnections {
+  #open: Connection[] = [];
+  /** The largest number of connections that were open at the same time. */
+  most = 0;
+
+  /** Adds a connection that was accepted. While it waits to be admitted and has not been sent anything, it does not count. */
+  add(connection: Connection) {
+    this.#open = this.#open.filter(({ closeReason }) => !closeReason);
+    this.most = Math.max(this.most, this.#open.filter(({ bytesSent }) => bytesSent > 0).length);
+    this.#open.push(connection);
+  }
 }
