@@ -3,7 +3,7 @@ import * as echarts from "echarts";
 import { figureOf, type Results } from "./samples.ts";
 
 /** The background is transparent. Each color has a contrast of at least 4 with both #ffffff and #0d1117. */
-const COLORS = ["#2e8b57", "#0b8a8f", "#c2571a", "#9065d0", "#b0436e", "#737b86"];
+const COLORS = ["#2e8b57", "#0b8a8f", "#c2571a", "#9065d0", "#c4507f", "#737b86"];
 const text = { color: "#737b86" };
 const axis = {
   nameTextStyle: { align: "left" },
@@ -33,7 +33,7 @@ export function drawChart(results: Results, section: string, columns: readonly s
     series: columns.flatMap((column, i) =>
       programs.map((program, j) => ({
         ...{ type: "boxplot", name: program, silent: true, xAxisIndex: i, yAxisIndex: i, boxWidth: [6, 14] },
-        itemStyle: { borderColor: COLORS[j % COLORS.length], borderWidth: 2 },
+        itemStyle: { color: "transparent", borderColor: COLORS[j % COLORS.length], borderWidth: 2 },
         data: tables.map((table) => spread(table, program, column)),
       }))
     ),

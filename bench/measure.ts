@@ -45,7 +45,7 @@ async function* measureLevels(running: Running, { levels, seconds }: Extent): As
 }
 
 /** Counts system calls that name a socket, while clients connect all at once. */
-export async function* measureCalls({ command }: Server, { traced }: Extent): AsyncGenerator<Measured> {
+export async function* measureSystemCalls({ command }: Server, { traced }: Extent): AsyncGenerator<Measured> {
   await using running = await start(command);
   await load(running.ports, shortGreeting, "burst", traced); // the first clients may cause more calls
   await sleep(500); // until the server has closed their connections
@@ -62,6 +62,7 @@ export async function* measureCalls({ command }: Server, { traced }: Extent): As
   while (!(await messages.read()).done);
   await strace.status;
   const figures: Record<string, number> = { all: 0 };
+  // accept4 counts as accept.
   for (const [, call = ""] of Deno.readTextFileSync(file).matchAll(/^\d+ +(\w+?)4?\(.*<socket:\[/gm)) {
     for (const column of ["all", call]) figures[column] = (figures[column] ?? 0) + 1 / whole;
   }

@@ -50,7 +50,7 @@ export function formatIntroduction({ day, machine, samples, leftOut }: Results):
 
 /** Replaces the tables in the page, each between `<!-- SECTION -->` and `<!-- end -->`. */
 export function updatePage(page: string, results: Results): string {
-  return page.replace(/(<!-- (\w[\w ]*) -->\n)[^]*?(<!-- end -->)/g, (_, begin, section, end) => {
+  return page.replace(/(<!-- ([A-Z][\w ]*) -->\n)[^]*?(<!-- end -->)/g, (_, begin, section, end) => {
     const text = section === "Introduction" ? formatIntroduction(results) : formatSection(results, section);
     return `${begin}\n${text}\n\n${end}`;
   });

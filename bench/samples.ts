@@ -60,10 +60,10 @@ export function formatSummary(summary: Summary | undefined): string {
   return min === max ? `${median}` : `${median} (${min}–${max})`;
 }
 
-/** A ratio. If 1 is within its spread, the programs do not differ. */
+/** A ratio. If 1 is within its spread, the spread is larger than the difference. */
 export function formatRatio(ratio: Summary | undefined): string {
   if (ratio === undefined || Number(ratio.min.toPrecision(2)) > 1 || Number(ratio.max.toPrecision(2)) < 1) {
     return formatSummary(ratio);
   }
-  return `no difference (${formatNumber(ratio.min)}–${formatNumber(ratio.max)})`;
+  return `${formatSummary(ratio)}, no difference`;
 }
