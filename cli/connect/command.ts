@@ -51,7 +51,7 @@ export const CONNECT_OPTIONS = {
     value: "LIST",
     example: "3306",
     repeatable: true,
-    help: "ports that must not be reachable",
+    help: "ports that must not be reachable; with -p or -o, a host that is down does not pass",
     check: (given) => ({ given, list: portList(given, given.text, 1) }),
   },
   expect: {
