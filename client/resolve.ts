@@ -75,7 +75,7 @@ export class Host {
 
   /**
    * Waits until a recent lookup has succeeded. Tries again until `deadline`, on the clock of `performance.now()`, or until
-   * the signal is aborted.
+   * the signal is aborted. A lookup that is running at the deadline is the last one.
    *
    * @throws {ConnectError} If the last lookup failed, or was not answered within the timeout.
    */
@@ -90,9 +90,12 @@ export class Host {
       }
       // A lookup cannot be canceled, and would keep the process alive.
       if (signal.aborted) return;
-      const isLast = start >= deadline;
-      const isAnswered = await endsWithin(this.#lookUp(), this.#timeout, signal);
+      const lookup = this.#lookUp();
+      // A lookup that is not answered may run until the deadline, because another one would not be answered either.
+      const end = Math.max(this.#started + this.#timeout, deadline);
+      const isAnswered = await endsWithin(lookup, end - performance.now(), signal);
       if (isAnswered && this.#error === undefined) return;
+      const isLast = !isAnswered || Math.max(start, performance.now()) >= deadline;
       // Neither the family of an address changes, nor whether the program may look up names: Deno throws EPERM if not.
       const isFinal = this.#isAddress || codeOf(this.#error) === "EPERM";
       if ((isLast || isFinal) && !signal.aborted) {

@@ -248,6 +248,22 @@ test(
 );
 
 test(
+  "greeter connect does not wait longer than --within for a name server that is silent (needs Linux, ip, iptables, and unshare -n)",
+  always,
+  async () => {
+    // The system asks again after 5 s. That is after the 3 s of --within, but before twice its --timeout is over as well.
+    let started = 0;
+    await using _server = await startNameServer(() => {
+      started ||= performance.now();
+      return performance.now() - started < 4000 ? "silence" : ["127.0.0.1"];
+    });
+    const { code, stderr } = await runConnect("lab.example -p 1 --within 3 --timeout 2");
+    const message = "the name server does not answer; check the network of this machine";
+    assertEquals([code, stderr], [2, `greeter: cannot look up "lab.example": ${message}\n`]);
+  },
+);
+
+test(
   "greeter connect exits 2 if the name server reports a failure of its own (needs Linux, ip, iptables, and unshare -n; not tested on the executable, whose runtime may not distinguish it from an unknown name)",
   { ignore: !!BINARY },
   async () => {
