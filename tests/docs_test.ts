@@ -83,7 +83,7 @@ Deno.test("the manual's tables of limits have all numeric options, with their de
 });
 
 Deno.test("the documentation links only to files and headings that exist", () => {
-  for (const file of FILES) {
+  for (const file of [...FILES, "CHANGELOG.md"]) {
     for (const [, target = "", heading] of read(file).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)) {
       const path = target === "" ? file : new URL(target, `file:///${file}`).pathname.slice(1);
       const text = read(path);
@@ -158,6 +158,7 @@ const INTERFACES = {
 
 Deno.test("the page of the module names each option, and each property of what the module returns or throws", () => {
   const page = read("docs/module.md").replace(/^```[^]*?^```$/gm, "");
+  const declared: string[] = [];
   for (const [file, names] of Object.entries(INTERFACES)) {
     for (const name of names) {
       const [, body = ""] =
@@ -165,8 +166,15 @@ Deno.test("the page of the module names each option, and each property of what t
       const members = [...body.matchAll(/^ {2}(?:readonly )?(\w+)(?:\(\))?\??: /gm)].map(([, member = ""]) => member);
       assert(members.length > 0, name);
       assertEquals(members.filter((member) => !new RegExp(`\`${member}(\\(\\))?\``).test(page)), [], name);
+      declared.push(name, ...members);
     }
   }
+  // The tables name nothing else.
+  const documented = [...page.matchAll(/^\| (`.*?) +\|/gm)].flatMap(([, cell = ""]) =>
+    [...cell.matchAll(/`(\w+)(?:\(\))?`/g)].map(([, name = ""]) => name)
+  );
+  assert(documented.length > 0);
+  assertEquals(documented.filter((name) => !declared.includes(name)), ["RangeError"]);
 });
 
 Deno.test("the systemd unit does not restart after a usage error, and names the page that describes it", async () => {
