@@ -44,6 +44,7 @@ Deno.test("formatRatio() reports no difference if 1 is within the spread, with t
   assertEquals(formatRatio({ median: 0.8, min: 0.7, max: 0.99 }), "0.8 (0.7–0.99)");
   assertEquals(formatRatio({ median: 1.3, min: 0.98, max: 1.5 }), "1.3 (0.98–1.5), no difference");
   assertEquals(formatRatio({ median: 0.9, min: 0.8, max: 0.996 }), "0.9 (0.8–1), no difference");
+  assertEquals(formatRatio({ median: 1.3, min: 1.004, max: 1.5 }), "1.3 (1–1.5), no difference");
   assertEquals(formatRatio(undefined), "–");
   assertEquals(formatSummary({ median: 44.4, min: 44.2, max: 1234.5 }), "44 (44–1,235)");
   assertEquals(formatSummary({ median: 9, min: 9, max: 9 }), "9");
@@ -55,6 +56,25 @@ Deno.test("the table of a section has each program's figures, and its ratio to t
     formatSection(results, "T"),
     "### t\n\n|  | CPU µs | × a |\n| --- | ---: | ---: |\n| a | 20 (10–40) | 1 |\n| b | 50 (30–90) | 2.5 (2.3–3) |",
   );
+});
+
+Deno.test("updatePage() replaces everything in the sections of a page, and nothing else", () => {
+  const samples: Sample[] = [
+    { table: "T: t", program: "a", round: 1, figures: { seconds: 5 } },
+    { table: "T 2", program: "b", round: 2, figures: { MiB: 7 } },
+  ];
+  const results = { machine: "m", day: "d", leftOut: ["x, because y"], samples };
+  const table = (column: string, row: string) => `|  | ${column} |\n| --- | ---: |\n| ${row} |`;
+  const sections = {
+    Introduction: "Measured on d, in 2 rounds: m.\n\nNot measured: x, because y.",
+    T: `### t\n\n${table("seconds", "a | 5")}`,
+    "T 2": table("MiB", "b | 7"),
+    T3: "Not measured.",
+  };
+  const page = (textOf: (text: string) => string) =>
+    Object.entries(sections).map(([name, text]) => `${name} is\n\n<!-- ${name} -->\n${textOf(text)}<!-- end -->\n`)
+      .join("");
+  assertEquals(updatePage(page(() => "old\n"), results), page((text) => `\n${text}\n\n`));
 });
 
 Deno.test("docs/benchmarks.md shows what bench/results.json contains", () => {
@@ -78,5 +98,10 @@ Deno.test("README quotes three figures of docs/benchmarks.md, each with its spre
     `${figure("Port scans: 10,000 open ports", "greeter connect", "seconds")} s`,
     `${figure("Many ports", "10,000 ports", "start ms")} ms`,
   ]);
-  for (const part of [day, ...machine.split(", ").slice(0, 1)]) assert(speed.includes(part), part);
+  // What they measure.
+  assertEquals(speed.match(/\d+,000( open)? \w+/g), ["1,000 connections", "10,000 open ports", "10,000 ports"]);
+  assertEquals(Math.max(...samples.map(({ round }) => round)), 10);
+  const [cores = "", deno = ""] = machine.match(/^[^,]*|\bDeno [\d.]+/g) ?? [];
+  const origin = `on ${cores}, with ${deno}, on ${day}: the median of ten rounds`;
+  assert(speed.includes(origin), origin);
 });
