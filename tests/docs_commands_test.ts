@@ -58,11 +58,24 @@ const env = { PATH: `${programs}:${Deno.env.get("PATH")}`, NO_COLOR: "1" };
 
 const shell = (script: string) => ["sh", "-c", script];
 
-/** Starts a server's command in its own process group, and waits until it listens. */
+/**
+ * Starts a server's command in its own process group, and waits until it listens. At the end of its scope, the whole group
+ * is killed: `deno task` would leave the server running.
+ */
 async function start(script: string, cwd?: string): Promise<Process> {
   const process = spawn(["setsid", ...shell(`exec ${script}`)], { env, cwd });
-  await until(() => process.output.stdout.includes("istening"));
-  return process;
+  const kill = () => run(["kill", "-KILL", "--", `-${process.child.pid}`]); // fails if the group has ended
+  const started: Process = {
+    ...process,
+    [Symbol.asyncDispose]: async () => void await Promise.all([kill(), process.ended]),
+  };
+  try {
+    await until(() => process.output.stdout.includes("istening"));
+  } catch (error) {
+    await started[Symbol.asyncDispose]();
+    throw error;
+  }
+  return started;
 }
 
 /** Presses Ctrl-C, which a terminal sends to the whole process group. */
