@@ -3,7 +3,7 @@ import type { OptionTable } from "../cli/args.ts";
 import { anyText } from "../cli/values.ts";
 import { toolOptions } from "../tools/arguments.ts";
 import { FULL, measureAll, QUICK } from "./all.ts";
-import { drawChart } from "./charts.ts";
+import { CHARTS, drawChart } from "./charts.ts";
 import { isAlone, shell } from "./programs.ts";
 import { formatIntroduction, formatSection, updatePage } from "./report.ts";
 import type { Results } from "./samples.ts";
@@ -35,9 +35,10 @@ async function write(results: Results) {
   await Deno.writeTextFile(RESULTS, `${lines}\n`);
   const page = new URL("benchmarks.md", DOCS);
   await Deno.writeTextFile(page, updatePage(await Deno.readTextFile(page), results));
-  await Deno.writeTextFile(new URL("speed.svg", DOCS), drawChart(results, "Servers", ["CPU µs", "p99 ms"]));
-  await Deno.writeTextFile(new URL("scans.svg", DOCS), drawChart(results, "Port scans", ["seconds", "CPU s"]));
-  const args = ["fmt", "--quiet", "benchmarks.md", "speed.svg", "scans.svg"];
+  for (const [file, [section, columns]] of Object.entries(CHARTS)) {
+    await Deno.writeTextFile(new URL(file, DOCS), drawChart(results, section, columns));
+  }
+  const args = ["fmt", "--quiet", "benchmarks.md", ...Object.keys(CHARTS)];
   const { success } = await new Deno.Command(Deno.execPath(), { args, cwd: DOCS }).output();
   if (!success) throw new Error("deno fmt has failed");
 }

@@ -11,6 +11,12 @@ const axis = {
   splitLine: { lineStyle: { opacity: 0.3 } },
 };
 
+/** The section and the columns of each chart, by its file in `docs/`. */
+export const CHARTS: Readonly<Record<string, readonly [section: string, columns: readonly string[]]>> = {
+  "speed.svg": ["Servers", ["CPU µs", "p99 ms"]],
+  "scans.svg": ["Port scans", ["seconds", "CPU s"]],
+};
+
 /** Draws columns of the tables of a section, next to each other: figures by table and by program. */
 export function drawChart(results: Results, section: string, columns: readonly string[]): string {
   const isShown = (figures: object) => columns.every((column) => column in figures);

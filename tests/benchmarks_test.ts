@@ -14,7 +14,7 @@ import {
   type Sample,
   summarize,
 } from "../bench/samples.ts";
-import { ROOT } from "./helpers.ts";
+import { ROOT, run } from "./helpers.ts";
 
 const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
 
@@ -85,6 +85,37 @@ Deno.test("docs/benchmarks.md shows what bench/results.json contains", () => {
   assertEquals(unaligned(updatePage(page, results)).split("\n"), unaligned(page).split("\n"));
   assert(results.samples.length > 0);
   for (const { table } of results.samples) assert(page.includes(`<!-- ${table.replace(/: .*/, "")} -->`), table);
+});
+
+Deno.test("the charts of docs/benchmarks.md show what bench/results.json contains (needs the registry)", async () => {
+  const directory = await Deno.makeTempDir();
+  // In a process of its own, because ECharts is a dependency only of the benchmark.
+  const script = `
+    import { CHARTS, drawChart } from "${import.meta.resolve("../bench/charts.ts")}";
+    const results = JSON.parse(await Deno.readTextFile(new URL("${import.meta.resolve("../bench/results.json")}")));
+    for (const [file, [section, columns]] of Object.entries(CHARTS)) {
+      await Deno.writeTextFile(file, drawChart(results, section, columns));
+    }`;
+  const drawn = await run(
+    [Deno.execPath(), "eval", "--quiet", "--config", `${ROOT}/bench/deno.json`, script],
+    { cwd: directory, env: { NO_COLOR: "1" } },
+    60_000,
+  );
+  assertEquals(drawn.code, 0, drawn.stderr);
+  const formatted = await run([Deno.execPath(), "fmt", "--no-config", "--line-width=120", "--quiet", "."], {
+    cwd: directory,
+  });
+  assertEquals(formatted.code, 0, formatted.stderr);
+  const files = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
+  const shown = [...read("docs/benchmarks.md").matchAll(/\]\((\w+\.svg)\)/g)].map(([, file = ""]) => file).sort();
+  assertEquals(files, shown);
+  for (const file of files) {
+    assert(
+      await Deno.readTextFile(`${directory}/${file}`) === read(`docs/${file}`),
+      `${file}: run deno task bench --report`,
+    );
+  }
+  await Deno.remove(directory, { recursive: true });
 });
 
 Deno.test("README quotes three figures of docs/benchmarks.md, each with its spread", () => {
