@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { Socket } from "node:net";
 import { connect, PROBE_STATES } from "../client.ts";
 import { type Block, blockWith, tableAfter } from "./docs_blocks.ts";
