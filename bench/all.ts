@@ -1,6 +1,6 @@
 /** All measurements, in their order. @module */
 import { measureAbuse } from "./abuse.ts";
-import { type Measured, measurePorts, measureScan, measureSpeed, measureSystemCalls } from "./measure.ts";
+import { countCalls, type Measured, measurePorts, measureScan, measureSpeed } from "./measure.ts";
 import { findPeers, findScanners, otherGreeters, thisGreeter } from "./peers.ts";
 import { describeMachine, has, isAlone, prepare, shell } from "./programs.ts";
 import type { Results, Sample } from "./samples.ts";
@@ -48,9 +48,7 @@ export async function measureAll(extent: Extent, against: readonly string[]): Pr
   for (let round = 1; round <= extent.rounds; round++) {
     // Each measurement of all programs before the next one, so that what is compared is measured at about the same time.
     for (const server of fastServers) await collect(server.name, round, measureSpeed(server, extent));
-    for (const server of canTrace ? fastServers : []) {
-      await collect(server.name, round, measureSystemCalls(server, extent));
-    }
+    for (const server of canTrace ? fastServers : []) await collect(server.name, round, countCalls(server, extent));
     for (const server of round <= extent.abuseRounds ? servers : []) {
       await collect(server.name, round, measureAbuse(server, extent.abusers));
     }

@@ -5,11 +5,8 @@ import { figureOf, type Results } from "./samples.ts";
 /** The background is transparent. Each color has a contrast of at least 4 with both #ffffff and #0d1117. */
 const COLORS = ["#2e8b57", "#0b8a8f", "#c2571a", "#9065d0", "#c4507f", "#737b86"];
 const text = { color: "#737b86" };
-const axis = {
-  nameTextStyle: { align: "left" },
-  axisLabel: { ...text, interval: 0 },
-  splitLine: { lineStyle: { opacity: 0.3 } },
-};
+const labels = { axisLabel: { ...text, interval: 0 }, nameTextStyle: { ...text, align: "left" } };
+const axis = { ...labels, splitLine: { lineStyle: { opacity: 0.3 } } };
 
 /** The section and the columns of each chart, by its file in `docs/`. */
 export const CHARTS: Readonly<Record<string, readonly [section: string, columns: readonly string[]]>> = {
@@ -27,14 +24,14 @@ export function drawChart(results: Results, section: string, columns: readonly s
     const { min, median, max } = figureOf(samples.filter((sample) => sample.table === table), program, column) ?? {};
     return [min, median, median, median, max]; // a box plot whose box is only its median
   };
-  const labels = tables.map((table) => table.replace(/.*?: /, "").replace(/ (connections )?(at|and) /, "\n$2 "));
+  const categories = tables.map((table) => table.replace(/.*?: /, "").replace(/ (connections )?(at|and) /, "\n$2 "));
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: 920, height: 400 });
   chart.setOption({
     animation: false,
     color: COLORS,
     legend: { top: 5, itemGap: 35, selectedMode: false, textStyle: text },
     grid: columns.map((_, i) => ({ left: 45 + i * 460, width: 400, top: 85, height: 260 })),
-    xAxis: columns.map((_, i) => ({ ...axis, gridIndex: i, type: "category", data: labels })),
+    xAxis: columns.map((_, i) => ({ ...axis, gridIndex: i, type: "category", data: categories })),
     yAxis: columns.map((name, i) => ({ ...axis, gridIndex: i, type: name === "CPU µs" ? "value" : "log", name })),
     series: columns.flatMap((column, i) =>
       programs.map((program, j) => ({

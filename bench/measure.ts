@@ -45,7 +45,7 @@ async function* measureLevels(running: Running, { levels, seconds }: Extent): As
 }
 
 /** Counts system calls that name a socket, while clients connect all at once. */
-export async function* measureSystemCalls({ command }: Server, { traced }: Extent): AsyncGenerator<Measured> {
+export async function* countCalls({ command }: Server, { traced }: Extent): AsyncGenerator<Measured> {
   await using running = await start(command);
   await load(running.ports, shortGreeting, "burst", traced); // the first clients may cause more calls
   await sleep(500); // until the server has closed their connections

@@ -70,7 +70,7 @@ async function start(script: string, cwd?: string): Promise<Process> {
     [Symbol.asyncDispose]: async () => void await Promise.all([kill(), process.ended]),
   };
   try {
-    await until(() => process.output.stdout.includes("istening"));
+    await until(() => /listening/i.test(process.output.stdout));
   } catch (error) {
     await started[Symbol.asyncDispose]();
     throw error;
