@@ -8,8 +8,8 @@ import { outputError } from "../errors.ts";
 import { type Closed, Log, MAX_BUFFERED_BYTES } from "../log.ts";
 import { formatSomePorts } from "../ports.ts";
 import type { ExpectedPorts } from "./expected_ports.ts";
-import { Progress } from "./progress.ts";
 import { formatHeader, formatResults, formatTotals, SHOWN_BYTES } from "./lines.ts";
+import { Progress } from "./progress.ts";
 import { formatErrorRow, formatResultRow, formatSummaryRow } from "./rows.ts";
 import { type HostSummary, portCount, type RunSummary } from "./summary.ts";
 
