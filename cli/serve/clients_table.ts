@@ -87,12 +87,15 @@ function formatRows(clients: readonly Client[], columns: number): { titles: stri
   ];
   const roomAfter = (table: readonly Column[]) =>
     table.reduce((room, [title = ""]) => room - title.length - GAP.length, columns);
-  const hasRoom = (table: readonly Column[]) => roomAfter(table) >= MIN_PORTS_WIDTH + GAP.length + MIN_SENT_WIDTH;
+  const hasSent = clients.some((client) => formatSent(client, Infinity) !== "");
+  const minRoom = MIN_PORTS_WIDTH + (hasSent ? GAP.length + MIN_SENT_WIDTH : 0);
+  const hasRoom = (table: readonly Column[]) => roomAfter(table) >= minRoom;
   const [long, short] = timeFormats(clients);
   const narrowest = leftColumns(MAX_INLINE_ADDRESS, short);
   const table = [leftColumns(Infinity, long), leftColumns(Infinity, short), leftColumns(MAX_INLINE_ADDRESS, long)]
     .find(hasRoom) ?? narrowest;
-  const { portsWidth, sentWidth } = divideRoom(clients, roomAfter(table));
+  const room = roomAfter(table);
+  const { portsWidth, sentWidth } = hasSent ? divideRoom(clients, room) : { portsWidth: room, sentWidth: 0 };
   table.push(alignLeft(TITLES.ports, clients.map((client) => formatClientPorts(client, portsWidth))));
   if (sentWidth > 0) table.push(alignLeft(TITLES.sent, clients.map((client) => formatSent(client, sentWidth))));
   const line = (index: number) => table.map((column) => column[index]).join(GAP).trimEnd();

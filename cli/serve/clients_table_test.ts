@@ -76,6 +76,17 @@ Deno.test("clientTable() first cuts off what was sent, then shortens times, leav
   for (const columns of [44, 20]) assertEquals(line(columns), `${minutes}...`);
 });
 
+Deno.test("clientTable() has no column for what was sent if no client has sent anything", () => {
+  const ports = [1, 3, 5, 7, 9, 11, 13, 15];
+  const silent = [client("192.0.2.7", { ports }), client("192.0.2.8")];
+  assertEquals(table(silent, 70).slice(1), [
+    "Client     Conns  Bytes  First     Last      Ports",
+    `192.0.2.7      1      0  ${timeOfDay}  ${timeOfDay}  1,3,5,7,9,11,13,15`,
+    `192.0.2.8      1      0  ${timeOfDay}  ${timeOfDay}  22`,
+  ]);
+  assertMatch(table([...silent, get], 70)[2] ?? "", / 1,3,5,7,9,\.\.\.$/);
+});
+
 Deno.test("clientTable() puts long addresses on lines of their own if there is no room for the other columns", () => {
   const address = "2001:db8:1234:5678:abcd:ef01:2345:6789";
   const long = client(address, { payload: "SSH-2.0-Go" });
@@ -204,7 +215,8 @@ Deno.test("clientTable() fits 60 columns with any clients, shows what was sent i
       const missing = rows.length === clients.length ? 0 : Number(rest.at(-1)?.match(/^(\d+) more /)?.[1]);
       assertEquals(rows.length + missing, clients.length);
       assert(missing === 0 || lines.length >= MAX_TABLE_LINES - 1, `${lines.length} lines, ${missing} missing`);
-      assert(columns < 80 || titles.endsWith("Sent first"), titles);
+      const hasSent = clients.some(({ payload, denied }) => payload !== "" || denied);
+      assert(columns < 80 || titles.endsWith("Sent first") === hasSent, titles);
 
       // The start of each column, except for numbers, which are aligned to the right.
       const [first, last, ports, sent] = ["First", "Last", "Ports", "Sent first"].map((title) => titles.indexOf(title));
