@@ -4,9 +4,9 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { delay, type Process, testsInNamespace, until, within } from "./helpers.ts";
+import { delay, type Process, testsInNamespace, until, within, withoutWarning } from "./helpers.ts";
 import { startNameServer } from "./name_server.ts";
-import { linesOf, rowsOf, runConnect, sh, startConnect, summaryOf, withNames, withoutWarning } from "./network.ts";
+import { linesOf, rowsOf, runConnect, sh, startConnect, summaryOf, withNames } from "./network.ts";
 
 /** Nobody has an address in 192.0.2.0/24 except for this machine, which has 192.0.2.1. */
 const test = testsInNamespace(

@@ -310,9 +310,9 @@ export async function librariesOfBinary(): Promise<string[]> {
   return [...stdout.matchAll(/(?<= |\t)\/\S+/g)].map(([path]) => path);
 }
 
-/** Removes the warning that the runtime of Deno 2.6 prints when it resolves a name. */
+/** Removes the warnings that processes with the runtime of Deno 2.6 print when they resolve a name. */
 export function withoutWarning(stderr: string): string {
-  return stderr.replace(/^\(node:\d+\) \[DEP0040\].*\n/m, "");
+  return stderr.replace(/^\(node:\d+\) \[DEP0040\].*\n(\(Use .*\n)?/gm, "");
 }
 
 /** Waits until greeter has logged the port that it listens on, and returns the port. */

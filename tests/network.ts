@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals } from "@std/assert";
-import { GREETER, type Process, run, spawn } from "./helpers.ts";
+import { GREETER, type Process, run, spawn, withoutWarning } from "./helpers.ts";
 
 /** The `greeter connect` command. */
 export const CONNECT = [...GREETER, "connect"];
@@ -76,11 +76,6 @@ export async function runConnect(args: string, prefix: readonly string[] = []): 
   const command = [...prefix, ...CONNECT, ...args.split(" ")];
   const { code, stdout, stderr } = await run(command, {}, CLIENT_DEADLINE_MS);
   return { code, stdout, stderr: withoutWarning(stderr) };
-}
-
-/** Removes the warning that the runtime of Deno 2.6 prints when it resolves a name. */
-export function withoutWarning(stderr: string): string {
-  return stderr.replace(/^\(node:\d+\) \[DEP0040\].*\n(\(Use .*\n)?/m, "");
 }
 
 /** Returns the exit status and the lines, without the header and the totals, with single spaces. */

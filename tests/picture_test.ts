@@ -4,8 +4,8 @@
  * @module
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { GREETER, ROOT, run, spawn, testsInNamespace, until } from "./helpers.ts";
-import { IN_CLIENT, TWO_NAMESPACES, withNames, withoutWarning } from "./network.ts";
+import { GREETER, ROOT, run, spawn, testsInNamespace, until, withoutWarning } from "./helpers.ts";
+import { IN_CLIENT, TWO_NAMESPACES, withNames } from "./network.ts";
 
 /** An address of the client's machine that the server's `--allow` does not cover. */
 const DENIED_ADDRESS = "203.0.113.7";

@@ -30,10 +30,6 @@ declare module "@std/cli/parse-args" {
   ): Record<string, unknown>;
 }
 
-declare module "@std/fmt/bytes" {
-  export function format(bytes: number, options?: { binary?: boolean; maximumFractionDigits?: number }): string;
-}
-
 declare module "@std/fmt/colors" {
   export function dim(text: string): string;
   export function green(text: string): string;
