@@ -5,7 +5,7 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type CloseReason, serve, type ServeOptions, type Server } from "../server.ts";
+import { type CloseReason, type Connection, serve, type ServeOptions, type Server } from "../server.ts";
 import {
   GREETER,
   greetingFrom,
@@ -170,12 +170,15 @@ test(
   "serve() evicts a client that does not read if no descriptor is left (needs Linux, ip, and unshare -n)",
   always,
   async () => {
-    const { server, seen } = start({
+    let connection: Connection | undefined;
+    const { server } = start({
       timeout: 15_000,
       listen: listenWithErrors(["accept", ...Array(1000).fill(outOfDescriptors("EMFILE"))].values()),
+      onConnection: (accepted) => connection = accepted,
     });
     const [reader] = await connectAll(server, 1);
-    await until(() => seen.reasons.includes("evicted"));
+    // Not `onClose`, which is called when the pending write has ended: before Deno 2.9.5, close() may not cancel it.
+    await until(() => connection?.closeReason === "evicted");
     reader?.close();
     await server.shutdown();
   },
