@@ -57,6 +57,5 @@ export async function measureAll(extent: Extent, against: readonly string[]): Pr
       await collect(scanner.name, round, measureScan(scanner, thisGreeter, extent, canDrop));
     }
   }
-  const day = new Date().toISOString().slice(0, 10);
-  return { machine: describeMachine(), day, leftOut, samples };
+  return { machine: describeMachine(), day: new Date().toISOString().slice(0, 10), leftOut, samples };
 }

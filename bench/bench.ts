@@ -6,7 +6,7 @@ import { FULL, measureAll, QUICK } from "./all.ts";
 import { CHARTS, drawChart } from "./charts.ts";
 import { isAlone, shell } from "./programs.ts";
 import { formatIntroduction, formatSection, updatePage } from "./report.ts";
-import type { Results } from "./samples.ts";
+import { type Results, sectionOf } from "./samples.ts";
 
 const OPTIONS = {
   quick: { help: "a short run that writes no files, to check that the benchmark works" },
@@ -48,7 +48,7 @@ const results: Results = flag(OPTIONS.report)
   ? JSON.parse(await Deno.readTextFile(RESULTS))
   : await measureAll(flag(OPTIONS.quick) ? QUICK : FULL, against);
 console.log(formatIntroduction(results));
-for (const section of new Set(results.samples.map(({ table }) => table.replace(/: .*/, "")))) {
+for (const section of new Set(results.samples.map(sectionOf))) {
   console.log(`\n## ${section}\n\n${formatSection(results, section)}`);
 }
 if (!flag(OPTIONS.quick) && against.length === 0) await write(results);

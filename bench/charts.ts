@@ -1,6 +1,6 @@
 /** The charts, drawn by ECharts: a bar at each median, and a line from the minimum to the maximum. @module */
 import * as echarts from "echarts";
-import { figureOf, type Results } from "./samples.ts";
+import { figureOf, type Results, type Sample, tablesOf } from "./samples.ts";
 
 /** The background is transparent. Each color has a contrast of at least 4 with both #ffffff and #0d1117. */
 const COLORS = ["#2e8b57", "#0b8a8f", "#c2571a", "#9065d0", "#c4507f", "#737b86"];
@@ -16,15 +16,14 @@ export const CHARTS: Readonly<Record<string, readonly [section: string, columns:
 
 /** Draws columns of the tables of a section, next to each other: figures by table and by program. */
 export function drawChart(results: Results, section: string, columns: readonly string[]): string {
-  const isShown = (figures: object) => columns.every((column) => column in figures);
-  const samples = results.samples.filter(({ table, figures }) => table.startsWith(`${section}: `) && isShown(figures));
-  const tables = [...new Set(samples.map(({ table }) => table))];
-  const programs = [...new Set(samples.map(({ program }) => program))];
-  const spread = (table: string, program: string, column: string) => {
-    const { min, median, max } = figureOf(samples.filter((sample) => sample.table === table), program, column) ?? {};
+  const isShown = ({ figures }: Sample) => columns.every((column) => column in figures);
+  const tables = [...tablesOf(results, section)].filter(([, samples]) => samples.some(isShown));
+  const programs = [...new Set(tables.flatMap(([, samples]) => samples.map(({ program }) => program)))];
+  const spread = (samples: readonly Sample[], program: string, column: string) => {
+    const { min, median, max } = figureOf(samples, program, column) ?? {};
     return [min, median, median, median, max]; // a box plot whose box is only its median
   };
-  const categories = tables.map((table) => table.replace(/.*?: /, "").replace(/ (connections )?(at|and) /, "\n$2 "));
+  const categories = tables.map(([title]) => title.replace(/ (connections )?(at|and) /, "\n$2 "));
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: 920, height: 400 });
   chart.setOption({
     animation: false,
@@ -37,7 +36,7 @@ export function drawChart(results: Results, section: string, columns: readonly s
       programs.map((program, j) => ({
         ...{ type: "boxplot", name: program, silent: true, xAxisIndex: i, yAxisIndex: i, boxWidth: [6, 14] },
         itemStyle: { color: "transparent", borderColor: COLORS[j % COLORS.length], borderWidth: 2 },
-        data: tables.map((table) => spread(table, program, column)),
+        data: tables.map(([, samples]) => spread(samples, program, column)),
       }))
     ),
   });

@@ -53,8 +53,7 @@ export async function* countCalls({ command }: Server, { traced }: Extent): Asyn
   const args = ["-f", "-y", "-o", file, "-p", `${running.pid}`];
   const strace = new Deno.Command("strace", { args, stderr: "piped" }).spawn();
   const messages = strace.stderr.getReader();
-  const { value } = await messages.read();
-  const message = new TextDecoder().decode(value);
+  const message = new TextDecoder().decode((await messages.read()).value);
   if (!message.includes(" attached")) throw new Error(`cannot trace system calls: ${message}`);
   const { whole } = await load(running.ports, shortGreeting, "burst", traced);
   await sleep(500);
@@ -91,9 +90,8 @@ export async function* measureScan(scanner: Scanner, server: Server, { ports, dr
       const open = scanner.open(stdout);
       if (open === 0) throw new Error(`${scanner.name} has found no open port: ${stderr || stdout.slice(0, 200)}`);
       const figures = { seconds: used.seconds, "CPU s": used.user + used.system, "open ports found": open };
-      const title = `${formatNumber(ports - silent)} open ports`;
       const more = silent > 0 ? ` and ${formatNumber(silent)} dropped ones` : "";
-      yield { table: `Port scans: ${title}${more}`, figures };
+      yield { table: `Port scans: ${formatNumber(ports - silent)} open ports${more}`, figures };
     } finally {
       if (silent > 0) shell(`iptables -D ${rule}`);
     }

@@ -1,11 +1,9 @@
 /** The tables of the benchmark, and where they are in `docs/benchmarks.md`. @module */
 import { plural } from "../cli/text.ts";
-import { figureOf, formatRatio, formatSummary, ratioOf, type Results, type Sample } from "./samples.ts";
+import { figureOf, formatRatio, formatSummary, ratioOf, type Results, type Sample, tablesOf } from "./samples.ts";
 
 /** Columns that are followed by the ratio to the first row. */
 const COMPARED = ["CPU µs", "p99 ms", "seconds", "CPU s"];
-
-const unique = (values: readonly string[]) => [...new Set(values)];
 
 function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
@@ -14,8 +12,8 @@ function formatTable(head: readonly string[], rows: readonly (readonly string[])
 
 /** The figures of one table: a row for each program. */
 function formatFigures(samples: readonly Sample[]): string {
-  const columns = unique(samples.flatMap(({ figures }) => Object.keys(figures)));
-  const [reference = "", ...others] = unique(samples.map(({ program }) => program));
+  const columns = [...new Set(samples.flatMap(({ figures }) => Object.keys(figures)))];
+  const [reference = "", ...others] = new Set(samples.map(({ program }) => program));
   const isCompared = (column: string) => COMPARED.includes(column) && others.length > 0;
   const row = (program: string) =>
     columns.flatMap((column) => [
@@ -30,15 +28,12 @@ function formatFigures(samples: readonly Sample[]): string {
   );
 }
 
-/** The tables of a section. A title of a table follows the section and a colon. */
-export function formatSection({ samples }: Results, section: string): string {
-  const own = samples.filter(({ table }) => table.replace(/: .*/, "") === section);
-  const tables = unique(own.map(({ table }) => table));
+/** The tables of a section. */
+export function formatSection(results: Results, section: string): string {
+  const tables = [...tablesOf(results, section)];
   if (tables.length === 0) return "Not measured.";
-  return tables.map((table) => {
-    const title = table.includes(": ") ? `### ${table.replace(/.*?: /, "")}\n\n` : "";
-    return title + formatFigures(own.filter((sample) => sample.table === table));
-  }).join("\n\n");
+  const heading = (title: string) => title === "" ? "" : `### ${title}\n\n`;
+  return tables.map(([title, samples]) => heading(title) + formatFigures(samples)).join("\n\n");
 }
 
 /** The machine, the date, and what was not measured. */

@@ -2,7 +2,7 @@
 
 /** What one program has done in one round. */
 export interface Sample {
-  /** The section of the page and its table, such as `Servers: 64 connections at once`. */
+  /** The section of the page, and the title of the table if there is one: `Servers: 64 connections at once`. */
   readonly table: string;
   readonly program: string;
   readonly round: number;
@@ -17,6 +17,15 @@ export interface Results {
   /** What was not measured, and why. */
   readonly leftOut: readonly string[];
   readonly samples: readonly Sample[];
+}
+
+/** The section of a table. */
+export const sectionOf = ({ table }: Sample): string => table.replace(/: .*/, "");
+
+/** The samples of a section by the titles of its tables. The title of a table that has none is empty. */
+export function tablesOf({ samples }: Results, section: string): Map<string, Sample[]> {
+  const own = samples.filter((sample) => sectionOf(sample) === section);
+  return Map.groupBy(own, ({ table }) => table.slice(`${section}: `.length));
 }
 
 /** A figure of all rounds. */
