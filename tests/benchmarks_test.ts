@@ -15,7 +15,7 @@ import {
   sectionOf,
   summarize,
 } from "../bench/samples.ts";
-import { ROOT, run } from "./helpers.ts";
+import { DOWNLOAD_ENV, ROOT, run } from "./helpers.ts";
 
 const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
 
@@ -99,7 +99,7 @@ Deno.test("the charts of docs/benchmarks.md show what bench/results.json contain
     }`;
   const drawn = await run(
     [Deno.execPath(), "eval", "--quiet", "--config", `${ROOT}/bench/deno.json`, script],
-    { cwd: directory, env: { NO_COLOR: "1" } },
+    { cwd: directory, env: DOWNLOAD_ENV },
     60_000,
   );
   assertEquals(drawn.code, 0, drawn.stderr);

@@ -259,6 +259,9 @@ export interface Process extends AsyncDisposable {
   kill(): void;
 }
 
+/** The environment of a process that may download packages. `spawn()` passes on no certificates unless `options` have them. */
+export const DOWNLOAD_ENV = { NO_COLOR: "1", NODE_EXTRA_CA_CERTS: Deno.env.get("NODE_EXTRA_CA_CERTS") ?? "" };
+
 /** Starts a process. Its standard input is empty unless `options` say otherwise. */
 export function spawn(command: readonly string[], options: Deno.CommandOptions = {}): Process {
   const [program = "", ...args] = command;

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
-import { ROOT, run } from "./helpers.ts";
+import { DOWNLOAD_ENV, ROOT, run } from "./helpers.ts";
 
 /** For each export, a program that uses it and prints the greeting of one client. */
 const PROGRAMS = {
@@ -60,8 +60,7 @@ Deno.test("the command runs from another directory with the configuration of the
 
 Deno.test("deno task start downloads nothing but the standard library to an empty cache (needs the registry)", async () => {
   const cache = await Deno.makeTempDir();
-  // spawn() does not pass on this variable, but downloads may need it.
-  const env = { DENO_DIR: cache, NO_COLOR: "1", NODE_EXTRA_CA_CERTS: Deno.env.get("NODE_EXTRA_CA_CERTS") ?? "" };
+  const env = { ...DOWNLOAD_ENV, DENO_DIR: cache };
   const command = [Deno.execPath(), "task", "start", "--version"];
   const { code, stdout, stderr } = await run(command, { cwd: ROOT, env }, 60_000);
   assertEquals([code, stdout], [0, `greeter ${config.version}\n`], stderr);

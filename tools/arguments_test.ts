@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { type OptionTable, UsageError } from "../cli/args.ts";
 import { anyText } from "../cli/values.ts";
-import { run } from "../tests/helpers.ts";
+import { DOWNLOAD_ENV, run } from "../tests/helpers.ts";
 import { parseToolArgs } from "./arguments.ts";
 
 const ROOT = `${import.meta.dirname}/..`;
@@ -49,7 +49,7 @@ Deno.test("each tool exits 2 on an unknown argument, before it does anything", a
         tool,
         ...args,
       ];
-      const { code, stdout, stderr } = await run(command, { cwd: ROOT, env: { NO_COLOR: "1" } }, 60_000);
+      const { code, stdout, stderr } = await run(command, { cwd: ROOT, env: DOWNLOAD_ENV }, 60_000);
       const [message] = stderr.split("\n").filter((line) => !line.startsWith("Download"));
       assertEquals([code, stdout, message], [2, "", 'unknown argument "--bogus"'], tool);
     }
