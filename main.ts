@@ -113,7 +113,7 @@ function warnIfNoPortIsLeft({ addr: { hostname } }: Server, report: Report) {
   try {
     Deno.listen({ hostname, port: 0 }).close();
   } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) return; // no descriptor is left: accepting will report that
+    if (!(error instanceof Deno.errors.AddrInUse)) return; // such as ENFILE, which accepting will report
     report.error("no ephemeral port is left for outgoing connections from this machine; remove some ports from --port");
   }
 }

@@ -120,7 +120,9 @@ Deno.test("serve() opens port 0 last, because the system could choose one of the
 });
 
 Deno.test("serve() throws a ListenError that says how many ports are possible if no descriptor is left", () => {
-  for (const [descriptors, maxPorts] of [[300, 236], [128, 64], [100, 64], [40, 40]] as const) {
+  for (
+    const [descriptors, maxPorts] of [[300, 236], [128, 64], [100, 64], [65, 64], [64, 63], [1, 0], [0, 0]] as const
+  ) {
     let opened = 0;
     const listen = (options: Deno.TcpListenOptions) => {
       if (++opened > descriptors) throw outOfDescriptors("EMFILE");

@@ -46,16 +46,16 @@ const isZoneMissing = (cause: unknown, { hostname }: Host) =>
 const missingZoneAdvice = ({ hostname }: Host) =>
   `${quote(hostname)} needs a zone; add the network interface, as in fe80::1%eth0`;
 const isZoneInvalid = (cause: unknown, { hostname }: Host) =>
-  hostname.includes("%") && (isLookupFailure(cause) || /os error 19\b/.test(messageOf(cause))); // ENODEV, without a code
+  hostname.lastIndexOf("%") > 0 && (isLookupFailure(cause) || /os error 19\b/.test(messageOf(cause))); // ENODEV, without a code
 const zoneAdvice = ({ hostname }: Host) =>
   isLinkLocal(hostname)
     ? `unknown network interface in ${quote(hostname)}; after the %, write the name of an interface of this machine`
     : `${quote(hostname)} has a zone, which only a link-local address can have; write ${
       truncate(hostname.replace(/%.*/s, ""))
     }`;
-/** Whether a host, such as `::g` or `300.1.1.1`, is not a valid address and cannot be a name. */
+/** Whether a host, such as `::g`, `300.1.1.1` or `%eth0`, is not a valid address and cannot be a name. */
 const isHostInvalid = (cause: unknown, { hostname }: Host) =>
-  cause instanceof URIError || (isLookupFailure(cause) && /^[\d.]+$/.test(hostname));
+  cause instanceof URIError || (isLookupFailure(cause) && /^([\d.]+|%.*)$/s.test(hostname));
 
 /**
  * Says what to do if the system does not permit a port. The port may be above 1023: Linux can set another limit.
@@ -96,18 +96,23 @@ const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
   },
   {
     test: (cause) => cause instanceof Deno.errors.AddrInUse,
-    advice: ({ portsInUse }) =>
-      portsInUse.length === 1
-        ? `port ${formatSomePorts(portsInUse)} is in use; choose another with --port`
-        : `ports ${formatSomePorts(portsInUse)} are in use; choose others with --port`,
+    advice: ({ portCount, portsInUse }) => {
+      const ports = formatSomePorts(portsInUse);
+      if (portsInUse.length > 1) return `ports ${ports} are in use; choose others with --port`;
+      // Without another port, nothing would be left to listen on.
+      const skip = portCount > 1 ? ", or skip it with --skip-taken" : "";
+      return `port ${ports} is in use; choose another with --port${skip}`;
+    },
   },
   { test: isSystemOutOfDescriptors, advice: systemDescriptorsAdvice },
   {
-    test: isOutOfDescriptors,
-    advice: ({ portCount, maxPorts }) =>
-      `too many ports: the limit on open files allows only ${maxPorts}; raise it with ulimit -n ${
-        portCount + MORE_DESCRIPTORS
-      }`,
+    test: (_, { maxPorts }) => maxPorts !== undefined,
+    advice: ({ portCount, maxPorts }) => {
+      const problem = maxPorts === 0
+        ? "the limit on open files is too low"
+        : `too many ports: the limit on open files allows only ${maxPorts}`;
+      return `${problem}; raise it with ulimit -n ${portCount + MORE_DESCRIPTORS}`;
+    },
   },
   {
     test: (cause) => cause instanceof Deno.errors.PermissionDenied,

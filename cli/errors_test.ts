@@ -28,6 +28,9 @@ Deno.test("listenMessage() and connectMessage() say what is wrong with an addres
     assertEquals(listenError(host), `cannot listen: "${host}" ${invalid}; choose another with --host`);
     assertEquals(await connectError(host), `cannot connect: "${host}" ${invalid}; check it`);
   }
+  for (const host of ["%", "%eth0"]) {
+    assertEquals(await connectError(host), `cannot connect: "${host}" ${invalid}; check it`);
+  }
   assertEquals(listenError("nope.invalid"), `cannot listen: unknown host "nope.invalid"; choose another with --host`);
   assertEquals(await connectError("nope.invalid"), `cannot connect: unknown host "nope.invalid"; check the name`);
   assertEquals(
@@ -98,6 +101,10 @@ Deno.test("listenMessage() and connectMessage() distinguish the limit of the pro
     listen("EMFILE"),
     "cannot listen: too many ports: the limit on open files allows only 904; raise it with ulimit -n 10100",
   );
+  assertEquals(
+    listenMessage(new ListenError("::", 80, failed("EMFILE"), { portCount: 3, portsInUse: [], maxPorts: 0 })),
+    "cannot listen: the limit on open files is too low; raise it with ulimit -n 103",
+  );
   assertEquals(connect("EMFILE"), "cannot connect: too many open files; raise the limit with ulimit -n 1024");
   for (const message of [listen("ENFILE"), connect("ENFILE")]) {
     assert(message.endsWith(": the system's limit on open files is reached; close other programs, or raise the limit"));
@@ -160,6 +167,20 @@ Deno.test("listenMessage() and connectMessage() show the cause if there is no ad
     "cannot listen: some reason",
   );
   assertEquals(connectMessage(new ConnectError("lab", "some reason")), "cannot connect: some reason");
+});
+
+Deno.test("listenMessage() names --skip-taken if another port may be left to listen on", () => {
+  const inUse = (portCount: number, ...portsInUse: number[]) => {
+    const details = { portCount, portsInUse, maxPorts: undefined };
+    return listenMessage(new ListenError("127.0.0.1", 80, new Deno.errors.AddrInUse(), details));
+  };
+  assertEquals(inUse(1, 80), "cannot listen: port 80 is in use; choose another with --port");
+  assertEquals(
+    inUse(2, 80),
+    "cannot listen: port 80 is in use; choose another with --port, or skip it with --skip-taken",
+  );
+  // All of them are in use only with --skip-taken.
+  assertEquals(inUse(2, 80, 443), "cannot listen: ports 80,443 are in use; choose others with --port");
 });
 
 Deno.test("listenMessage() names at most 10 ranges of ports that are in use", () => {

@@ -40,8 +40,8 @@ export class ListenError extends Error {
 }
 
 /**
- * How many descriptors must be left for connections. This is checked only for more ports than that, because the check
- * opens port 0. A program that listens on a few ports may not have the permission for that.
+ * How many descriptors must be left for connections if there are more ports than that. For fewer ports, one must be left,
+ * because the check for more opens port 0. A program that listens on a few ports may not have the permission for that.
  */
 export const RESERVED_DESCRIPTORS = 64;
 
@@ -82,15 +82,28 @@ export function listen(options: ServeOptions): Listening {
       }
     }
     if (opened.size > RESERVED_DESCRIPTORS) checkDescriptors(hostname, () => spare++);
+    else if (opened.size > 0) checkDescriptor(hostname, current);
   } catch (error) {
     for (const listener of opened.values()) listener.close();
-    // Descriptors are reserved only if there are more ports than that.
+    const available = opened.size + spare;
     const maxPorts = isOutOfDescriptors(error)
-      ? Math.max(opened.size + spare - RESERVED_DESCRIPTORS, Math.min(opened.size, RESERVED_DESCRIPTORS))
+      ? Math.max(0, available - RESERVED_DESCRIPTORS, Math.min(available - 1, RESERVED_DESCRIPTORS))
       : undefined;
     throw new ListenError(hostname, current, error, { portCount: ports.length, portsInUse: inUse, maxPorts });
   }
   return { listeners: [...ports.keys()].flatMap((i) => opened.get(i) ?? []), skipped: inUse };
+}
+
+/**
+ * Checks that a descriptor is left, by opening a port for which the program has the permission. Without a descriptor, that
+ * fails with EMFILE. With one, it fails with EADDRINUSE, because the server listens on that port or another program does.
+ */
+function checkDescriptor(hostname: string, port: number) {
+  try {
+    Deno.listen({ hostname, port }).close(); // works for port 0
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+  }
 }
 
 /** Checks that enough descriptors are left. There is no way to find out but to open them. */

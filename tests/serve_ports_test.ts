@@ -43,7 +43,10 @@ Deno.test("greeter exits 2 if it cannot listen, and prints why and what to do", 
   const { port } = occupied.addr;
   const cases: [command: string[], message: string][] = [
     [[...GREETER, "-H", "127.0.0.1", "-p", `${port}`], `port ${port} is in use; choose another with --port`],
-    [[...GREETER, ...LOCAL, "-p", `${port}`], `port ${port} is in use; choose another with --port`],
+    [
+      [...GREETER, ...LOCAL, "-p", `${port}`],
+      `port ${port} is in use; choose another with --port, or skip it with --skip-taken`,
+    ],
     [
       [...GREETER, "-p", "0", "-H", "no-such-host.invalid"],
       `unknown host "no-such-host.invalid"; choose another with --host`,

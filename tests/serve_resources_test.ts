@@ -80,16 +80,41 @@ Deno.test(
       assert(Math.abs(await possibleOf(possible + 3) - possible) <= 2);
       const most = await listenOn(possible - 2);
       assertEquals([most.code, most.stderr], [0, ""]);
-      // Without any descriptor left, it is not known whether a local port is left.
-      assertEquals((await listenOn(possible)).stderr.includes("no local port"), false);
     }
   },
 );
 
+Deno.test("greeter starts only if a descriptor is left for a connection (needs sh)", {
+  ...needsPrograms("sh"),
+}, async () => {
+  const listenOn = (ports: number) => {
+    const options = ["-H", "127.0.0.1", "-p", Array(ports).fill(0).join(",")];
+    return spawn(["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", ...GREETER, ...options]);
+  };
+  /** How many ports are possible according to greeter, or `undefined` if it has started and greets a client. */
+  const possibleOf = async (ports: number) => {
+    await using greeter = listenOn(ports);
+    await until(() => greeter.output.stdout.includes("\n") || greeter.output.stderr.includes("\n"));
+    const [, port] = greeter.output.stdout.match(/^Listening on 127\.0\.0\.1:(\d+)/) ?? [];
+    if (port !== undefined) {
+      assertEquals(await greetingFrom(Number(port)), DEFAULTS.greeting, `${ports} ports`);
+      return undefined;
+    }
+    assertEquals((await greeter.ended).code, 2);
+    const [, possible] = greeter.output.stderr.match(/the limit on open files allows only (\d+); raise it/) ?? [];
+    return Number(possible);
+  };
+  const possible = await possibleOf(40) ?? NaN;
+  const started = new Set<boolean>();
+  // A process may have one descriptor more or less than another one.
+  for (let ports = possible - 2; ports <= possible + 3; ports++) started.add(await possibleOf(ports) === undefined);
+  assertEquals(started, new Set([true, false]));
+});
+
 Deno.test("greeter prints a limit on open files with which all ports are possible (needs sh)", {
   ...needsPrograms("sh"),
 }, async () => {
-  for (const [limit, ports] of [[32, 40], [64, 65], [64, 400], [256, 192]] as const) {
+  for (const [limit, ports] of [[32, 40], [40, 40], [64, 65], [64, 400], [256, 192]] as const) {
     const listenWith = (limit: string) => {
       const options = ["-H", "127.0.0.1", "-p", Array(ports).fill(0).join(","), "--within", "0.1"];
       return run(["sh", "-c", `ulimit -n ${limit}; exec "$@"`, "sh", ...GREETER, ...options]);
