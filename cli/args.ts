@@ -120,8 +120,8 @@ export function rewriteArgs(args: readonly string[], table: OptionTable): Rewrit
       if (definition?.value === undefined) {
         result.args.push(`--${name}`);
       } else {
-        const { value, example = value, omitted } = definition;
-        result.args.push(`--${name}=${attached ?? omitted ?? separateValue(option, name, example, rest.shift())}`);
+        const value = attached ?? definition.omitted ?? separateValue(option, name, rest.shift(), definition, table);
+        result.args.push(`--${name}=${value}`);
       }
     }
   }
@@ -171,16 +171,21 @@ function findLong(arg: string, table: OptionTable): Found {
 /** Finds the options in an argument such as `-qp80`: flags, and optionally an option with a value at the end. */
 function findShort(arg: string, table: OptionTable): Found[] {
   // In -port, a hyphen is missing: without this, it would be -p with the value "ort".
-  const found: Found[] = Object.hasOwn(table, longName(arg)) && longName(arg).length > 1 ? [{ option: arg }] : [];
+  const isLong = Object.hasOwn(table, longName(arg)) && longName(arg).length > 1;
+  const found: Found[] = isLong ? [{ option: arg }] : [];
   for (let i = 1; i < arg.length; i++) {
     const option = `-${arg.charAt(i)}`;
     const name = Object.keys(table).find((name) => table[name]?.short === arg.charAt(i));
-    if (name === undefined) return [...found, { option }];
+    // No letter of an invalid group has an effect: otherwise, -h5 would print the help. But -help may print it.
+    if (name === undefined) return isLong ? found : [{ option }];
+    const attached = arg.slice(i + 1);
     if (table[name]?.value === undefined) {
+      if (attached.startsWith("=")) {
+        throw new UsageError(`invalid option ${quote(arg)}: ${option} does not accept a value; write ${option}`);
+      }
       found.push({ option, name });
       continue;
     }
-    const attached = arg.slice(i + 1);
     if (attached.startsWith("=")) {
       const text = truncate(attached.slice(1));
       throw new UsageError(`invalid option ${quote(arg)}: write ${option} ${text} or --${name}=${text}`);
@@ -191,13 +196,31 @@ function findShort(arg: string, table: OptionTable): Found[] {
 }
 
 /** Checks a value that is a separate argument, and returns it. */
-function separateValue(option: string, name: string, example: string, value: string | undefined): string {
+function separateValue(
+  option: string,
+  name: string,
+  value: string | undefined,
+  { check, value: metavar, example = metavar }: Valued<unknown>,
+  table: OptionTable,
+): string {
   const message = `${option} requires a value, such as ${option} ${example}`;
   if (value === undefined) throw new UsageError(message);
   if (!value.startsWith("-") || value === "-") return value;
+  try {
+    check({ option, text: value });
+  } catch (error) {
+    // The value would also be invalid if it were attached: it is the next option, or just wrong.
+    throw isOption(value, table) ? new UsageError(`${message}, not ${quote(value)}`) : error;
+  }
   throw new UsageError(
     `${message}; to use ${quote(value)}, which begins with a hyphen, write --${name}=${truncate(value)}`,
   );
+}
+
+/** Whether an argument is `--`, or begins with an option of the table. */
+function isOption(arg: string, table: OptionTable): boolean {
+  if (arg.startsWith("--")) return arg === "--" || Object.hasOwn(table, longName(arg));
+  return Object.values(table).some(({ short }) => short === arg.charAt(1));
 }
 
 /** Returns the options with which `parseArgs` parses what {@linkcode rewriteArgs} returns. */
@@ -239,15 +262,18 @@ function metavar(option: Flag | Valued<unknown>): string {
 /** The maximum length of an argument in a message, in characters. */
 const MAX_SHOWN_LENGTH = 60;
 
-/** Like {@linkcode quote}, but without the quotes. */
+/** Truncates what a message advises to write. Unlike {@linkcode quote}, leaves backslashes as they were typed. */
 export function truncate(text: string): string {
-  return quote(text).slice(1, -1);
+  return printable(shorten(text));
 }
 
 /** Quotes an argument for a message. Truncates it, and escapes everything except printable ASCII. */
 export function quote(text: string): string {
-  const shown = text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}...` : text;
-  return printable(JSON.stringify(shown));
+  return printable(JSON.stringify(shorten(text)));
+}
+
+function shorten(text: string): string {
+  return text.length > MAX_SHOWN_LENGTH ? `${text.slice(0, MAX_SHOWN_LENGTH)}...` : text;
 }
 
 /** Escapes all but printable ASCII. Unlike {@linkcode quote}, leaves backslashes as they were typed. */

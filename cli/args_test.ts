@@ -1,11 +1,17 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { formatOptions, quote, rewriteArgs, UsageError } from "./args.ts";
+import { formatOptions, quote, rewriteArgs, truncate, UsageError } from "./args.ts";
 import { anyText } from "./values.ts";
 
 Deno.test("quote() truncates to 60 characters, and escapes everything except printable ASCII", () => {
   assertEquals(quote("a\u001b\u00e9"), String.raw`"a\u001b\u00e9"`);
   assertEquals(quote("x".repeat(60)), `"${"x".repeat(60)}"`);
   assertEquals(quote("x".repeat(61)), `"${"x".repeat(60)}..."`);
+});
+
+Deno.test("truncate() leaves backslashes and quotes as they were typed, unlike quote()", () => {
+  assertEquals(quote(String.raw`"\r`), String.raw`"\"\\r"`);
+  assertEquals(truncate(String.raw`"\r`), String.raw`"\r`);
+  assertEquals(truncate(`a\u001b${"x".repeat(60)}`), String.raw`a\u001b${"x".repeat(58)}...`);
 });
 
 Deno.test("formatOptions() aligns the columns and wraps them at 80", () => {

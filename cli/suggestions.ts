@@ -63,7 +63,7 @@ const SERVICE_PORTS: Readonly<Record<string, number>> = {
 
 /**
  * Returns a valid port list for one that has names of services, spaces or semicolons between the ports, or ranges such
- * as `80:90` and `80..90`. Returns `undefined` if it has anything else that is invalid.
+ * as `80:90`, `80..90`, `90-80`, `-90` and `0-90`. Returns `undefined` if it has anything else that is invalid.
  *
  * @example
  * ```ts
@@ -77,7 +77,11 @@ const SERVICE_PORTS: Readonly<Record<string, number>> = {
 export function suggestPorts(list: string): string | undefined {
   const items = list.split(/[\s,;]+/).filter((item) => item !== "").map((item) => {
     const name = item.toLowerCase();
-    return Object.hasOwn(SERVICE_PORTS, name) ? `${SERVICE_PORTS[name]}` : item.replace(/(?<=\d)(:|\.\.)(?=\d)/, "-");
+    if (Object.hasOwn(SERVICE_PORTS, name)) return `${SERVICE_PORTS[name]}`;
+    const [, first, last] = item.match(/^(\d*)(?:-|:|\.\.)(\d+)$/) ?? [];
+    if (first === undefined || last === undefined) return item;
+    const [start, end] = [Number(first), Number(last)].sort((a, b) => a - b);
+    return `${start || 1}-${end}`;
   });
   const suggestion = items.join(",");
   return parsePorts(suggestion) && suggestion;

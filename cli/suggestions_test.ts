@@ -40,12 +40,16 @@ Deno.test("suggestPorts() replaces names of services, and separators other than 
       ["80, 443;8080,", "80,443,8080"],
       ["80:90", "80-90"],
       ["80..90", "80-90"],
+      ["90-80", "80-90"],
+      ["ssh,90:80", "22,80-90"],
+      ["-90", "1-90"],
+      ["0-90", "1-90"],
     ] as const
   ) assertEquals(suggestPorts(list), ports);
 });
 
 Deno.test("suggestPorts() suggests nothing for a list that stays invalid", () => {
-  for (const list of ["", ",", "lab", "ssh,lab", "65536", "90-80", "constructor", "80:"]) {
+  for (const list of ["", ",", "lab", "ssh,lab", "65536", "65536-80", "0-0", "constructor", "80:"]) {
     assertEquals(suggestPorts(list), undefined, list);
   }
 });

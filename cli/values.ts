@@ -47,14 +47,15 @@ export function valuesOf(table: OptionTable, parsed: Record<string, unknown>, { 
   };
 }
 
-/** Returns a value unchanged, because a later check needs other options or all values of the option. */
-export function checkedLater(given: Given): Given {
-  return given;
-}
-
 /** Accepts any text. */
 export function anyText({ text }: Given): string {
   return text;
+}
+
+/** Accepts the name or the address of a host. Only looking it up shows whether it is valid. */
+export function hostname(given: Given): string {
+  if (!given.text.startsWith("-")) return given.text;
+  throw invalidValue(given, "a name or an address");
 }
 
 /** Accepts TEXT, whose backslashes must begin escapes. Returns it as it was given. */
@@ -78,16 +79,23 @@ export function invalidValue({ option, text }: Given, expected: string): UsageEr
 
 /** Advises the user to write a better value. Returns an empty string if there is none. */
 function writeInstead(suggestion: string | undefined, text: string): string {
-  return suggestion === undefined ? "" : `; write ${truncate(suggestion)} instead of ${truncate(text)}`;
+  if (suggestion === undefined) return "";
+  // Without quotes, spaces at the ends could not be seen.
+  const quotes = /^\s|\s$/.test(text) ? '"' : "";
+  return `; write ${quotes}${truncate(suggestion)}${quotes} instead of ${quotes}${truncate(text)}${quotes}`;
 }
 
-/** Parses a port list whose lowest valid port is `min`. */
-export function portList(given: Given, list: string, min: 0 | 1): number[] {
+/** Parses a port list whose lowest valid port is `min`. `text` is the TEXT after it, if there is one. */
+export function portList(given: Given, list: string, min: 0 | 1, text?: string): number[] {
   const ports = parsePorts(list);
   if (ports && (min === 0 || !ports.includes(0))) return ports;
   const suggestion = ports ? undefined : suggestPorts(list);
   const isSuggested = suggestion !== undefined && (min === 0 || !parsePorts(suggestion)?.includes(0));
   const expected = `ports from 1 to 65535, such as 22,80,8000-8100${min === 0 ? ", or 0 for any free port" : ""}`;
+  if (isSuggested && text !== undefined && /\s$/.test(list)) {
+    // In "22 = hi", the second space would be a part of TEXT, which is hardly meant.
+    throw invalidValue(given, expected + writeInstead(`${suggestion}=${text.trimStart()}`, given.text));
+  }
   throw invalidValue(given, expected + writeInstead(isSuggested ? suggestion : undefined, list));
 }
 
@@ -104,7 +112,7 @@ export interface PortsWithText {
 /** Parses `LIST` or `LIST=TEXT`. The lowest valid port is `min`. */
 export function portsWithText(given: Given, min: 0 | 1): PortsWithText {
   const [, list = "", text] = given.text.match(/^([^=]*)(?:=([^]*))?$/) ?? [];
-  return { given, list: portList(given, list, min), text };
+  return { given, list: portList(given, list, min, text), text };
 }
 
 /**
@@ -138,6 +146,9 @@ export function writePorts(given: readonly Given[], operands: readonly string[])
   const lists = text.includes("=") ? operands : [text.replace(/,$/, ""), ...operands];
   return `write ${option} ${truncate(lists.join(","))}`;
 }
+
+/** For a message: what to write if spaces have split `LIST=TEXT` into several arguments. */
+export const LIST_WITH_TEXT_ADVICE = "write LIST=TEXT as one argument, as in -p '21=220 ready'";
 
 /** Throws if both options are given. */
 export function rejectBoth(first: string, second: string, { typed }: Rewritten) {

@@ -5,6 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { type OptionTable, UsageError } from "../cli/args.ts";
+import { CONNECT_OPTIONS } from "../cli/connect/command.ts";
 import { SERVE_OPTIONS, type ServeCommand } from "../cli/serve/command.ts";
 import { parse } from "../main.ts";
 import { fc } from "./deps.ts";
@@ -65,7 +66,12 @@ Deno.test("each option of greeter changes what parse() returns", async () => {
 });
 
 Deno.test("parse() returns help or version even if other arguments are unknown or invalid", async () => {
-  for (const args of [["-h"], ["-hV"], ["--bogus", "-h"], ["-hx"], ["--port", "x", "--help"], ["stray", "-qh"]]) {
+  for (
+    const args of [["-h"], ["-hV"], ["--bogus", "-h"], ["-help"], ["--port", "x", "--help"], ["stray", "-qh"], [
+      "-qx",
+      "-h",
+    ]]
+  ) {
     assertEquals((await parse(args)).kind, "help");
   }
   for (const args of [["-V", "--port", "x"], ["connect", "-V"], ["connect", "--version"], ["connect", "lab", "-qV"]]) {
@@ -119,6 +125,12 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["--_", "x"], `"--_"`],
     [["-_", "x"], `"-_"`],
     [["-qx"], `unknown option "-x" in "-qx"; see greeter --help`],
+    // A group has no effect if one of its letters is unknown, also if help or version comes first.
+    [["-h5"], `unknown option "-5" in "-h5"; see greeter --help`],
+    [["-qVx"], `unknown option "-x" in "-qVx"; see greeter --help`],
+    [["-xh"], `unknown option "-x" in "-xh"; see greeter --help`],
+    [["-h=5"], `invalid option "-h=5": -h does not accept a value; write -h`],
+    [["-qh=5"], `invalid option "-qh=5": -h does not accept a value; write -h`],
     [["--prot", "80"], 'unknown option "--prot" (did you mean --port?); see greeter --help'],
     [["--backlogs=3"], 'unknown option "--backlogs=3" (did you mean --backlog?); see greeter --help'],
     [["--JSON"], 'unknown option "--JSON" (did you mean --json?); see greeter --help'],
@@ -142,6 +154,22 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
       'unexpected argument "443"; to listen on ports, write --port 80,443,8000-8100',
     ],
     [["-p", "80=hi", "443"], 'unexpected argument "443"; to listen on ports, write -p 443'],
+    ...[["-p", "21", "=", "hi"], ["-p", "21", "=hi"], ["-p", "21=", "hi"], ["-p", "21=220", "ready"]].map((
+      args,
+    ): [string[], string] => [
+      args,
+      `unexpected argument "${
+        args.at(args[2] === "=" ? 2 : -1)
+      }"; write LIST=TEXT as one argument, as in -p '21=220 ready'`,
+    ]),
+    [["-p", "21 = hi"], "for any free port; write 21=hi instead of 21 = hi"],
+    [["-p", "21 =hi"], "; write 21=hi instead of 21 =hi"],
+    [["-p", "ssh, 80 = 200 "], '; write "22,80=200 " instead of "ssh, 80 = 200 "'],
+    [["-p", " 21=hi"], '; write "21" instead of " 21"'],
+    [["-p", "100-50"], "; write 50-100 instead of 100-50"],
+    [["-p", "22,100-50,8-7=hi"], "; write 22,50-100,7-8 instead of 22,100-50,8-7"],
+    [["--http=100-50"], "; write 50-100 instead of 100-50"],
+    [["-p", "-100"], 'invalid value "-100" for -p: ', "; write 1-100 instead of -100"],
     [["help"], 'unexpected argument "help"; for help, write greeter --help'],
     [["help", "connect"], 'unexpected argument "help"; for help, write greeter connect --help'],
     [["version"], 'unexpected argument "version"; for the version, write greeter --version'],
@@ -228,6 +256,53 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     const { message } = await assertRejects(() => parse(args), UsageError);
     assertMatch(message, /^[ -~]+$/);
     for (const part of says) assertStringIncludes(message, part);
+  }
+});
+
+Deno.test("parse() advises to attach a value that begins with a hyphen only if it is valid then", async () => {
+  const commands: [string[], OptionTable][] = [[[], SERVE_OPTIONS], [["connect", "lab"], CONNECT_OPTIONS]];
+  const advised = new Set<string>();
+  for (const [command, table] of commands) {
+    for (const [name, { short, value }] of Object.entries(table)) {
+      if (value === undefined || short === undefined) continue;
+      for (
+        const text of ["-1", "-5s", "-100", "-,80", "-x", "-q", "--json", "--", String.raw`-a\n`, String.raw`-a\q`]
+      ) {
+        const { message } = await assertRejects(() => parse([...command, `-${short}`, text]), UsageError);
+        const [, advice] = message.match(/begins with a hyphen, write (.*)$/) ?? [];
+        if (advice === undefined) {
+          await assertRejects(() => parse([...command, `-${short}${text}`]), UsageError);
+        } else {
+          await parse([...command, advice]);
+          advised.add(name);
+        }
+      }
+    }
+  }
+  assertEquals(advised, new Set(["port", "greeting", "open", "blocked", "expect", "send"]));
+});
+
+Deno.test("parse() says what is wrong with a value that begins with a hyphen, or that the value is missing", async () => {
+  const cases: [args: string[], message: string][] = [
+    [["-t", "-1"], 'invalid value "-1" for -t: expected seconds from 0.001 to 86400'],
+    [["--count", "-5"], 'invalid value "-5" for --count: expected a whole number from 1 to 1000000000'],
+    [["-H", "-5"], 'invalid value "-5" for -H: expected a name or an address'],
+    [
+      ["--ignore", "-5"],
+      'invalid value "-5" for --ignore: expected an address, or a network such as 192.0.2.0/24 or 2001:db8::/32',
+    ],
+    [["-t", "-q"], '-t requires a value, such as -t 5, not "-q"'],
+    [["-p", "--quiet=1"], '-p requires a value, such as -p 8080, not "--quiet=1"'],
+    [["-H", "--"], '-H requires a value, such as -H 127.0.0.1, not "--"'],
+    [["-a", "-p80"], '-a requires a value, such as -a 10.0.0.0/8, not "-p80"'],
+    [
+      ["-g", String.raw`-a\n`],
+      String
+        .raw`-g requires a value, such as -g Hello; to use "-a\\n", which begins with a hyphen, write --greeting=-a\n`,
+    ],
+  ];
+  for (const [args, message] of cases) {
+    assertEquals((await assertRejects(() => parse(args), UsageError)).message, message);
   }
 });
 

@@ -14,6 +14,7 @@ import {
   integer,
   invalidValue,
   isPortList,
+  LIST_WITH_TEXT_ADVICE,
   milliseconds,
   portList,
   type PortsWithText,
@@ -123,6 +124,9 @@ const URL_PATTERN = /^\w+:\/\/([^/:]+|\[[^\]]*\])(?::(\d+))?(?:\/.*)?$/;
 /** Matches `name:22` and `[::1]:22`, but not `::1`. */
 const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
 
+/** Matches what other scanners accept for several addresses: `10.0.0.0/30`, `2001:db8::/64`, `10.0.0.1-5`, `10.0.0.*`. */
+const NETWORK = /^[^/]+\/\d+$|^(?=.*[-*])[\d*-]+(\.[\d*-]+){3}$/;
+
 /**
  * Checks the values, and returns the command.
  *
@@ -180,6 +184,8 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
 /** Checks the operands, and removes the brackets of IPv6 addresses. */
 function toHostnames(operands: readonly string[], ports: readonly Given[]): string[] {
   if (operands.length === 0) throw new UsageError("HOST is missing; write greeter connect [OPTIONS] HOST...");
+  const text = operands.find((operand) => operand.startsWith("="));
+  if (text !== undefined) throw new UsageError(`unexpected argument ${quote(text)}; ${LIST_WITH_TEXT_ADVICE}`);
   const lists = operands.filter(isPortList);
   // A single number can be a host: an IPv4 address in decimal.
   if (operands.length > 1 && lists[0] !== undefined) {
@@ -196,15 +202,20 @@ function toHostnames(operands: readonly string[], ports: readonly Given[]): stri
 function toHostname(host: string): string {
   const [, name = "", port = ""] = host.match(URL_PATTERN) ?? host.match(HOST_WITH_PORT) ?? [];
   if (name !== "") {
-    const suggestion = `greeter connect ${truncate(name)} -p ${port || "PORT"}`;
+    toHostname(name); // so that the suggestion is valid
+    const suggestion = `greeter connect ${truncate(name)} -p ${isPortList(port) && Number(port) > 0 ? port : "PORT"}`;
     throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);
   }
   const listed = host.split(",").filter((name) => name !== "");
   if (host.includes(",") && listed.length > 0) {
+    listed.forEach(toHostname);
     throw new UsageError(`invalid HOST ${quote(host)}: write ${truncate(listed.join(" "))}`);
   }
+  if (NETWORK.test(host)) {
+    throw new UsageError(`invalid HOST ${quote(host)}: networks are not supported; write each name or address`);
+  }
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
-  if (/^[^\s,/[\]]+$/.test(hostname)) return hostname;
+  if (/^(?!%|:\d*$)[^\s,/[\]]+$/.test(hostname)) return hostname;
   throw new UsageError(`invalid HOST ${quote(host)}: expected a name or an address`);
 }
 

@@ -5,6 +5,9 @@
  */
 import type { BlockList } from "node:net";
 
+/** What a rule must be, for a message. */
+export const EXPECTED_RULE = "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32";
+
 /** Thrown for a rule that is not a valid address or network. `expected` describes a valid rule, for a message. */
 export class InvalidRule extends Error {
   /** Always `"InvalidRule"`. */
@@ -48,7 +51,7 @@ function add(list: BlockList, rule: string, isIP: (text: string) => number) {
   const prefix = Number(prefixText ?? bits);
   // A zone, as in fe80::1%eth0, is the name of an interface of this machine. BlockList does not support zones.
   if (version === 0 || prefix > bits || address.includes("%")) {
-    throw new InvalidRule(rule, "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32");
+    throw new InvalidRule(rule, EXPECTED_RULE);
   }
   const ipv4 = version === 6 ? mappedAddress(address) : undefined;
   if (ipv4 !== undefined) {

@@ -4,19 +4,19 @@
  * @module
  */
 import { DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../../server.ts";
-import { addressMatcher, InvalidRule } from "./addresses.ts";
+import { addressMatcher, EXPECTED_RULE, InvalidRule } from "./addresses.ts";
 import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { type Greeting, maxGreetingBytes } from "./greeting.ts";
 import { ALL_PORTS, checkListening, httpPorts, isHttp, toInputTimeout } from "./http.ts";
 import { uniquePorts } from "../ports.ts";
 import type { ReportOptions } from "./report.ts";
 import {
-  anyText,
-  checkedLater,
   checkEscapes,
+  hostname,
   integer,
   invalidValue,
   isPortList,
+  LIST_WITH_TEXT_ADVICE,
   milliseconds,
   type PortsWithText,
   portsWithText,
@@ -45,14 +45,14 @@ export const SERVE_OPTIONS = {
     value: "HOST",
     example: "127.0.0.1",
     help: `name or address to listen on (default: ${DEFAULTS.hostname})`,
-    check: anyText,
+    check: hostname,
   },
   greeting: {
     short: "g",
     value: "TEXT",
     example: "Hello",
     help: "greeting; {client} and {port} are replaced; escapes: \\r \\n \\t \\\\ \\xHH",
-    check: checkedLater,
+    check: (given) => ({ ...given, text: checkEscapes(given) }),
   },
   stdin: { help: "send standard input, byte for byte" },
   http: {
@@ -67,14 +67,14 @@ export const SERVE_OPTIONS = {
     example: "10.0.0.0/8",
     repeatable: true,
     help: "greet only these clients, such as 10.0.0.0/8; ::/0 covers only IPv6",
-    check: checkedLater,
+    check: network,
   },
   ignore: {
     value: "NETWORK",
     example: "10.0.0.0/8",
     repeatable: true,
     help: "neither log nor count these clients, except for resets before accept",
-    check: checkedLater,
+    check: network,
   },
   count: {
     short: "n",
@@ -169,6 +169,7 @@ function operandAdvice(operands: readonly string[], ports: readonly Given[], has
     const advice = `to listen on ports, ${writePorts(ports, operands)}`;
     return hasHttp ? `${advice}; to select ports for --http, write --http=${truncate(operands.join(","))}` : advice;
   }
+  if (operands[0]?.startsWith("=") || ports.some(({ text }) => text.includes("="))) return LIST_WITH_TEXT_ADVICE;
   return "to check the ports of a host, write greeter connect [OPTIONS] HOST";
 }
 
@@ -245,6 +246,12 @@ function checkGreeting(given: Given, text: string, http: boolean): string {
     `the greeting of ${given.option} is too long: it can have ${length} bytes; ` +
       `shorten it to ${MAX_GREETING_BYTES} bytes`,
   );
+}
+
+/** Accepts an address or a network. All of them are checked later, together. */
+function network(given: Given): Given {
+  if (!given.text.startsWith("-")) return given;
+  throw invalidValue(given, EXPECTED_RULE);
 }
 
 async function matcher(rules: Given[]): Promise<((addr: Deno.NetAddr) => boolean) | undefined> {
