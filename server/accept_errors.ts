@@ -9,8 +9,9 @@ import type { Gate } from "./gate.ts";
 import { invoke } from "./invoke.ts";
 
 /**
- * Whether an accept error was caused by a client. Accepting also requests the client's address, which fails if
- * the client has reset the connection, as `nmap -sT` does: with ENOTCONN on Linux, and with EINVAL on macOS.
+ * Whether an accept error was caused by a client. After `accept4()`, which returns the client's address, Deno requests it
+ * again with `getpeername()`. That fails if the client has reset the connection, as `nmap -sT` does: with ENOTCONN on
+ * Linux, and with EINVAL on macOS.
  */
 export function isClientReset(error: unknown, os: typeof Deno.build.os = Deno.build.os): boolean {
   return error instanceof Deno.errors.NotConnected ||

@@ -1,6 +1,5 @@
 /**
- * The open connections of a server, in order of arrival: their deadlines, their limit, and eviction. Used only by
- * server.ts.
+ * The open connections of a server, in order of arrival: their deadlines, their limit, and eviction.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The gate through which each connection passes before it is greeted. Used only by server.ts.
+ * The gate through which each connection passes before it is greeted.
  *
  * @module
  */

@@ -68,7 +68,7 @@ export interface ServeOptions {
   signal?: AbortSignal;
   /**
    * Called for each connection that its client has reset before it could be accepted. `addr` is the address that the
-   * server listens on; the client's address is not known.
+   * server listens on. Deno does not provide the client's address: it asks for it after accepting, which then fails.
    */
   onResetBeforeAccept?: (addr: Deno.NetAddr) => void;
   /** Called for each port, when all ports are open. */

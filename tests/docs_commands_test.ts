@@ -258,6 +258,36 @@ test(
     using _other = Deno.listen({ hostname: "127.0.0.1", port: 8080 });
     const inUse = await run(shell(text), { cwd, env });
     assertEquals([inUse.code, inUse.stdout, withoutWarning(inUse.stderr)], [1, "", "Port 8080 is in use.\n"]);
+    // If the check itself fails, the port may be free.
+    const unknown = await run(shell(text.replace("127.0.0.1 -b", "nope.invalid -b")), { cwd, env });
+    assertEquals([unknown.code, unknown.stdout, unknown.stderr.includes("in use")], [1, "", false]);
+    assertStringIncludes(unknown.stderr, "nope.invalid");
+    await Deno.remove(cwd, { recursive: true });
+  },
+);
+
+test(
+  "the manual: record scans with tcpdump (needs Linux, ip, unshare -nm, nmap, and tcpdump)",
+  needsPrograms("nmap", "tcpdump"),
+  async () => {
+    const cwd = await Deno.makeTempDir();
+    const { text } = blockWith("docs/manual.md", "sudo tcpdump");
+    await using tcpdump = spawn(shell(`exec ${text.replace("tcpdump ", "tcpdump -l ")}`), { env, cwd }); // -l: unbuffered
+    await until(() => tcpdump.output.stderr.includes("listening on any"));
+    await using _server = await start("greeter -p 8080");
+    const recorded = async () => {
+      const log = await Deno.readTextFile(`${cwd}/scans.log`);
+      return [...log.matchAll(/ IP (\S+)\.\d+ > \S+\.(\d+): Flags \[(\w+)\]/g)].map(([, ...parts]) => parts.join(" "));
+    };
+    // A client that asks for ECN sends SYN with two more flags.
+    await Deno.writeTextFile("/proc/sys/net/ipv4/tcp_ecn", "1");
+    await greetingFrom(8080, "192.0.2.7");
+    await Deno.writeTextFile("/proc/sys/net/ipv4/tcp_ecn", "2");
+    for (const scan of ["-sT", "-sS"]) {
+      assertEquals((await run(shell(`nmap -n -Pn ${scan} -S 192.0.2.8 -e lo -p 8080 192.0.2.7`))).code, 0);
+    }
+    await until(async () => (await recorded()).length >= 3);
+    assertEquals(await recorded(), ["192.0.2.7 8080 SEW", "192.0.2.8 8080 S", "192.0.2.8 8080 S"]);
     await Deno.remove(cwd, { recursive: true });
   },
 );

@@ -25,7 +25,7 @@ const NOTHING = new Uint8Array();
 
 /**
  * Returns the greeting for `serve`: bytes if it is the same for all connections, or else a function. `{client}` is
- * replaced by the client's address and port, `{port}` by the port that the client connected to.
+ * replaced by the client's address and port, `{port}` by the port that it was accepted on.
  */
 export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
   const { text, byPort, http } = greeting;
