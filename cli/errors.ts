@@ -46,16 +46,16 @@ const isZoneMissing = (cause: unknown, { hostname }: Host) =>
 const missingZoneAdvice = ({ hostname }: Host) =>
   `${quote(hostname)} needs a zone; add the network interface, as in fe80::1%eth0`;
 const isZoneInvalid = (cause: unknown, { hostname }: Host) =>
-  hostname.lastIndexOf("%") > 0 && (isLookupFailure(cause) || /os error 19\b/.test(messageOf(cause))); // ENODEV, without a code
+  hostname.includes("%") && (isLookupFailure(cause) || /os error 19\b/.test(messageOf(cause))); // ENODEV, without a code
 const zoneAdvice = ({ hostname }: Host) =>
   isLinkLocal(hostname)
     ? `unknown network interface in ${quote(hostname)}; after the %, write the name of an interface of this machine`
     : `${quote(hostname)} has a zone, which only a link-local address can have; write ${
       truncate(hostname.replace(/%.*/s, ""))
     }`;
-/** Whether a host, such as `::g`, `300.1.1.1` or `%eth0`, is not a valid address and cannot be a name. */
+/** Whether a host, such as `::g` or `300.1.1.1`, is not a valid address and cannot be a name. */
 const isHostInvalid = (cause: unknown, { hostname }: Host) =>
-  cause instanceof URIError || (isLookupFailure(cause) && /^([\d.]+|%.*)$/s.test(hostname));
+  cause instanceof URIError || (isLookupFailure(cause) && /^[\d.]+$/.test(hostname));
 
 /**
  * Says what to do if the system does not permit a port. The port may be above 1023: Linux can set another limit.
