@@ -22,34 +22,52 @@ const STATES: Readonly<Record<string, ProbeState>> = {
   ECONNRESET: "reset",
   ECONNABORTED: "reset",
   ENOTCONN: "reset",
+  // On Linux, if the server half-closed the connection before it reset it.
+  EPIPE: "reset",
   EHOSTUNREACH: "unreachable",
   ENETUNREACH: "unreachable",
   EAFNOSUPPORT: "unreachable",
   EACCES: "unreachable",
   EPERM: "unreachable",
-  // A blackhole route causes it. For link-local addresses, it means that the zone is missing.
+  // On Linux, a blackhole route causes it. For link-local addresses, it means that the zone is missing.
   EINVAL: "unreachable",
 };
 
-/** The message of ENOPROTOOPT (ICMP protocol unreachable), EHOSTDOWN and ENETDOWN, for which Deno sets no code. */
-const UNREACHABLE_WITHOUT_CODE = /^(Protocol not available|Host is down|Network is down)\b/;
+/**
+ * The messages of ENOPROTOOPT, EOPNOTSUPP, EHOSTDOWN, ENONET, EPROTO and ENETDOWN. Deno sets no code for them, or ENOTSUP.
+ * On Linux, ICMP messages cause all of them but the last: destination unreachable with code 2, 5, 7 or 8, and parameter
+ * problem. For IPv6, unknown types and codes cause EPROTO, too.
+ */
+const UNREACHABLE_BY_MESSAGE =
+  /^(Protocol not available|Operation not supported|Host is down|Machine is not on the network|Protocol error|Network is down)\b/;
 
 /**
- * Returns the state of a port from the error of `Deno.connect`. Rethrows an error that says nothing about the port.
- * `isAlternative` is whether another address of the host has just been tried.
+ * Returns the state of a port from the error of `Deno.connect`. Rethrows an error that says nothing about the port. `os` is
+ * the system of this machine.
  */
-export function stateOf(error: unknown, hostname: string, isAlternative = false): ProbeState {
+export function stateOf(error: unknown, hostname: string, os = Deno.build.os): ProbeState {
   // Other errors are a missing permission, or a zone that the system does not know.
   if (!(error instanceof Error && error.message.includes("os error"))) throw error;
   const code = codeOf(error);
   const isZoneMissing = code === "EINVAL" && isLinkLocal(hostname) && !hostname.includes("%");
   // In containers without IPv6, `localhost` often has the address ::1, too. Connecting to it causes EADDRNOTAVAIL, which
-  // otherwise means that no local port is left. Here, one was left for the address that was tried before.
-  const isIPv6Missing = isAlternative && hostname.includes(":") && code === "EADDRNOTAVAIL";
+  // otherwise means that no local port is left for this address.
+  const isIPv6Missing = code === "EADDRNOTAVAIL" && hostname.includes(":") && !hasIPv6();
   // The class of the error is not enough: EHOSTUNREACH is a plain `Error`.
-  const state = isIPv6Missing || UNREACHABLE_WITHOUT_CODE.test(error.message) ? "unreachable" : STATES[code ?? ""];
+  const state = isIPv6Missing || UNREACHABLE_BY_MESSAGE.test(error.message) ? "unreachable" : STATES[code ?? ""];
   if (state === undefined || isZoneMissing) throw error;
-  return state;
+  // After connecting, Deno asks for the addresses of the connection. If it has been reset by then, macOS returns EINVAL.
+  return code === "EINVAL" && os === "darwin" ? "reset" : state;
+}
+
+/** Whether this machine has IPv6. True if that cannot be told, for example without the permission to listen. */
+function hasIPv6(): boolean {
+  try {
+    Deno.listen({ hostname: "::1", port: 0 }).close();
+    return true;
+  } catch (error) {
+    return codeOf(error) !== "EADDRNOTAVAIL";
+  }
 }
 
 /** Whether no descriptor, local port or memory is left for another connection, which says nothing about the port. */

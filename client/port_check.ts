@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { ConnectError, Expectation, ProbeResult, ProbeState } from "./options.ts";
+import { codeOf } from "../shared/errors.ts";
+import { ConnectError, type Expectation, type ProbeResult, type ProbeState } from "./options.ts";
 import { isLocalError } from "./connect_errors.ts";
 import type { ProbePool, ProbeTask } from "./pool.ts";
 import type { ProbeOutcome, ProbeTarget } from "./probe.ts";
@@ -44,7 +45,10 @@ export function isConnected(state: ProbeState): boolean {
 export interface Finding {
   /** The result. Its `ok` is only what the state says. */
   result: ProbeResult;
-  /** What `Deno.connect` threw, if it did. An error of this machine only if it caused the errors of all addresses. */
+  /**
+   * What `Deno.connect` threw, if the state is `unreachable`. An error of this machine only if it caused the errors of all
+   * addresses.
+   */
   cause: unknown;
 }
 
@@ -116,7 +120,7 @@ export class PortCheck implements ProbeTask {
     const { host, targetOf } = this.#options;
     if (this.#tried === 0) this.#addresses = host.addresses;
     const hostname = this.#addresses[this.#tried] ?? "";
-    return { ...targetOf(this.#port, this.#expectation), hostname, isAlternative: this.#tried > 0 };
+    return { ...targetOf(this.#port, this.#expectation), hostname };
   }
 
   /** Handles the outcome of a probe: tries the next address if there was no connection, or else ends the attempt. */
@@ -135,6 +139,8 @@ export class PortCheck implements ProbeTask {
 
   #endAttempt(outcome: ProbeOutcome) {
     const { onAttempt, onDecided, deadline, host } = this.#options;
+    // The host has only IPv6 addresses, and this machine has none.
+    if (codeOf(outcome.cause) === "EADDRNOTAVAIL") return this.fail(new ConnectError(this.host, outcome.cause));
     const result = this.#resultOf(outcome);
     onAttempt(result);
     const last = this.#finding;

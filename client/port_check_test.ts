@@ -229,6 +229,20 @@ Deno.test("PortCheck keeps the state that says more, whichever came first", asyn
   }
 });
 
+Deno.test("PortCheck keeps a timeout rather than an error of this machine, whichever came first", async () => {
+  const timeout = { state: "timeout" } as const;
+  for (const [code, kept] of [["ENETUNREACH", "timeout"], ["EHOSTUNREACH", "unreachable"]] as const) {
+    const unreachable = { state: "unreachable", cause: Object.assign(new Error("failed"), { code }) } as const;
+    for (const outcomes of [[timeout, unreachable], [unreachable, timeout]]) {
+      const { finding } = await findingAfter(outcomes);
+      assertEquals([finding?.result.state, finding?.cause], [
+        kept,
+        kept === "timeout" ? undefined : unreachable.cause,
+      ]);
+    }
+  }
+});
+
 Deno.test("PortCheck is decided by the first attempt that is as expected", async () => {
   const { finding, decided } = await findingAfter([{ state: "mismatch" }, { state: "greeted" }]);
   assertEquals([decided.length, decided[0]?.result.state, decided[0]?.result.ok], [1, "greeted", true]);
@@ -385,7 +399,15 @@ Deno.test("connect() ignores an IPv6 address if there is no IPv6 (needs Linux, i
   const script = `
     import { connect } from "${import.meta.resolve("../client.ts")}";
     const rows = [];
-    for (const options of [{ port: 999 }, { blocked: 999 }, { blocked: 999, family: 6 }]) {
+    for (
+      const options of [
+        { port: 999 },
+        { blocked: 999 },
+        { blocked: 999, family: 6 },
+        { port: 999, family: 6 },
+        { open: 999, within: 60_000, family: 6 },
+      ]
+    ) {
       const onLookup = (_, addresses) => rows.push(addresses);
       const results = connect({ hostname: "local", timeout: 1500, onLookup, ...options });
       const { value } = await results.next().catch(({ name, cause }) => ({ value: { state: name, ok: cause.code } }));
@@ -398,6 +420,10 @@ Deno.test("connect() ignores an IPv6 address if there is no IPv6 (needs Linux, i
     ["refused", false, "127.0.0.1"],
     ["127.0.0.1", "::1"],
     ["refused", true, "127.0.0.1"],
+    ["::1"],
+    ["ConnectError", "EADDRNOTAVAIL", null],
+    ["::1"],
+    ["ConnectError", "EADDRNOTAVAIL", null],
     ["::1"],
     ["ConnectError", "EADDRNOTAVAIL", null],
   ]);

@@ -25,13 +25,11 @@ export interface ProbeTarget {
   expect?: Uint8Array;
   /** What to send after connecting, if anything. */
   send?: Uint8Array;
-  /** Whether another address of the host has just been tried. */
-  isAlternative?: boolean;
 }
 
 /** What a single probe found out about a port at one address. */
 export interface ProbeOutcome extends Omit<ProbeResult, "host" | "expected" | "ok"> {
-  /** What `Deno.connect` threw, if it did. */
+  /** What `Deno.connect` threw, if the state is `unreachable`. */
   readonly cause?: unknown;
 }
 
@@ -91,7 +89,7 @@ export class Probe {
    * @throws The error of `Deno.connect`, if it says nothing about the port. See {@linkcode isOutOfResources}.
    */
   async run(): Promise<ProbeOutcome | undefined> {
-    const { hostname, port, expectation, isAlternative, timeout, clock } = this.#options;
+    const { hostname, port, expectation, timeout, clock } = this.#options;
     const started = performance.now();
     const remoteAddr: Deno.NetAddr = { transport: "tcp", hostname, port };
     const cancel = clock.schedule(timeout + PENDING_IO_GRACE_MS, () => this.#expire());
@@ -109,10 +107,12 @@ export class Probe {
       return { state, remoteAddr, localAddr, greeting, duration, error: undefined };
     } catch (thrown) {
       if (this.#isAborted) return undefined;
-      const state = this.#controller.signal.aborted ? "timeout" : stateOf(thrown, hostname, isAlternative);
-      const error = state === "unreachable" ? systemMessageOf(thrown) : undefined;
+      const state = this.#controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
+      const { error, cause } = state === "unreachable"
+        ? { error: systemMessageOf(thrown), cause: thrown }
+        : { error: undefined, cause: undefined };
       const duration = performance.now() - started;
-      return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error, cause: thrown };
+      return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error, cause };
     } finally {
       cancel();
       this.#close();

@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { serve } from "../server.ts";
-import { hasIPv6, run, testsInNamespace } from "./helpers.ts";
+import { hasIPv6, needsPrograms, run, spawn, testsInNamespace, until } from "./helpers.ts";
 import { IN_CLIENT, linesOf, rowsOf, runConnect, sh, summaryOf, TWO_NAMESPACES } from "./network.ts";
 
 const test = testsInNamespace(TWO_NAMESPACES, import.meta.filename ?? "");
@@ -115,6 +115,115 @@ test(
   "greeter connect -b passes if the client's firewall drops or rejects IPv6, and -p and -o fail (needs Linux, IPv6, ip, iptables, and unshare -n)",
   needsIPv6,
   () => testRules("ip6tables", "OUTPUT", IPV6_RULES, "2001:db8::2"),
+);
+
+/**
+ * A program that answers a SYN to port 10000 + 20 * TYPE + CODE with that ICMP message, for both IPv4 and IPv6. It prints a
+ * line when it is ready.
+ */
+const ICMP_RESPONDER = `
+import select, socket, struct
+def checksum(data):
+    total = sum(struct.unpack('!%dH' % (len(data) // 2), data))
+    while total >> 16: total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+captured = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+icmp = {4: socket.socket(socket.AF_INET, socket.SOCK_RAW, 1), 6: socket.socket(socket.AF_INET6, socket.SOCK_RAW, 58)}
+print('ready', flush=True)
+while True:
+    packet, address = captured.recvfrom(2048)
+    version = packet[0] >> 4
+    if address[2] == 4 or version not in icmp or packet[9 if version == 4 else 6] != 6: continue
+    tcp = packet[(packet[0] & 15) * 4:] if version == 4 else packet[40:]
+    kind, code = divmod(struct.unpack('!H', tcp[2:4])[0] - 10000, 20)
+    if tcp[13] & 18 != 2 or not 0 <= kind < 128: continue
+    cited = packet[:len(packet) // 2 * 2]
+    message = lambda sum: struct.pack('!BBHI', kind, code, sum, 0) + cited
+    family, source = (socket.AF_INET, packet[12:16]) if version == 4 else (socket.AF_INET6, packet[8:24])
+    icmp[version].sendto(message(checksum(message(0)) if version == 4 else 0), (socket.inet_ntop(family, source), 0))
+`;
+
+/** Returns the port for which ICMP_RESPONDER sends a message. */
+function portOfIcmp(type: number, code: number) {
+  return 10_000 + 20 * type + code;
+}
+
+const [NO_HOST, NO_NET, REFUSED, DENIED, PROTOCOL_ERROR] = [
+  "unreachable No route to host",
+  "unreachable Network is unreachable",
+  "refused",
+  "unreachable Permission denied",
+  "unreachable Protocol error",
+] as const;
+
+/** What the client prints for the types and codes of ICMP that end a connection on Linux, and for some that do not. */
+const ICMPV4: readonly [type: number, code: number, shown: string][] = [
+  [3, 0, NO_NET],
+  [3, 1, NO_HOST],
+  [3, 2, "unreachable Protocol not available"],
+  [3, 3, REFUSED],
+  [3, 4, "timeout"],
+  [3, 5, "unreachable Operation not supported"],
+  [3, 6, NO_NET],
+  [3, 7, "unreachable Host is down"],
+  [3, 8, "unreachable Machine is not on the network"],
+  [3, 9, NO_NET],
+  [3, 10, NO_HOST],
+  [3, 11, NO_NET],
+  [3, 12, NO_HOST],
+  [3, 13, NO_HOST],
+  [3, 14, NO_HOST],
+  [3, 15, NO_HOST],
+  [3, 16, "timeout"],
+  [4, 0, "timeout"],
+  [11, 0, NO_HOST],
+  [11, 1, "timeout"],
+  [12, 0, PROTOCOL_ERROR],
+  [12, 1, PROTOCOL_ERROR],
+];
+
+const ICMPV6: typeof ICMPV4 = [
+  [1, 0, NO_NET],
+  [1, 1, DENIED],
+  [1, 2, NO_HOST],
+  [1, 3, NO_HOST],
+  [1, 4, REFUSED],
+  [1, 5, DENIED],
+  [1, 6, DENIED],
+  [1, 7, PROTOCOL_ERROR],
+  [2, 0, "timeout"],
+  [3, 0, NO_HOST],
+  [4, 0, PROTOCOL_ERROR],
+  [100, 0, PROTOCOL_ERROR],
+];
+
+test(
+  "greeter connect takes all ICMP messages for a state of the port, and goes on (needs Linux, ip, iptables, python3, and unshare -n)",
+  needsPrograms("python3"),
+  async () => {
+    await using _server = startServer(OPEN_PORT);
+    const hosts = [["192.0.2.2", "iptables", ICMPV4], ["2001:db8::2", "ip6tables", ICMPV6]] as const;
+    await using responder = spawn(["python3", "-c", ICMP_RESPONDER]);
+    await until(() => responder.output.stdout === "ready\n");
+    for (const [host, iptables, messages] of hasIPv6() ? hosts : hosts.slice(0, 1)) {
+      const ports = messages.map(([type, code]) => portOfIcmp(type, code));
+      await sh(`${iptables} -A INPUT -p tcp --dport 10000: -j DROP`);
+      const [open, blocked] = await Promise.all([
+        connectFromClient(`${host} -t 1.5 --json -o ${ports}`),
+        connectFromClient(`${host} -t 1.5 --json -p ${OPEN_PORT} -b ${ports}`),
+      ]);
+      const expected = messages.map(([type, code, shown]) => `${type}/${code} ${shown}`);
+      for (const [result, code] of [[open, 1], [blocked, 0]] as const) {
+        assertEquals([result.code, result.stderr], [code, ""]);
+        const probes = rowsOf(result).probes.filter(({ dest_port }) => dest_port !== OPEN_PORT);
+        const found = probes.map(({ dest_port, state, error = "" }) =>
+          `${Math.floor((dest_port - 10_000) / 20)}/${dest_port % 20} ${state} ${error}`.trim()
+        );
+        assertEquals(found, expected);
+        assertEquals(probes.map(({ ok }) => ok), messages.map(() => result === blocked));
+      }
+    }
+  },
 );
 
 test(

@@ -4,13 +4,13 @@
  *
  * @module
  */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { serve } from "../server.ts";
-import { BINARY, freePort, hasIPv6, testsInNamespace } from "./helpers.ts";
+import { BINARY, DENO_RUN, freePort, hasIPv6, MAIN, run, testsInNamespace } from "./helpers.ts";
 import { startNameServer } from "./name_server.ts";
 import { linesOf, runConnect, sh, summaryOf, withNames } from "./network.ts";
 
-/** Nothing listens on 127.0.0.11, and 127.0.0.21 drops all packets. */
+/** Nothing listens on 127.0.0.11, 127.0.0.21 and 2001:db8::21 drop all packets, and there is no route to 192.0.2.1. */
 const HOSTS = `
   127.0.0.1 localhost
   ::1 localhost
@@ -19,6 +19,10 @@ const HOSTS = `
   127.0.0.21 dropped-first dropped-or-ipv6
   127.0.0.22 dropped-first
   ::1 refused-or-ipv6 dropped-or-ipv6 ipv6
+  192.0.2.1 no-route-first
+  2001:db8::21 no-route-first
+  127.0.0.21 no-route-last
+  2001:db8:1::1 no-route-last
   127.0.0.34 many
   127.0.0.31 many
   ::1 many
@@ -28,7 +32,8 @@ const HOSTS = `
 
 const test = testsInNamespace(
   `${withNames(HOSTS)}
-  iptables -A INPUT -d 127.0.0.21 -j DROP`,
+  iptables -A INPUT -d 127.0.0.21 -j DROP
+  if ip address add 2001:db8::21/128 dev lo nodad; then ip6tables -A INPUT -d 2001:db8::21 -j DROP; fi`,
   import.meta.filename ?? "",
 );
 
@@ -182,10 +187,79 @@ test(
       assertEquals(addresses, ["127.0.0.1", "::1"]);
       assert(duration_ms < 2000, `took ${duration_ms} ms`); // less than the timeout
     }
-    // The only address cannot be used, so nothing is known about the port.
-    const { code, stdout, stderr } = await runConnect(`localhost -6 -b ${closed} -t 1.5`);
-    assertEquals([code, stdout], [2, "localhost is ::1\n"]);
-    assertMatch(stderr, /^greeter: cannot connect: /);
+    // The only address cannot be used, so nothing is known about the port. The other host is checked nevertheless.
+    for (const args of [`-b ${closed}`, `-p ${port}`, `-o ${port} --within 60`]) {
+      const { code, stdout, stderr } = await runConnect(`ipv6 127.0.0.1 ${args}`);
+      assertEquals(code, 2);
+      assertMatch(stdout, /^127\.0\.0\.1\n\d+ +(refused|greeted|open)\b/m);
+      assertStringIncludes(
+        stderr,
+        'greeter: cannot connect: no local address or port is left for a connection to "ipv6"',
+      );
+    }
+  },
+);
+
+test(
+  "greeter connect exits 2 if it may not find out whether there is IPv6 (needs Linux, ip, iptables, and unshare -n; not tested on the executable, which has all permissions)",
+  { ignore: !!BINARY },
+  async () => {
+    await sh("if [ -e /proc/sys/net/ipv6 ]; then echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; fi");
+    const port = freePort();
+    const permission = `--allow-net=localhost,127.0.0.1,[::1]:${port}`;
+    const args = ["connect", "localhost", "-b", `${port}`, "-t", "1.5"];
+    const { code, stderr } = await run([...DENO_RUN, permission, MAIN, ...args]);
+    assertEquals(code, 2, stderr);
+    assertStringIncludes(stderr, 'no local address or port is left for a connection to "localhost"');
+  },
+);
+
+test(
+  "greeter connect exits 2 if no local port is left for one of the addresses (needs Linux, IPv6, ip, iptables, and unshare -n)",
+  needsIPv6,
+  async () => {
+    await using server = listen("::1", "127.0.0.1");
+    const { port } = server;
+    await sh("echo 40000 40007 > /proc/sys/net/ipv4/ip_local_port_range");
+    // Local ports run out for each address and port by itself.
+    const conns: Deno.Conn[] = [];
+    for (const hostname of ["::1", "127.0.0.1"]) {
+      const connectAll = async () => {
+        for (;;) conns.push(await Deno.connect({ hostname, port }));
+      };
+      await assertRejects(connectAll, Deno.errors.AddrNotAvailable);
+    }
+    const hosts = ["refused-or-ipv6", "ipv6", "127.0.0.1"].flatMap((host) => [host, host]);
+    const results = await Promise.all(
+      hosts.map((host, i) => runConnect(`${host} ${i % 2 ? "-p" : "-b"} ${port} -t 1.5`)),
+    );
+    const advice = "check the network of this machine";
+    assertEquals(
+      results.map(({ code, stderr }) => [code, stderr]),
+      hosts.map((host) => [
+        2,
+        `greeter: cannot connect: no local address or port is left for a connection to "${host}"; ${advice}\n`,
+      ]),
+    );
+    for (const { stdout } of results) assert(!stdout.includes(`${port}  `), stdout);
+    for (const conn of conns) conn.close();
+  },
+);
+
+test(
+  "greeter connect reports the address that does not answer, not the one without a route (needs Linux, IPv6, ip, iptables, and unshare -n)",
+  needsIPv6,
+  async () => {
+    const cases = [["no-route-first", " at 2001:db8::21"], ["no-route-last", ""]];
+    for (const [host, address] of cases) {
+      const [open, blocked] = await Promise.all([
+        runConnect(`${host} -o 80 -t 1`),
+        runConnect(`${host} -b 80 -t 1.5`),
+      ]);
+      assertEquals(linesOf(open), [1, `80 timeout${address} expected open`]);
+      // Something has been sent, so this is a result.
+      assertEquals(linesOf(blocked), [0, `80 timeout${address}`]);
+    }
   },
 );
 

@@ -145,3 +145,19 @@ Deno.test("parse() limits the bytes that a greeting sends, not the characters of
     await assertRejects(() => parsed(longest + String.raw`xx\n`), UsageError, tooLong);
   }
 });
+
+Deno.test("parse() counts the head of the HTTP response if one of the ports of a greeting sends it", async () => {
+  const longest = String.raw`\xff`.repeat(MAX_GREETING_BYTES - 2);
+  const rejected = [
+    ["--http=80", "-p", `80=${longest}`],
+    ["--http=80", "-p", `22,80,443=${longest}`],
+    ["--http=80", "-p", "22,80", "-g", longest],
+    ["--http=22,80", "-p", "22=hi", "-p", "80", "-g", longest],
+  ];
+  for (const args of rejected) await assertRejects(() => parse(args), UsageError, " is too long: ");
+  const accepted = [
+    ["--http=80", "-p", `22,443=${longest}`, "-p", "80"],
+    ["--http=22", "-p", "22=hi", "-p", "80", "-g", longest],
+  ];
+  for (const args of accepted) await parse(args);
+});
