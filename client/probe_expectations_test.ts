@@ -2,7 +2,18 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Socket } from "node:net";
 import { connect, type ConnectOptions, type ProbeResult } from "../client.ts";
 import { MAX_GREETING_BYTES, serve } from "../server.ts";
-import { delay, freePort, inNamespace, isLinux, run, startServer, until, within } from "../tests/helpers.ts";
+import {
+  block,
+  delay,
+  freePort,
+  inNamespace,
+  isLinux,
+  run,
+  spawn,
+  startServer,
+  until,
+  within,
+} from "../tests/helpers.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
@@ -53,6 +64,32 @@ Deno.test("connect() takes a port for open if the server keeps the connection fo
     "resetting after 50 ms": 'reset false ""',
     none: "refused false undefined",
   });
+});
+
+Deno.test("connect() takes ports that are half-closed and reset at once for reset or closed, and checks all of them", async () => {
+  // In another process, so that connections are reset while this one is busy.
+  await using server = spawn([
+    Deno.execPath(),
+    "eval",
+    `
+    import { createServer } from "node:net";
+    for (let i = 0; i < 20; i++) {
+      const server = createServer((socket) => socket.end(() => socket.resetAndDestroy()));
+      server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+    }`,
+  ]);
+  await until(() => server.output.stdout.split("\n").length > 20);
+  const ports = server.output.stdout.trim().split("\n").map(Number);
+  const blocking = setInterval(() => block(20), 0);
+  try {
+    for (const expectation of ["port", "open", "blocked"]) {
+      const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", [expectation]: ports }));
+      assertEquals(results.length, 20);
+      for (const { state, ok } of results) assert(ok === false && ["reset", "closed"].includes(state), state);
+    }
+  } finally {
+    clearInterval(blocking);
+  }
 });
 
 Deno.test("connect() says what a port does that should be blocked, which is as expected only if it is not reachable", async () => {
