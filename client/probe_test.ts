@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { Probe, type ProbeOutcome } from "./probe.ts";
 import { LoopClock } from "./clock.ts";
 import { serve } from "../server.ts";
-import { block, delay, startServer, until, within } from "../tests/helpers.ts";
+import { block, delay, freePort, startServer, until, within } from "../tests/helpers.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -23,6 +23,11 @@ async function probe(port: number, expected?: string, timeout = 10_000): Promise
   if (!result) throw new Error("there is no result");
   return result;
 }
+
+Deno.test("Probe has a cause only if the state is unreachable", async () => {
+  const { state, error, cause } = await probe(freePort());
+  assertEquals([state, error, cause], ["refused", undefined, undefined]);
+});
 
 /** Writes pieces of text, with pauses in which the client can read each of them. */
 async function writePieces(socket: Socket, pieces: readonly string[], ms: number) {
