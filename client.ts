@@ -70,9 +70,9 @@ export type { ConnectOptions, Expectation, ProbeResult, ProbeState, TextOrBytes 
  * ```
  *
  * @throws {RangeError} If an option is out of its range.
- * @throws {ConnectError} On iteration, after all known results: if a host has no address, if there is no network
- * permission, if ports must be blocked but this machine has no route to their host, or if for as long as `timeout` there
- * was no descriptor or no local port for even a single probe.
+ * @throws {ConnectError} On iteration, after all known results: if a host has no address, or only IPv6 addresses on a
+ * machine without IPv6, if there is no network permission, if ports must be blocked but this machine has no route to their
+ * host, or if for as long as `timeout` there was no descriptor or no local port for even a single probe.
  */
 export function connect(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
   checkConnectRanges(options);

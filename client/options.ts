@@ -55,18 +55,20 @@ export const PROBE_STATES = [
  * | state         | meaning                                                                              | in nmap     |
  * | ------------- | ------------------------------------------------------------------------------------ | ----------- |
  * | `greeted`     | data was received; with `expect`, it contains the expected text                      | open        |
- * | `open`        | connected, and neither closed nor reset 100 ms later. A port that must be `greeted`  | open        |
- * |               | never has this state                                                                 |             |
+ * | `open`        | connected, and data was received, or the connection was neither closed nor reset     | open        |
+ * |               | 100 ms later. A port that must be `greeted` never has this state                     |             |
  * | `mismatch`    | data was received, but not what `expect` says                                        | open        |
  * | `silent`      | connected, but no data was received within the timeout                               | open        |
  * | `closed`      | connected, then closed without data                                                  | open        |
  * | `reset`       | connected, then reset before any data could be read                                  | open        |
  * | `refused`     | the connection was refused: RST, or ICMP port unreachable                            | closed      |
  * | `timeout`     | the attempt to connect was not answered within the timeout                           | filtered    |
- * | `unreachable` | connecting failed with another network error: EHOSTUNREACH, ENETUNREACH, EACCES, ... | filtered    |
+ * | `unreachable` | another network error: an ICMP message that is an error, no route to the host, or a  | filtered    |
+ * |               | rule of this machine                                                                 |             |
  *
- * A port that must be `open` is `open` even if data was received. A port that must be `blocked` is `greeted` if data was
- * received.
+ * A port that must be `open` is `open` if data was received, even if the server then closes the connection, as many
+ * servers do when they refuse a client. To check the data, use `port` and `expect`. A port that must be `blocked` is
+ * `greeted` if data was received.
  */
 export type ProbeState = typeof PROBE_STATES[number];
 
