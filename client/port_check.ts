@@ -139,8 +139,10 @@ export class PortCheck implements ProbeTask {
 
   #endAttempt(outcome: ProbeOutcome) {
     const { onAttempt, onDecided, deadline, host } = this.#options;
-    // The host has only IPv6 addresses, and this machine has none.
-    if (codeOf(outcome.cause) === "EADDRNOTAVAIL") return this.fail(new ConnectError(this.host, outcome.cause));
+    // The host has only IPv6 addresses, and this machine has none, or its kernel has no IPv6.
+    if (["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(codeOf(outcome.cause) ?? "")) {
+      return this.fail(new ConnectError(this.host, outcome.cause));
+    }
     const result = this.#resultOf(outcome);
     onAttempt(result);
     const last = this.#finding;

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { connect, type ConnectOptions, type ProbeResult, type ProbeState } from "../client.ts";
+import { connect, type ConnectError, type ConnectOptions, type ProbeResult, type ProbeState } from "../client.ts";
 import { serve } from "../server.ts";
 import { freePort, inNamespace, isLinux, run, startServer, within } from "../tests/helpers.ts";
 import { PROBE_STATES } from "./options.ts";
@@ -184,13 +184,14 @@ async function findingAfter(outcomes: readonly Partial<ProbeOutcome>[]) {
   await host.resolve(0, new AbortController().signal);
   const pool = new ProbePool({ hostname: host.name }, () => true, () => {});
   const decided: Finding[] = [];
+  const failures: ConnectError[] = [];
   const check = new PortCheck(22, "greeted", {
     host,
     pool,
     targetOf: (port, expectation) => ({ port, expectation }),
     deadline: Infinity,
     onAttempt: () => {},
-    onFailure: () => {},
+    onFailure: (error) => failures.push(error),
     onDecided: (_check, finding) => decided.push(finding),
   });
   for (const outcome of outcomes) {
@@ -207,7 +208,7 @@ async function findingAfter(outcomes: readonly Partial<ProbeOutcome>[]) {
   }
   pool.end();
   await pool.ended;
-  return { finding: check.finding, decided };
+  return { finding: check.finding, decided, failures };
 }
 
 Deno.test("PortCheck keeps the state that says more, whichever came first", async () => {
@@ -240,6 +241,15 @@ Deno.test("PortCheck keeps a timeout rather than an error of this machine, which
         kept === "timeout" ? undefined : unreachable.cause,
       ]);
     }
+  }
+});
+
+Deno.test("PortCheck fails for all ports of its host if this machine does not have the family of its addresses", async () => {
+  for (const code of ["EADDRNOTAVAIL", "EAFNOSUPPORT", "ENETUNREACH"]) {
+    const cause = Object.assign(new Error("failed"), { code });
+    const { finding, failures } = await findingAfter([{ state: "unreachable", cause }]);
+    const isMissing = code !== "ENETUNREACH";
+    assertEquals([finding?.cause, failures.map(({ cause }) => cause)], isMissing ? [undefined, [cause]] : [cause, []]);
   }
 });
 

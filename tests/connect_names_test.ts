@@ -10,7 +10,7 @@ import { BINARY, DENO_RUN, freePort, hasIPv6, MAIN, run, testsInNamespace } from
 import { startNameServer } from "./name_server.ts";
 import { linesOf, runConnect, sh, summaryOf, withNames } from "./network.ts";
 
-/** Nothing listens on 127.0.0.11, 127.0.0.21 and 2001:db8::21 drop all packets, and there is no route to 192.0.2.1. */
+/** Nothing listens on 127.0.0.11, 127.0.0.21 drops all packets, and there is no route to 192.0.2.1 and 2001:db8:1::1. */
 const HOSTS = `
   127.0.0.1 localhost
   ::1 localhost
@@ -32,8 +32,7 @@ const HOSTS = `
 
 const test = testsInNamespace(
   `${withNames(HOSTS)}
-  iptables -A INPUT -d 127.0.0.21 -j DROP
-  if ip address add 2001:db8::21/128 dev lo nodad; then ip6tables -A INPUT -d 2001:db8::21 -j DROP; fi`,
+  iptables -A INPUT -d 127.0.0.21 -j DROP`,
   import.meta.filename ?? "",
 );
 
@@ -192,19 +191,16 @@ test(
       const { code, stdout, stderr } = await runConnect(`ipv6 127.0.0.1 ${args}`);
       assertEquals(code, 2);
       assertMatch(stdout, /^127\.0\.0\.1\n\d+ +(refused|greeted|open)\b/m);
-      assertStringIncludes(
-        stderr,
-        'greeter: cannot connect: no local address or port is left for a connection to "ipv6"',
-      );
+      assertMatch(stderr, /^greeter: cannot connect: no (local address|route) .*"ipv6"/);
     }
   },
 );
 
 test(
-  "greeter connect exits 2 if it may not find out whether there is IPv6 (needs Linux, ip, iptables, and unshare -n; not tested on the executable, which has all permissions)",
-  { ignore: !!BINARY },
+  "greeter connect exits 2 if it may not find out whether there is IPv6 (needs Linux, IPv6, ip, iptables, and unshare -n; not tested on the executable, which has all permissions)",
+  { ignore: !!BINARY || !hasIPv6() },
   async () => {
-    await sh("if [ -e /proc/sys/net/ipv6 ]; then echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; fi");
+    await sh("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
     const port = freePort();
     const permission = `--allow-net=localhost,127.0.0.1,[::1]:${port}`;
     const args = ["connect", "localhost", "-b", `${port}`, "-t", "1.5"];
@@ -250,6 +246,8 @@ test(
   "greeter connect reports the address that does not answer, not the one without a route (needs Linux, IPv6, ip, iptables, and unshare -n)",
   needsIPv6,
   async () => {
+    // Not in the other tests: with this address, getent leaves out IPv4 addresses.
+    await sh("ip address add 2001:db8::21/128 dev lo nodad; ip6tables -A INPUT -d 2001:db8::21 -j DROP");
     const cases = [["no-route-first", " at 2001:db8::21"], ["no-route-last", ""]];
     for (const [host, address] of cases) {
       const [open, blocked] = await Promise.all([
