@@ -53,9 +53,8 @@ const zoneAdvice = ({ hostname }: Host) =>
     : `${quote(hostname)} has a zone, which only a link-local address can have; write ${
       truncate(hostname.replace(/%.*/s, ""))
     }`;
-/** Whether a host, such as `::g` or `300.1.1.1`, is not a valid address and cannot be a name. */
-const isHostInvalid = (cause: unknown, { hostname }: Host) =>
-  cause instanceof URIError || (isLookupFailure(cause) && /^[\d.]+$/.test(hostname));
+/** Whether a host, such as `::g`, is not a valid address and cannot be a name. */
+const isHostInvalid = (cause: unknown) => cause instanceof URIError;
 
 /**
  * Says what to do if the system does not permit a port. The port may be above 1023: Linux can set another limit.

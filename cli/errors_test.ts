@@ -24,7 +24,7 @@ async function connectError(hostname: string): Promise<string> {
 
 Deno.test("listenMessage() and connectMessage() say what is wrong with an address", async () => {
   const invalid = "is not a valid name or address";
-  for (const host of ["::g", "1:2", "::1:", "::ffff:192.0.2.256", "300.1.1.1", "1.2.3.4.5"]) {
+  for (const host of ["::g", "1:2", "::1:", "fe80::1::"]) {
     assertEquals(listenError(host), `cannot listen: "${host}" ${invalid}; choose another with --host`);
     assertEquals(await connectError(host), `cannot connect: "${host}" ${invalid}; check it`);
   }

@@ -14,6 +14,7 @@ import {
   UsageError,
   type Valued,
 } from "./args.ts";
+import { addressAdvice } from "../shared/addresses.ts";
 import { encodeText, InvalidEscape } from "./escapes.ts";
 import { parsePorts } from "./ports.ts";
 import { suggestPorts, suggestSeconds } from "./suggestions.ts";
@@ -52,10 +53,12 @@ export function anyText({ text }: Given): string {
   return text;
 }
 
-/** Accepts the name or the address of a host. Only looking it up shows whether it is valid. */
+/** Accepts a name or an address, but no numeric address that people and the system read differently. */
 export function hostname(given: Given): string {
-  if (!given.text.startsWith("-")) return given.text;
-  throw invalidValue(given, "a name or an address");
+  if (given.text.startsWith("-")) throw invalidValue(given, "a name or an address");
+  const advice = addressAdvice(given.text);
+  if (advice !== undefined) throw valueError(given, advice);
+  return given.text;
 }
 
 /** Accepts TEXT, whose backslashes must begin escapes. Returns it as it was given. */
@@ -73,8 +76,13 @@ export function checkEscapes({ option, text }: Given): string {
 }
 
 /** Returns the error for an invalid value: `invalid value "x" for -p: expected ...`. */
-export function invalidValue({ option, text }: Given, expected: string): UsageError {
-  return new UsageError(`invalid value ${quote(text)} for ${option}: expected ${expected}`);
+export function invalidValue(given: Given, expected: string): UsageError {
+  return valueError(given, `expected ${expected}`);
+}
+
+/** Returns the error for an invalid value: `invalid value "x" for -p: ...`. */
+export function valueError({ option, text }: Given, advice: string): UsageError {
+  return new UsageError(`invalid value ${quote(text)} for ${option}: ${advice}`);
 }
 
 /** Advises the user to write a better value. Returns an empty string if there is none. */

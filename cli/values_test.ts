@@ -1,6 +1,15 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { type OptionTable, rewriteArgs, UsageError } from "./args.ts";
-import { anyText, checkEscapes, integer, portsWithText, textsByPort, valuesOf, writePorts } from "./values.ts";
+import {
+  anyText,
+  checkEscapes,
+  hostname,
+  integer,
+  portsWithText,
+  textsByPort,
+  valuesOf,
+  writePorts,
+} from "./values.ts";
 
 const TABLE = {
   count: { short: "n", value: "N", help: "", check: integer(1, 9) },
@@ -85,4 +94,13 @@ Deno.test("writePorts() appends ports to the last list that has no text", () => 
   assertEquals(writePorts([given("22")], ["80"]), "write -p 22,80");
   assertEquals(writePorts([given("21"), { option: "--open", text: "22," }], ["80"]), "write --open 22,80");
   assertEquals(writePorts([given("22=x")], ["80"]), "write -p 80");
+});
+
+Deno.test("hostname() accepts names and addresses, except numeric ones that people and the system read differently", () => {
+  for (const text of ["lab", "192.0.2.7", "::1", "fe80::1%eth0"]) assertEquals(hostname({ option: "-H", text }), text);
+  assertThrows(
+    () => hostname({ option: "-H", text: "10.99.0.010" }),
+    UsageError,
+    'invalid value "10.99.0.010" for -H: 010 would be octal; write 10.99.0.10',
+  );
 });

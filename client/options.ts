@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { checkAddress } from "../shared/addresses.ts";
 import { messageOf } from "../shared/errors.ts";
 import { DEFAULT_PORT, MAX_GREETING_BYTES } from "../shared/limits.ts";
 import { checkInteger, checkMilliseconds } from "../shared/ranges.ts";
@@ -193,7 +194,7 @@ export function portsByExpectation(
 /**
  * Rejects options that are out of range.
  *
- * @throws {RangeError} If a number is out of range, there is no host or no port, a port has two expectations, or a text is
+ * @throws {RangeError} If a number is out of range, there is no host or no port, a numeric address is ambiguous, a port has two expectations, or a text is
  * empty or too long. The message begins with the option's name.
  */
 export function checkConnectRanges(options: ConnectOptions) {
@@ -202,6 +203,7 @@ export function checkConnectRanges(options: ConnectOptions) {
   if ([hostname].flat().includes("")) {
     throw new RangeError("hostname: expected a name or an address, not an empty text");
   }
+  for (const each of [hostname].flat()) checkAddress("hostname", each);
   for (const [name, ports] of Object.entries({ port, open, blocked })) {
     if (ports === undefined) continue;
     for (const each of [ports].flat()) checkInteger(name, each, 1, 65_535);

@@ -31,7 +31,7 @@ Deno.test("connect() accepts the minimum and maximum of each option", () => {
 Deno.test("connect() throws a RangeError that names the option", () => {
   const invalid: Partial<ConnectOptions>[] = [
     { hostname: [] },
-    ...["", ["127.0.0.1", ""]].map((hostname) => ({ hostname })),
+    ...["", ["127.0.0.1", ""], "10.99.0.010", ["127.0.0.1", "127.1"]].map((hostname) => ({ hostname })),
     ...[0, 65_536, 1.5, [], [80, 0]].map((port) => ({ port })),
     ...[0, 65_536, 1.5, [80, 0]].flatMap((port) => [{ open: port }, { blocked: port }]),
     ...[0, -1, NaN, Infinity, 2 ** 31].map((timeout) => ({ timeout })),

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Connection, ConnInfo } from "./connection.ts";
+import { checkAddress } from "../shared/addresses.ts";
 import { DEFAULT_PORT } from "../shared/limits.ts";
 import { checkInteger, checkMilliseconds } from "../shared/ranges.ts";
 
@@ -93,11 +94,14 @@ export interface ServeOptions {
 }
 
 /**
- * Rejects numbers that are out of range.
+ * Rejects numbers that are out of range, and ambiguous numeric addresses.
  *
- * @throws {RangeError} If a number is out of range. The message begins with the option's name.
+ * @throws {RangeError} If there is one. The message begins with the option's name.
  */
-export function checkRanges({ port, backlog, maxConnections, count, timeout, inputTimeout }: ServeOptions) {
+export function checkRanges(
+  { hostname = DEFAULTS.hostname, port, backlog, maxConnections, count, timeout, inputTimeout }: ServeOptions,
+) {
+  checkAddress("hostname", hostname);
   for (const each of [port ?? DEFAULTS.port].flat()) checkInteger("port", each, 0, 65_535);
   checkInteger("backlog", backlog, 1, 65_535);
   checkInteger("maxConnections", maxConnections, 1, Number.MAX_SAFE_INTEGER);

@@ -5,6 +5,7 @@
  */
 import { CONNECT_DEFAULTS, MIN_BLOCKED_TIMEOUT_MS } from "../../client.ts";
 import { MAX_GREETING_BYTES } from "../../server.ts";
+import { addressAdvice } from "../../shared/addresses.ts";
 import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { encodeText } from "../escapes.ts";
 import { expectedPorts } from "./expected_ports.ts";
@@ -187,13 +188,8 @@ function toHostnames(operands: readonly string[], ports: readonly Given[]): stri
   const text = operands.find((operand) => operand.startsWith("="));
   if (text !== undefined) throw new UsageError(`unexpected argument ${quote(text)}; ${LIST_WITH_TEXT_ADVICE}`);
   const lists = operands.filter(isPortList);
-  // A single number can be a host: an IPv4 address in decimal.
-  if (operands.length > 1 && lists[0] !== undefined) {
-    const extra = lists.length === operands.length ? lists.slice(1) : lists;
-    throw new UsageError(`unexpected argument ${quote(extra[0] ?? "")}; to check ports, ${writePorts(ports, extra)}`);
-  }
   const [list] = lists;
-  if (list?.includes(",")) {
+  if (list !== undefined) {
     throw new UsageError(`invalid HOST ${quote(list)}: to check ports, ${writePorts(ports, lists)}`);
   }
   return [...new Set(operands.map(toHostname))];
@@ -215,8 +211,10 @@ function toHostname(host: string): string {
     throw new UsageError(`invalid HOST ${quote(host)}: networks are not supported; write each name or address`);
   }
   const hostname = host.replace(/^\[(.*)\]$/, "$1");
-  if (/^(?!%|:\d*$)[^\s,/[\]]+$/.test(hostname)) return hostname;
-  throw new UsageError(`invalid HOST ${quote(host)}: expected a name or an address`);
+  const isName = /^(?!%|:\d*$)[^\s,/[\]]+$/.test(hostname);
+  const advice = isName ? addressAdvice(hostname) : "expected a name or an address";
+  if (advice !== undefined) throw new UsageError(`invalid HOST ${quote(host)}: ${advice}`);
+  return hostname;
 }
 
 /** Parses `LIST` or `LIST=TEXT`. */

@@ -4,18 +4,19 @@
  * @module
  */
 import type { BlockList } from "node:net";
+import { addressAdvice } from "../../shared/addresses.ts";
 
 /** What a rule must be, for a message. */
-export const EXPECTED_RULE = "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32";
+export const EXPECTED_RULE = "expected an address, or a network such as 192.0.2.0/24 or 2001:db8::/32";
 
-/** Thrown for a rule that is not a valid address or network. `expected` describes a valid rule, for a message. */
+/** Thrown for a rule that is not a valid address or network. `advice` says what to write, for a message. */
 export class InvalidRule extends Error {
   /** Always `"InvalidRule"`. */
   override readonly name = "InvalidRule";
 
   /** `rule` is the invalid rule. */
-  constructor(readonly rule: string, readonly expected: string) {
-    super(`invalid address ${rule}: expected ${expected}`);
+  constructor(readonly rule: string, readonly advice: string) {
+    super(`invalid address ${rule}: ${advice}`);
   }
 }
 
@@ -51,12 +52,12 @@ function add(list: BlockList, rule: string, isIP: (text: string) => number) {
   const prefix = Number(prefixText ?? bits);
   // A zone, as in fe80::1%eth0, is the name of an interface of this machine. BlockList does not support zones.
   if (version === 0 || prefix > bits || address.includes("%")) {
-    throw new InvalidRule(rule, EXPECTED_RULE);
+    throw new InvalidRule(rule, addressAdvice(rule) ?? EXPECTED_RULE);
   }
   const ipv4 = version === 6 ? mappedAddress(address) : undefined;
   if (ipv4 !== undefined) {
     const network = prefix >= 96 && prefix < 128 ? `/${prefix - 96}` : "";
-    throw new InvalidRule(rule, `an IPv4 address without ::ffff:, such as ${ipv4}${network}`);
+    throw new InvalidRule(rule, `expected an IPv4 address without ::ffff:, such as ${ipv4}${network}`);
   }
   list.addSubnet(address, prefix, version === 4 ? "ipv4" : "ipv6");
 }

@@ -30,24 +30,28 @@ Deno.test("addressMatcher() matches addresses and networks", async () => {
 });
 
 Deno.test("addressMatcher() rejects invalid rules and IPv4-mapped addresses, and suggests valid ones", async () => {
-  const form = "an address, or a network such as 192.0.2.0/24 or 2001:db8::/32";
+  const form = "expected an address, or a network such as 192.0.2.0/24 or 2001:db8::/32";
+  const fourNumbers = "write four numbers from 0 to 255, such as 192.0.2.7";
   for (
-    const [rule, expected] of [
-      ...["", "localhost", "1.2.3", "192.0.2.256", "192.0.2.0/33", "10.0.0.0/08", "192.0.2.0/", "192.0.2.0/24/8"]
+    const [rule, advice] of [
+      ...["", "localhost", "2001:db8::g", "192.0.2.0/33", "10.0.0.0/08", "192.0.2.0/", "192.0.2.0/24/8"]
         .map((rule) => [rule, form]),
-      ...["010.0.0.1", "2001:db8::/129", "fe80::1%lo", "[::1]", " 192.0.2.7", "192.0.2.0/-1", "192.0.2.0/2 4"]
+      ...["::ffff:1.2.3.4%lo", "2001:db8::/129", "fe80::1%lo", "[::1]", " 192.0.2.7", "192.0.2.0/-1", "192.0.2.0/2 4"]
         .map((rule) => [rule, form]),
-      ["::ffff:1.2.3.4", "an IPv4 address without ::ffff:, such as 1.2.3.4"],
-      ["::ffff:c000:207", "an IPv4 address without ::ffff:, such as 192.0.2.7"],
-      ["0:0:0:0:0:FFFF:C0A8:0", "an IPv4 address without ::ffff:, such as 192.168.0.0"],
-      ["::ffff:1.2.3.4/128", "an IPv4 address without ::ffff:, such as 1.2.3.4"],
-      ["::ffff:1.2.3.4/127", "an IPv4 address without ::ffff:, such as 1.2.3.4/31"],
-      ["::ffff:102:300/120", "an IPv4 address without ::ffff:, such as 1.2.3.0/24"],
-      ["::ffff:0:0/96", "an IPv4 address without ::ffff:, such as 0.0.0.0/0"],
-      ["::ffff:1.2.3.4/95", "an IPv4 address without ::ffff:, such as 1.2.3.4"],
+      ...["1.2.3", "192.0.2.256", "10.0/16", "0x7f.1"].map((rule) => [rule, fourNumbers]),
+      ["010.0.0.1", "010 would be octal; write 10.0.0.1"],
+      ["10.0.08.0/24", "08 would be octal; write 10.0.8.0/24"],
+      ["::ffff:1.2.3.4", "expected an IPv4 address without ::ffff:, such as 1.2.3.4"],
+      ["::ffff:c000:207", "expected an IPv4 address without ::ffff:, such as 192.0.2.7"],
+      ["0:0:0:0:0:FFFF:C0A8:0", "expected an IPv4 address without ::ffff:, such as 192.168.0.0"],
+      ["::ffff:1.2.3.4/128", "expected an IPv4 address without ::ffff:, such as 1.2.3.4"],
+      ["::ffff:1.2.3.4/127", "expected an IPv4 address without ::ffff:, such as 1.2.3.4/31"],
+      ["::ffff:102:300/120", "expected an IPv4 address without ::ffff:, such as 1.2.3.0/24"],
+      ["::ffff:0:0/96", "expected an IPv4 address without ::ffff:, such as 0.0.0.0/0"],
+      ["::ffff:1.2.3.4/95", "expected an IPv4 address without ::ffff:, such as 1.2.3.4"],
     ] as [string, string][]
   ) {
     const error = await assertRejects(() => addressMatcher([rule]), InvalidRule, undefined, rule);
-    assertEquals([error.rule, error.expected], [rule, expected]);
+    assertEquals([error.rule, error.advice], [rule, advice]);
   }
 });

@@ -22,6 +22,7 @@ import {
   portsWithText,
   rejectBoth,
   textsByPort,
+  valueError,
   type Values,
   writePorts,
 } from "../values.ts";
@@ -251,7 +252,7 @@ function checkGreeting(given: Given, text: string, http: boolean): string {
 /** Accepts an address or a network. All of them are checked later, together. */
 function network(given: Given): Given {
   if (!given.text.startsWith("-")) return given;
-  throw invalidValue(given, EXPECTED_RULE);
+  throw valueError(given, EXPECTED_RULE);
 }
 
 async function matcher(rules: Given[]): Promise<((addr: Deno.NetAddr) => boolean) | undefined> {
@@ -260,6 +261,6 @@ async function matcher(rules: Given[]): Promise<((addr: Deno.NetAddr) => boolean
     return await addressMatcher(rules.map(({ text }) => text));
   } catch (error) {
     const given = error instanceof InvalidRule && rules.find(({ text }) => text === error.rule);
-    throw given ? invalidValue(given, error.expected) : error;
+    throw given ? valueError(given, error.advice) : error;
   }
 }
