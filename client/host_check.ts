@@ -16,7 +16,7 @@ export interface RunOptions extends Pick<PortCheckOptions, "pool" | "targetOf"> 
   deadline: number;
   /** Aborted when the run ends early. */
   signal: AbortSignal;
-  /** Called when the addresses of a host are known. */
+  /** Called when the addresses of a host are known, or without addresses when its lookup has failed. */
   onLookup: ((host: string, addresses: readonly string[]) => void) | undefined;
   /** Called after each attempt. */
   onAttempt: (result: ProbeResult) => void;
@@ -32,7 +32,12 @@ export interface RunOptions extends Pick<PortCheckOptions, "pool" | "targetOf"> 
  */
 export async function checkHost(host: Host, run: RunOptions): Promise<void> {
   const { ports, deadline, signal, onLookup, onDecided } = run;
-  await host.resolve(deadline, signal);
+  try {
+    await host.resolve(deadline, signal);
+  } catch (error) {
+    onLookup?.(host.name, []);
+    throw error;
+  }
   if (signal.aborted) return;
   onLookup?.(host.name, host.addresses);
   const required: Finding[] = [];

@@ -219,20 +219,20 @@ Deno.test("connect() judges the blocked ports of each host by itself (needs Linu
   ]);
 });
 
-Deno.test("connect() throws a ConnectError for an unknown host after the results of all others", async () => {
+Deno.test("connect() calls onLookup without addresses for an unknown host, and throws a ConnectError after the results of all others", async () => {
   await using slow = await startServer((socket) => setTimeout(() => socket.end("220 ready\r\n"), 300));
   const hosts: string[] = [];
   const looked: string[] = [];
   const error = await assertRejects(async () => {
     const hostname = ["nope.invalid", "127.0.0.1", "localhost"];
-    const onLookup = (host: string) => looked.push(host);
+    const onLookup = (host: string, [first]: readonly string[]) => looked.push(`${host} ${first}`);
     for await (const { host, ok } of connect({ hostname, port: slow.port, blocked: freePort(), onLookup })) {
       hosts.push(`${host} ${ok}`);
     }
   }, ConnectError);
   assertEquals([error.hostname, error.cause instanceof Error], ["nope.invalid", true]);
   assertEquals(hosts.toSorted(), ["127.0.0.1 true", "127.0.0.1 true", "localhost true", "localhost true"]);
-  assertEquals(looked.toSorted(), ["127.0.0.1", "localhost"]);
+  assertEquals(looked.toSorted(), ["127.0.0.1 127.0.0.1", "localhost 127.0.0.1", "nope.invalid undefined"]);
 });
 
 Deno.test("connect() throws the first error if several hosts have one", async () => {

@@ -1,5 +1,6 @@
 /**
- * The client's progress on standard error: a line that is updated on a terminal, and otherwise a line every 10 s.
+ * The client's progress on standard error: a line that is updated on a terminal, and otherwise a line every 10 s while
+ * ports are tried again, and one if a lookup takes long.
  *
  * @module
  */
@@ -18,6 +19,9 @@ const INTERVAL_MS = 100;
 /** How often a line is printed if standard error is not a terminal, in milliseconds. */
 const LINE_INTERVAL_MS = 10_000;
 
+/** When a line names the hosts that are still looked up if standard error is not a terminal, in milliseconds. */
+const LOOKUP_LINE_MS = 5000;
+
 const ERASE_LINE = "\r\u001b[K";
 
 /** What is printed for each expectation after the ports that are waited for. */
@@ -30,7 +34,7 @@ const EXPECTED_TO: Readonly<Record<Expectation, string>> = {
 /** The progress of a run. */
 export class Progress {
   readonly #ports: ExpectedPorts;
-  /** The hosts whose addresses are not known yet. */
+  /** The hosts that are being looked up. */
   readonly #unresolved: Set<string>;
   /** For each host, whether the latest attempt at each port that has been tried was as expected. */
   readonly #attempts: ReadonlyMap<string, Map<number, boolean>>;
@@ -38,6 +42,7 @@ export class Progress {
   /** How many ports with each expectation have been tried. */
   readonly #tried: Record<Expectation, number> = { greeted: 0, open: 0, blocked: 0 };
   #timer: ReturnType<typeof setInterval> | undefined;
+  #lookupTimer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<unknown> | undefined;
   #isShown = false;
 
@@ -56,12 +61,15 @@ export class Progress {
     }, INTERVAL_MS);
   }
 
-  /** Prints a line to standard error every 10 s. */
-  startLines() {
-    this.#timer = setInterval(() => this.#write(`greeter: ${this.text()}\n`), LINE_INTERVAL_MS);
+  /** Prints a line to standard error if a lookup takes long. If ports are tried again, also prints one every 10 s. */
+  startLines(isRetrying: boolean) {
+    this.#lookupTimer = setTimeout(() => {
+      if (this.#unresolved.size > 0) this.#write(`greeter: ${this.#lookups()}\n`);
+    }, LOOKUP_LINE_MS);
+    if (isRetrying) this.#timer = setInterval(() => this.#write(`greeter: ${this.text()}\n`), LINE_INTERVAL_MS);
   }
 
-  /** Records that the addresses of a host are known. */
+  /** Records that the lookup of a host has ended. */
   resolved(host: string) {
     this.#unresolved.delete(host);
   }
@@ -82,13 +90,18 @@ export class Progress {
     const { greeted, open: opened, blocked } = this.#tried;
     const total = hosts * portCount(this.#ports);
     const tried = greeted + opened + blocked;
+    if (this.#unresolved.size === hosts) return this.#lookups();
     // Ports that must be blocked are tried only when all others are as expected.
     const isWaiting = greeted + opened === hosts * (port.length + open.length) && this.#okCount < tried;
     const parts = isWaiting
       ? [`waiting for ${this.#pending()}`]
       : [`checked ${tried} of ${plural(total, "port")}, ${this.#okCount} as expected`];
-    if (this.#unresolved.size > 0) parts.push(`waiting for the address of ${[...this.#unresolved].join(", ")}`);
+    if (this.#unresolved.size > 0) parts.push(this.#lookups());
     return parts.join("; ");
+  }
+
+  #lookups(): string {
+    return `looking up ${[...this.#unresolved].join(", ")}`;
   }
 
   /** Lists the ports whose latest attempt was not as expected. */
@@ -112,6 +125,7 @@ export class Progress {
   /** Erases the line on a terminal, and prints no further line. */
   async stop() {
     clearInterval(this.#timer);
+    clearTimeout(this.#lookupTimer);
     await this.#writing;
     if (this.#isShown) await write(ERASE_LINE);
     this.#isShown = false;

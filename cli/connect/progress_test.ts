@@ -12,14 +12,13 @@ function start(hosts: string[], ports: { port?: number[]; open?: number[]; block
   return { progress, add };
 }
 
-Deno.test("Progress says whose addresses are not known yet", () => {
+Deno.test("Progress says which hosts are being looked up", () => {
   const { progress, add } = start(["web1", "web2"], { port: [80] });
-  const text = "of 2 ports, 0 as expected; waiting for the address of";
-  assertEquals(progress.text(), `checked 0 ${text} web1, web2`);
+  assertEquals(progress.text(), "looking up web1, web2");
   progress.resolved("web1");
-  assertEquals(progress.text(), `checked 0 ${text} web2`);
+  assertEquals(progress.text(), "checked 0 of 2 ports, 0 as expected; looking up web2");
   add(80, false);
-  assertEquals(progress.text(), `checked 1 ${text} web2`);
+  assertEquals(progress.text(), "checked 1 of 2 ports, 0 as expected; looking up web2");
   progress.resolved("web2");
   assertEquals(progress.text(), "checked 1 of 2 ports, 0 as expected");
 });
@@ -74,9 +73,14 @@ Deno.test("Progress names the hosts of ports if there are several, and at most 1
 });
 
 Deno.test("Progress shows no line unless it is started, and keeps no timer", async () => {
-  for (const method of ["startOnTerminal", "startLines"] as const) {
+  const starts = [
+    (progress: Progress) => progress.startOnTerminal(),
+    (progress: Progress) => progress.startLines(false),
+    (progress: Progress) => progress.startLines(true),
+  ];
+  for (const startWriting of starts) {
     const { progress } = start(["lab"], { port: [80] });
-    progress[method]();
+    startWriting(progress);
     await progress.stop(); // otherwise the test would fail because of the timer
     await progress.stop(); // has no effect
   }

@@ -62,7 +62,7 @@ export class ProbeReport implements AsyncDisposable {
     this.#progress = new Progress(hostname, options);
     if (quiet) return;
     if (!Deno.stderr.isTerminal()) {
-      if (within !== undefined) this.#progress.startLines(); // ports are tried again, which may take long
+      this.#progress.startLines(within !== undefined);
     } else if (!(json && this.#isTerminal)) { // JSON rows on the same terminal would mix with the progress line
       this.#progress.startOnTerminal();
     }
@@ -82,14 +82,14 @@ export class ProbeReport implements AsyncDisposable {
     return [...this.#hosts.values()].some(({ results }) => results.length > 0);
   }
 
-  /** Records the addresses of a host. Prints them if there is only one host. */
+  /** Records the addresses of a host, or that its lookup has failed. Prints them if there is only one host. */
   addAddresses(name: string, addresses: readonly string[]) {
     this.#progress.resolved(name);
     const host = this.#hosts.get(name);
     if (!host) return;
     host.addresses = addresses;
     // The headers of several hosts are printed with their results. That of a single host shows that it has been looked up.
-    if (this.#hosts.size > 1 || this.#isJson || addresses[0] === name) return;
+    if (this.#hosts.size > 1 || this.#isJson || addresses.length === 0 || addresses[0] === name) return;
     this.#output?.print(formatHeader(host));
   }
 
