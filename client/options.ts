@@ -145,15 +145,18 @@ export interface ConnectOptions {
    */
   send?: TextOrBytes | ((port: number) => TextOrBytes | undefined);
   /**
-   * How long one probe may take, in milliseconds, and how long to wait for the lookup of a name. For a port in `port`, it
-   * covers the time from connecting to the end of the greeting. For other ports, it covers only connecting. Default: 3500.
-   * With `blocked`, at least 1500.
+   * How long one probe may take, in milliseconds. For a port in `port`, it covers the time from connecting to the end of
+   * the greeting. For other ports, it covers only connecting. Default: 3500. With `blocked`, at least 1500.
+   *
+   * If it is given, the lookup of a name may not take longer either. Otherwise, a lookup may take 16 s, so that the system
+   * can send a lost query again.
    */
   timeout?: number;
   /**
    * How long to keep probing ports that are not as expected, in milliseconds. Each is probed again after a pause of
    * 100 ms, which doubles up to 1 s. The last probe starts when this time is over, unless one is running then. Names are
-   * looked up again, about once a second. Default: 0, which probes each port once.
+   * looked up again, about once a second. A lookup may take until this time is over, and the last one takes at most
+   * `timeout`. Default: 0, which probes each port once.
    */
   within?: number;
   /**
@@ -168,7 +171,10 @@ export interface ConnectOptions {
    * gives up, unless the process calls `Deno.exit()`.
    */
   signal?: AbortSignal;
-  /** Called once for each host, when its addresses are known, with these in the order in which they are tried. */
+  /**
+   * Called once for each host when its lookup has ended, with its addresses in the order in which they are tried. If the
+   * lookup has failed, there are none.
+   */
   onLookup?: (host: string, addresses: readonly string[]) => void;
   /**
    * Called when a port has been tried at the addresses of its host, including ports that will be tried again. `ok` is only

@@ -7,13 +7,19 @@ import { unlessAborted } from "../shared/abort.ts";
 import { codeOf } from "../shared/errors.ts";
 import { CONNECT_DEFAULTS, ConnectError, type ConnectOptions } from "./options.ts";
 
-/** The causes of a `ConnectError` if the host has addresses, but none of the family in `family`. */
+/** The causes of a `ConnectError` if the host has no address of the family in `family`. The name may be unknown. */
 export const NO_IPV4 = new Error("the host has no IPv4 address");
 /** See {@linkcode NO_IPV4}. */
 export const NO_IPV6 = new Error("the host has no IPv6 address");
 
-/** The cause of a `ConnectError` if the system's resolver has not answered within `timeout`. */
+/** The cause of a `ConnectError` if the system's resolver has not answered in time. */
 export const LOOKUP_TIMEOUT = new Error("the lookup was not answered");
+
+/**
+ * How long a lookup may take by default, in milliseconds. glibc sends its query again after 5 s, and gives up after 10 to
+ * 15 s.
+ */
+export const LOOKUP_TIMEOUT_MS = 16_000;
 
 /**
  * The shortest time from the start of one lookup of a name to the next one, in milliseconds. Only the last lookup, which
@@ -29,6 +35,7 @@ export class Host {
   /** The name or address as given. */
   readonly name: string;
   readonly #family: 4 | 6 | undefined;
+  /** How long a lookup may take. One that is still running at the deadline ends then, but not earlier than that. */
   readonly #timeout: number;
   readonly #isAddress: boolean;
   /** The addresses of the last lookup that succeeded. */
@@ -43,11 +50,11 @@ export class Host {
   /** Looks nothing up yet. */
   constructor(
     name: string,
-    { family, timeout = CONNECT_DEFAULTS.timeout }: Pick<ConnectOptions, "family" | "timeout">,
+    { family, timeout, within = 0 }: Pick<ConnectOptions, "family" | "timeout" | "within">,
   ) {
     this.name = name;
     this.#family = family;
-    this.#timeout = timeout;
+    this.#timeout = timeout ?? (within > 0 ? CONNECT_DEFAULTS.timeout : LOOKUP_TIMEOUT_MS);
     this.#isAddress = ADDRESS.test(name);
   }
 
@@ -116,14 +123,17 @@ export class Host {
 
   async #replaceAddresses() {
     this.#started = performance.now();
+    const family = this.#family;
     try {
-      const addresses = this.#isAddress ? [this.name] : await lookUpAddresses(this.name);
-      const found = addresses.filter((address) => this.#family === undefined || familyOf(address) === this.#family);
-      if (found.length === 0) throw this.#family === 4 ? NO_IPV4 : NO_IPV6;
+      const addresses = this.#isAddress ? [this.name] : await lookUpAddresses(this.name, family);
+      const found = addresses.filter((address) => family === undefined || familyOf(address) === family);
+      if (found.length === 0) throw family === 4 ? NO_IPV4 : NO_IPV6;
       this.#addresses = found;
       this.#error = undefined;
     } catch (error) {
-      this.#error = error;
+      // The system does not say whether the name has an address of the other family.
+      const isNotFound = family !== undefined && codeOf(error) === "ENOTFOUND";
+      this.#error = isNotFound ? (family === 4 ? NO_IPV4 : NO_IPV6) : error;
     }
   }
 }
@@ -133,7 +143,8 @@ function familyOf(address: string): 4 | 6 {
 }
 
 /**
- * Returns the addresses of a name, each once: IPv4 first, otherwise in the order of the system.
+ * Returns the addresses of a name, each once: IPv4 first, otherwise in the order of the system. With a family, asks only
+ * for that one, because some name servers never answer for the other. Deno 2.6 asks for both, and omits the other.
  *
  * @example
  * ```ts
@@ -143,12 +154,12 @@ function familyOf(address: string): 4 | 6 {
  * assertEquals((await lookUpAddresses("localhost"))[0], "127.0.0.1");
  * ```
  */
-export async function lookUpAddresses(name: string): Promise<string[]> {
+export async function lookUpAddresses(name: string, family?: 4 | 6): Promise<string[]> {
   // Imported here because loading it takes time, and because Deno 2.6 prints a warning when it is loaded.
   const { lookup } = await import("node:dns/promises");
   // Not left to Deno.connect(), which would resolve the name for each probe, and whose error has no code. `verbatim` is
   // not the default in Deno 2.6.
-  const found = await lookup(name, { all: true, verbatim: true });
+  const found = await lookup(name, { all: true, verbatim: true, family: family ?? 0 });
   const addresses = [...new Set(found.map(({ address }) => address))];
   return addresses.toSorted((a, b) => familyOf(a) - familyOf(b));
 }
@@ -161,7 +172,7 @@ async function sleep(ms: number, signal: AbortSignal) {
 /** Whether a promise resolves within `ms` milliseconds, and before the signal is aborted. */
 async function endsWithin(promise: Promise<void>, ms: number, signal: AbortSignal): Promise<boolean> {
   const { promise: late, resolve } = Promise.withResolvers<boolean>();
-  const timer = setTimeout(() => resolve(false), ms);
+  const timer = setTimeout(() => resolve(false), Math.max(ms, 0)); // Deno warns about a negative delay
   const isInTime = await unlessAborted(Promise.race([promise.then(() => true), late]), signal);
   clearTimeout(timer);
   return isInTime ?? false;

@@ -54,6 +54,9 @@ const hosts = inNamespace(`
   printf '192.0.2.1 both four\n2001:db8::1 both six\n' > $file
   mount --bind $file /etc/hosts
   rm $file
+  file=$(mktemp)
+  if [ -e /etc/nsswitch.conf ]; then echo hosts: files > $file; mount --bind $file /etc/nsswitch.conf; fi
+  rm $file
   ip address add 192.0.2.9/24 dev lo
   ip address add 2001:db8::9/64 dev lo nodad || true
 `);

@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { serve } from "../server.ts";
-import { BINARY, DENO_RUN, freePort, hasIPv6, MAIN, run, testsInNamespace } from "./helpers.ts";
+import { BINARY, DENO_RUN, freePort, hasIPv6, MAIN, run, startServer, testsInNamespace } from "./helpers.ts";
 import { startNameServer } from "./name_server.ts";
 import { linesOf, runConnect, sh, summaryOf, withNames } from "./network.ts";
 
@@ -18,11 +18,14 @@ const HOSTS = `
   127.0.0.12 refused-first
   127.0.0.21 dropped-first dropped-or-ipv6
   127.0.0.22 dropped-first
-  ::1 refused-or-ipv6 dropped-or-ipv6 ipv6
+  ::1 refused-or-ipv6 dropped-or-ipv6
+  2001:db8::9 ipv6
   192.0.2.1 no-route-first
   2001:db8::21 no-route-first
   127.0.0.21 no-route-last
   2001:db8:1::1 no-route-last
+  127.0.0.35 twice
+  127.0.0.35 twice
   127.0.0.34 many
   127.0.0.31 many
   ::1 many
@@ -122,6 +125,7 @@ test(
   "greeter connect -4 and -6 use only the addresses of one family (needs Linux, IPv6, ip, iptables, and unshare -n)",
   needsIPv6,
   async () => {
+    await using _nameServer = await startNameServer(() => "NXDOMAIN"); // asked for names without an address of the family
     await using server = listen("::1");
     const { port } = server;
     const results = await Promise.all([
@@ -144,7 +148,8 @@ test(
       [1, `${port} greeted "hello\\n" expected blocked`],
       [0, `${port} open`],
     ]);
-    const [noIPv6, noIPv4] = ["has no IPv6 address; omit --ipv6", "has no IPv4 address; omit --ipv4"];
+    const missing = (family: number) => `has no IPv${family} address; check it, or omit --ipv${family}`;
+    const [noIPv6, noIPv4] = [missing(6), missing(4)];
     const cases = [
       ["127.0.0.1 -6 -p", noIPv6],
       ["127.0.0.1 -6 -b", noIPv6],
@@ -152,6 +157,8 @@ test(
       ["::1 -4 -b", noIPv4],
       ["refused -6 -b", noIPv6],
       ["ipv6 -4 -b", noIPv4],
+      ["unknown.example -6 -b", noIPv6],
+      ["unknown.example -4 -p", noIPv4],
     ] as const;
     const errors = await Promise.all(cases.map(([args]) => runConnect(`${args} ${port}`)));
     assertEquals(
@@ -280,6 +287,73 @@ test(
 );
 
 test(
+  "greeter connect names and tries an address once that a name has twice (needs Linux, ip, iptables, and unshare -n)",
+  always,
+  async () => {
+    const result = await runConnect(`twice --json -o ${freePort()}`);
+    assertEquals([result.code, summaryOf(result).addresses], [1, ["127.0.0.35"]]);
+  },
+);
+
+test(
+  "greeter connect -4 and -6 ask the name server only for addresses of that family (needs Linux, IPv6, ip, iptables, and unshare -n; not tested on the executable, whose runtime asks for both)",
+  { ignore: needsIPv6.ignore || !!BINARY },
+  async () => {
+    const asked: [string, 4 | 6 | undefined][] = [];
+    await using _nameServer = await startNameServer((name, family) => {
+      asked.push([name, family]);
+      // The family that is not wanted would not be answered.
+      if (family !== (name === "four.example" ? 4 : 6)) return "silence";
+      return ["127.0.0.1", "::1"];
+    });
+    await using server = listen("127.0.0.1", "::1");
+    for (const [name, option, address] of [["four", "-4", "127.0.0.1"], ["six", "-6", "::1"]]) {
+      const result = await runConnect(`${name}.example ${option} -p ${server.port} --json`);
+      assertEquals([result.code, summaryOf(result).addresses], [0, [address]]);
+    }
+    // Deno itself may look up another name.
+    const queries = asked.filter(([name]) => name.endsWith(".example"));
+    assertEquals(queries, [["four.example", 4], ["six.example", 6]]);
+  },
+);
+
+test(
+  "greeter connect waits until the system asks again if a packet of a lookup was lost (needs Linux, ip, iptables, and unshare -n)",
+  always,
+  async () => {
+    let isLost = false;
+    await using _nameServer = await startNameServer((name) => {
+      if (isLost || name !== "lab.example") return ["127.0.0.1"];
+      isLost = true;
+      return "silence";
+    });
+    const result = await runConnect(`lab.example -b ${freePort()} --json`);
+    assertEquals([result.code, summaryOf(result).addresses], [0, ["127.0.0.1"]], result.stderr);
+  },
+);
+
+test(
+  "greeter connect prints after 5 s that it is looking up a name, also without --within, and not if the lookup has failed (needs Linux, ip, iptables, and unshare -n)",
+  always,
+  async () => {
+    await using _nameServer = await startNameServer((name) => name === "silent.example" ? "silence" : "NXDOMAIN");
+    await using silent = await startServer(() => {});
+    const results = await Promise.all([
+      runConnect("silent.example 127.0.0.1 -p 1 -t 6"),
+      runConnect("silent.example -p 1 -t 6 -q"),
+      runConnect(`unknown.example 127.0.0.1 -p ${silent.port} -t 6`),
+    ]);
+    const error =
+      'greeter: cannot look up "silent.example": the name server does not answer; check the network of this machine\n';
+    assertEquals(results.map(({ code, stderr }) => [code, stderr]), [
+      [2, `greeter: looking up silent.example\n${error}`],
+      [2, error],
+      [2, 'greeter: cannot connect: unknown host "unknown.example"; check the name\n'],
+    ]);
+  },
+);
+
+test(
   "greeter connect exits 2 if a name does not exist, and checks the other hosts (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
@@ -332,6 +406,20 @@ test(
     const { code, stderr } = await runConnect("lab.example -p 1 --within 3 --timeout 2");
     const message = "the name server does not answer; check the network of this machine";
     assertEquals([code, stderr], [2, `greeter: cannot look up "lab.example": ${message}\n`]);
+  },
+);
+
+test(
+  "greeter connect --within does not wait for a lost packet of a lookup (needs Linux, ip, iptables, and unshare -n)",
+  always,
+  async () => {
+    const asked: string[] = [];
+    await using _server = await startNameServer((name) => (asked.push(name), "silence"));
+    const { code, stderr } = await runConnect("lab.example -p 1 --within 1");
+    const message = "the name server does not answer; check the network of this machine";
+    assertEquals([code, stderr], [2, `greeter: cannot look up "lab.example": ${message}\n`]);
+    // One query for each family. After 5 s, the system would send them again. Deno itself may look up another name.
+    assertEquals(asked.filter((name) => name === "lab.example").length, 2);
   },
 );
 

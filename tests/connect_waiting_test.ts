@@ -315,6 +315,60 @@ test(
 );
 
 test(
+  "greeter connect --within exits 2 if a name that is looked up again is unknown, or its lookup pending, when the time is over (needs Linux, ip, iptables, and unshare -n)",
+  always,
+  async () => {
+    const first = new Map<string, number>();
+    await using _server = await startNameServer((name) => {
+      const now = performance.now();
+      const started = first.get(name) ?? now;
+      first.set(name, started);
+      if (now - started < 500) return ["127.0.0.1"];
+      return name === "silent.example" ? "silence" : "NXDOMAIN";
+    });
+    using notBlocked = listen(7001);
+    const [unknown, silent] = await Promise.all([
+      runConnect("unknown.example -b 7001 --within 4 -t 1.5"),
+      runConnect("silent.example -b 7001 --within 4 -t 1.5"),
+    ]);
+    assert(notBlocked.count() > 2);
+    assertEquals([unknown, silent], [
+      {
+        code: 2,
+        stdout: "unknown.example is 127.0.0.1\n",
+        stderr: 'greeter: cannot connect: unknown host "unknown.example"; check the name\n',
+      },
+      {
+        code: 2,
+        stdout: "silent.example is 127.0.0.1\n",
+        stderr:
+          'greeter: cannot look up "silent.example": the name server does not answer; check the network of this machine\n',
+      },
+    ]);
+  },
+);
+
+test(
+  "greeter connect prints the error of a host when Ctrl-C ends the check of another one (needs Linux, ip, iptables, and unshare -n)",
+  always,
+  async () => {
+    using listeners = new DisposableStack();
+    const [first, second] = [7000, 7001].map((port) => listeners.use(listen(port)));
+    const args = "::1%nope 127.0.0.1 --within 60 -t 0.2";
+    await using text = startConnect(`${args} -p 7000`);
+    await using json = startConnect(`${args} -p 7001 --json`);
+    const message = 'cannot connect: "::1%nope" has a zone, which only a link-local address can have; write ::1';
+    // The error is known before the third attempt at the other host.
+    await until(() => [first, second].every((listener) => listener && listener.count() >= 3));
+    for (const { child } of [text, json]) child.kill("SIGINT");
+    const results = await within(5000, Promise.all([text, json].map(resultOf)));
+    assertEquals(results.map(({ code, stderr }) => [code, stderr]), Array(2).fill([130, `greeter: ${message}\n`]));
+    assertMatch(results[0]?.stdout ?? "", /^7000 .* expected greeted\n0 of 2 ports .*; interrupted; 1 port without/m);
+    assertStringIncludes(results[1]?.stdout ?? "", `"host":"::1%nope","error":${JSON.stringify(message)}`);
+  },
+);
+
+test(
   "greeter connect prints the known results when Ctrl-C ends a pause or a lookup (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {

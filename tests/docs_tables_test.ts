@@ -16,6 +16,7 @@ import { MAX_CLIENTS, MAX_PAYLOAD_BYTES, MAX_RANGES } from "../cli/serve/clients
 import { MAX_TABLE_LINES } from "../cli/serve/clients_table.ts";
 import { jsonFormat, textFormat } from "../cli/serve/events.ts";
 import { EXPECTATIONS, MIN_BLOCKED_TIMEOUT_MS, PROBE_STATES } from "../client.ts";
+import { LOOKUP_TIMEOUT_MS } from "../client/resolve.ts";
 import config from "../deno.json" with { type: "json" };
 import { parse } from "../main.ts";
 import type { CloseReason, Connection } from "../server.ts";
@@ -200,6 +201,7 @@ Deno.test("the manual and the page of the module state the limits that the code 
       [MANUAL, `nothing could be sent for ${STALL_MS} ms`],
       [MANUAL, `\`-b\` requires a timeout of at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} s`],
       [MANUAL, `With \`-b\`, it is at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} s`],
+      [MANUAL, `A lookup may take ${LOOKUP_TIMEOUT_MS / 1000} s`],
       [module, `\`received\` (at most the first ${KEPT_BYTES} bytes)`],
       [module, `the bytes that were received, at most ${kib} KiB`],
     ] as const

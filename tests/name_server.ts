@@ -27,7 +27,9 @@ const CODES = { SERVFAIL: 2, NXDOMAIN: 3 } as const;
 const HEADER_BYTES = 12;
 
 /** Starts a name server on 127.0.0.1, port 53. Calls `answer` for each query. */
-export async function startNameServer(answer: (name: string) => Answer): Promise<NameServer> {
+export async function startNameServer(
+  answer: (name: string, family: 4 | 6 | undefined) => Answer,
+): Promise<NameServer> {
   const socket = createSocket("udp4");
   /** When the first query with each id for each name arrived. */
   const lookups = new Map<string, Map<number, number>>();
@@ -38,7 +40,7 @@ export async function startNameServer(answer: (name: string) => Answer): Promise
     lookups.set(name, times);
     // The queries for the two families have different ids.
     if (family === 4 && !times.has(id)) times.set(id, performance.now());
-    const result = answer(name);
+    const result = answer(name, family);
     if (result !== "silence") socket.send(formatAnswer(query.subarray(0, end), family, result), port, address);
   });
   await new Promise<void>((resolve) => socket.bind(53, "127.0.0.1", resolve));
