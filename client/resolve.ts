@@ -102,7 +102,7 @@ export class Host {
       const end = Math.max(this.#started + this.#timeout, deadline);
       const isAnswered = await endsWithin(lookup, end - performance.now(), signal);
       if (isAnswered && this.#error === undefined) return;
-      const isLast = !isAnswered || Math.max(start, performance.now()) >= deadline;
+      const isLast = Math.max(start, performance.now()) >= deadline;
       // Neither the family of an address changes, nor whether the program may look up names: Deno throws EPERM if not.
       const isFinal = this.#isAddress || codeOf(this.#error) === "EPERM";
       if ((isLast || isFinal) && !signal.aborted) {
