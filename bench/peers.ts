@@ -49,7 +49,7 @@ export const thisGreeter: Greeter = greeter("greeter", denoRun(ROOT));
 export function otherGreeters(directories: readonly string[], leftOut: string[]): Greeter[] {
   const others = directories.map((directory) => greeter(`greeter in ${directory}`, denoRun(directory)));
   // The runtime in the executable need not be that of the Deno command that has made it.
-  const runtime = shell(`grep -aoE 'Deno/[0-9.]+' ${ROOT}/dist/greeter | head -n 1`)?.replace("/", " ");
+  const runtime = shell(`grep -aoE 'Deno/[0-9.]+' '${ROOT}/dist/greeter' | head -n 1`)?.replace("/", " ");
   if (runtime) return [greeter(`greeter, executable (${runtime})`, [`${ROOT}/dist/greeter`]), ...others];
   leftOut.push("the executable (there is no dist/greeter; deno task compile makes it)");
   return others;

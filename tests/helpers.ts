@@ -233,7 +233,7 @@ export const BINARY: string | undefined = Deno.env.has("GREETER_BINARY")
   : undefined;
 
 /** The directory of this checkout. */
-export const ROOT: string = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
+export const ROOT = `${import.meta.dirname}/..`;
 
 /** `main.ts` of this checkout. */
 export const MAIN = `${ROOT}/main.ts`;
