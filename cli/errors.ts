@@ -38,18 +38,21 @@ interface Host {
 const isPermissionMissing = (cause: unknown) =>
   cause instanceof Deno.errors.NotCapable || (isLookupFailure(cause) && codeOf(cause) === "EPERM");
 const permissionAdvice = () => "Deno has no network permission; run it with --allow-net";
-// Deno has no error class for a failed lookup.
-const isLookupFailure = (cause: unknown) => /lookup|getaddrinfo|No such host/.test(messageOf(cause));
+// Deno has no error class for a failed lookup. On Windows, it also looks up zones, and the message is in the language of
+// the system, so only its number tells: WSAHOST_NOT_FOUND to WSANO_DATA.
+const isLookupFailure = (cause: unknown) => /lookup|getaddrinfo|os error 1100[1-4]\b/.test(messageOf(cause));
 
 const isZoneMissing = (cause: unknown, { hostname }: Host) =>
   codeOf(cause) === "EINVAL" && isLinkLocal(hostname) && !hostname.includes("%");
+// On Windows, a zone is the number of an interface.
+const [zone, exampleZone] = Deno.build.os === "windows" ? ["the number", "12"] : ["the name", "eth0"];
 const missingZoneAdvice = ({ hostname }: Host) =>
-  `${quote(hostname)} needs a zone; add the network interface, as in fe80::1%eth0`;
+  `${quote(hostname)} needs a zone; add the network interface, as in fe80::1%${exampleZone}`;
 const isZoneInvalid = (cause: unknown, { hostname }: Host) =>
   hostname.includes("%") && (isLookupFailure(cause) || /os error 19\b/.test(messageOf(cause))); // ENODEV, without a code
 const zoneAdvice = ({ hostname }: Host) =>
   isLinkLocal(hostname)
-    ? `unknown network interface in ${quote(hostname)}; after the %, write the name of an interface of this machine`
+    ? `unknown network interface in ${quote(hostname)}; after the %, write ${zone} of an interface of this machine`
     : `${quote(hostname)} has a zone, which only a link-local address can have; write ${
       truncate(hostname.replace(/%.*/s, ""))
     }`;

@@ -36,11 +36,28 @@ Deno.test("listenMessage() and connectMessage() say what is wrong with an addres
   );
 });
 
-Deno.test("listenMessage() and connectMessage() say which zone to write (needs Linux and IPv6)", {
-  ignore: !isLinux || !hasIPv6(),
+Deno.test("listenMessage() and connectMessage() recognize a failed lookup of Windows in any language", () => {
+  const failed = (number: number) =>
+    Object.assign(new Error(`Der angegebene Host ist unbekannt. (os error ${number})`), { code: "ENOENT" });
+  const details = { portCount: 1, portsInUse: [], maxPorts: undefined };
+  for (
+    const [host, advice] of [["lab", 'unknown host "lab"'], ["300.1.1.1", '"300.1.1.1" is not a valid name']] as const
+  ) {
+    for (const number of [11001, 11002, 11003, 11004]) {
+      const listen = listenMessage(new ListenError(host, 80, failed(number), details));
+      assert(listen.startsWith(`cannot listen: ${advice}`), listen);
+      const connect = connectMessage(new ConnectError(host, failed(number)));
+      assert(connect.startsWith(`cannot connect: ${advice}`), connect);
+    }
+  }
+});
+
+Deno.test("listenMessage() and connectMessage() say which zone to write (needs Linux or Windows, and IPv6)", {
+  ignore: !isLinux && Deno.build.os !== "windows" || !hasIPv6(),
 }, async () => {
+  const what = isLinux ? "name" : "number";
   const unknown = (host: string) =>
-    `unknown network interface in "${host}"; after the %, write the name of an interface of this machine`;
+    `unknown network interface in "${host}"; after the %, write the ${what} of an interface of this machine`;
   const notLinkLocal = (host: string, address: string) =>
     `"${host}" has a zone, which only a link-local address can have; write ${address}`;
   const cases = [
@@ -51,14 +68,19 @@ Deno.test("listenMessage() and connectMessage() say which zone to write (needs L
     ["fe80::1%nope", unknown("fe80::1%nope")],
     ["FEBF::1%nope", unknown("FEBF::1%nope")],
     ["fe80::1%", unknown("fe80::1%")],
-    ["fe80::1", `"fe80::1" needs a zone; add the network interface, as in fe80::1%eth0`],
+    ["fe80::1", `"fe80::1" needs a zone; add the network interface, as in fe80::1%${isLinux ? "eth0" : "12"}`],
   ] as const;
   for (const [host, message] of cases) {
     assertEquals(listenError(host), `cannot listen: ${message}`);
     assertEquals(await connectError(host), `cannot connect: ${message}`);
   }
-  // An interface with this number does not exist.
-  assertEquals(listenError("fe80::1%99999"), `cannot listen: ${unknown("fe80::1%99999")}`);
+  // An interface with this number does not exist. Windows does not say which part of the address is wrong.
+  assertEquals(
+    listenError("fe80::1%99999"),
+    isLinux
+      ? `cannot listen: ${unknown("fe80::1%99999")}`
+      : 'cannot listen: "fe80::1%99999" is not an address of this machine; choose another with --host',
+  );
   assertEquals(
     listenError("ff02::1%1"),
     `cannot listen: no program can listen on "ff02::1%1"; choose another address with --host`,
