@@ -317,12 +317,13 @@ Deno.test("connect() yields the latest results when its signal is aborted betwee
 
 Deno.test("connect() probes IPv6 and names (needs IPv6)", { ignore: !hasIPv6() }, async () => {
   await using server = serve({ hostname: "::", port: 0 });
-  const { port } = server.addr;
   for (const family of [6, undefined] as const) {
-    const [result] = await Array.fromAsync(connect({ hostname: "::1", port, family }));
+    const [result] = await Array.fromAsync(connect({ hostname: "::1", port: server.addr.port, family }));
     assertEquals([result?.state, result?.remoteAddr.hostname], ["greeted", "::1"]);
   }
-  const [result] = await Array.fromAsync(connect({ hostname: "localhost", port }));
+  // On Windows, `::` accepts IPv6 only.
+  await using ipv4 = serve({ hostname: "127.0.0.1", port: 0 });
+  const [result] = await Array.fromAsync(connect({ hostname: "localhost", port: ipv4.addr.port }));
   assertEquals([result?.host, result?.state, result?.remoteAddr.hostname], ["localhost", "greeted", "127.0.0.1"]);
 });
 

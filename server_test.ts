@@ -727,8 +727,8 @@ Deno.test("serve() counts what each client sends, and keeps its first 256 bytes"
 });
 
 Deno.test(
-  "serve() reports IPv4 clients of an IPv6 socket by their IPv4 addresses (needs IPv6)",
-  { ignore: !hasIPv6() },
+  "serve() reports IPv4 clients of an IPv6 socket by their IPv4 addresses (needs IPv6; not tested on Windows, where such a socket accepts only IPv6)",
+  { ignore: !hasIPv6() || Deno.build.os === "windows" },
   async () => {
     const addresses: string[] = [];
     const refused: string[] = [];

@@ -21,7 +21,7 @@ export const DEFAULTS = {
 
 /** Options of `serve`. */
 export interface ServeOptions {
-  /** A host name or an address of this machine. `::` accepts both IPv4 and IPv6. Default: `0.0.0.0`. */
+  /** A host name or an address of this machine. `::` accepts IPv6 and, except on Windows, IPv4. Default: `0.0.0.0`. */
   hostname?: string;
   /** One port, or several. 0 is any free port. Default: 999. */
   port?: number | readonly number[];
