@@ -148,15 +148,15 @@ export interface ConnectOptions {
    * How long one probe may take, in milliseconds. For a port in `port`, it covers the time from connecting to the end of
    * the greeting. For other ports, it covers only connecting. Default: 3500. With `blocked`, at least 1500.
    *
-   * If it is given, the lookup of a name may not take longer either. Otherwise, a lookup may take 16 s, so that the system
-   * can send a lost query again.
+   * If it is given, the lookup of a name may not take longer either. Without `timeout` and `within`, a lookup may take
+   * 16 s, because the system sends a lost query again only after 5 s.
    */
   timeout?: number;
   /**
    * How long to keep probing ports that are not as expected, in milliseconds. Each is probed again after a pause of
    * 100 ms, which doubles up to 1 s. The last probe starts when this time is over, unless one is running then. Names are
-   * looked up again, about once a second. A lookup may take until this time is over, and the last one takes at most
-   * `timeout`. Default: 0, which probes each port once.
+   * looked up again, about once a second. A lookup that is not answered ends when this
+   * time is over, but not before it has taken `timeout`. Default: 0, which probes each port once.
    */
   within?: number;
   /**

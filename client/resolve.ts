@@ -35,7 +35,7 @@ export class Host {
   /** The name or address as given. */
   readonly name: string;
   readonly #family: 4 | 6 | undefined;
-  /** How long a lookup may take. One that is still running at the deadline ends then, but not earlier than that. */
+  /** How long a lookup may take, in milliseconds. It may take longer until the deadline. */
   readonly #timeout: number;
   readonly #isAddress: boolean;
   /** The addresses of the last lookup that succeeded. */
