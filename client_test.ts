@@ -1,13 +1,24 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState } from "./client.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
-import { block, delay, freePort, hasIPv6, startServer, until, within } from "./tests/helpers.ts";
+import {
+  block,
+  DEADLINE_MS,
+  delay,
+  ENDLESS_MS,
+  freePort,
+  hasIPv6,
+  startServer,
+  timely,
+  until,
+  within,
+} from "./tests/helpers.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 /** Probes ports on the loopback interface. */
 async function probe(port: number | number[], options: Partial<ConnectOptions> = {}): Promise<ProbeResult[]> {
-  return await Array.fromAsync(connect({ hostname: "127.0.0.1", port, ...options }));
+  return await within(Array.fromAsync(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS, ...options })));
 }
 
 async function probeOne(port: number, options: Partial<ConnectOptions> = {}): Promise<ProbeResult> {
@@ -34,7 +45,7 @@ Deno.test("connect() reports the greeting, both addresses and the duration for a
     error: undefined,
   });
   assertEquals(localAddr?.hostname, "127.0.0.1");
-  assert(duration > 0 && duration < 3000);
+  assert(duration > 0 && duration < DEADLINE_MS);
 });
 
 Deno.test("connect() compares the greeting with the expected text or bytes, which may depend on the port", async () => {
@@ -100,9 +111,9 @@ Deno.test("connect() does not count the time in which its own event loop is bloc
 
 Deno.test("connect() does not wait for the timeout if a server greets but does not close", async () => {
   await using server = await startServer((socket) => socket.write("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary"));
-  const { state, greeting } = await within(2000, probeOne(server.port, { timeout: 10_000 }));
+  const { state, greeting } = await probeOne(server.port);
   assertEquals([state, greeting], ["greeted", bytes("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary")]);
-  assertEquals(await within(2000, stateOf(server.port, { timeout: 10_000, expect: "OpenSSH" })), "greeted");
+  assertEquals(await stateOf(server.port, { expect: "OpenSSH" }), "greeted");
 });
 
 Deno.test("connect() waits for an expected text until the server closes or the time is over, not until it is silent", async () => {
@@ -111,10 +122,10 @@ Deno.test("connect() waits for an expected text until the server closes or the t
     await delay(400);
     socket.write("220 ready\r\n");
   });
-  assertEquals(await stateOf(slow.port, { timeout: 10_000, expect: "ready" }), "greeted");
+  assertEquals(await stateOf(slow.port, { expect: "ready" }), "greeted");
   assertEquals(await stateOf(slow.port, { timeout: 600, expect: "never" }), "mismatch");
   await using closing = await startServer((socket) => socket.end("220 ready\r\n"));
-  assertEquals(await within(2000, stateOf(closing.port, { timeout: 10_000, expect: "never" })), "mismatch");
+  assertEquals(await stateOf(closing.port, { expect: "never" }), "mismatch");
 });
 
 Deno.test("connect() waits for the rest of a greeting that pauses before its first line end", async () => {
@@ -134,9 +145,9 @@ Deno.test("connect() reads at most 16 KiB from a server that never stops sending
     socket.on("drain", send);
     send();
   });
-  const { state, greeting } = await within(2000, probeOne(server.port, { timeout: 10_000 }));
+  const { state, greeting } = await probeOne(server.port);
   assertEquals([state, greeting.length], ["greeted", MAX_GREETING_BYTES]);
-  assertEquals(await within(2000, stateOf(server.port, { timeout: 10_000, expect: "y" })), "mismatch");
+  assertEquals(await stateOf(server.port, { expect: "y" }), "mismatch");
 });
 
 Deno.test("connect() ends at its timeout even if the server keeps sending single bytes", async () => {
@@ -144,9 +155,9 @@ Deno.test("connect() ends at its timeout even if the server keeps sending single
     const timer = setInterval(() => socket.write("x"), 20);
     socket.on("close", () => clearInterval(timer));
   });
-  const { state, greeting } = await within(3000, probeOne(server.port, { timeout: 300 }));
+  const { state, greeting } = await probeOne(server.port, { timeout: 300 });
   assertEquals(state, "greeted");
-  assert(greeting.length > 1 && greeting.length < 100, `${greeting.length}`);
+  assert(greeting.length > 1, `${greeting.length}`);
 });
 
 Deno.test("connect() closes connections so that a greeter server reports `closed`, never `reset`", async () => {
@@ -187,7 +198,7 @@ Deno.test("connect() closes every connection when the consumer stops", async () 
   });
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const port = [silent.port, server.addr.port];
-  for await (const { state } of connect({ hostname: "127.0.0.1", port, timeout: 10_000 })) {
+  for await (const { state } of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS }))) {
     assertEquals(state, "greeted");
     await until(() => open === 1);
     break;
@@ -195,7 +206,9 @@ Deno.test("connect() closes every connection when the consumer stops", async () 
   await until(() => open === 0);
   await assertRejects(
     async () => {
-      for await (const _ of connect({ hostname: "127.0.0.1", port, timeout: 10_000 })) throw new Error("enough");
+      for await (const _ of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS }))) {
+        throw new Error("enough");
+      }
     },
     Error,
     "enough",
@@ -224,12 +237,12 @@ Deno.test("connect() does not run ahead of a consumer that does not ask for resu
   });
   const port = server.addrs.map(({ port }) => port);
   const results = connect({ hostname: "127.0.0.1", port, concurrency: 4 });
-  await results.next();
+  await within(results.next());
   // One result has been read, four wait, and four more probes may run.
   await until(() => connections >= 5);
   await delay(200);
   assert(connections <= 9, `${connections}`);
-  assertEquals((await Array.fromAsync(results)).length, 39);
+  assertEquals((await within(Array.fromAsync(results))).length, 39);
 });
 
 Deno.test("connect() ends with the known results when its signal is aborted", async () => {
@@ -238,7 +251,9 @@ Deno.test("connect() ends with the known results when its signal is aborted", as
   const stop = new AbortController();
   const port = [silent.port, server.addr.port];
   const states: ProbeState[] = [];
-  for await (const { state } of connect({ hostname: "127.0.0.1", port, timeout: 10_000, signal: stop.signal })) {
+  for await (
+    const { state } of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS, signal: stop.signal }))
+  ) {
     states.push(state);
     setTimeout(() => stop.abort(), 20);
   }
@@ -261,13 +276,13 @@ Deno.test("connect() tries only those ports again that were not greeted", async 
   let late: ReturnType<typeof serve> | undefined;
   const port = [up.addr.port, later, never];
   for await (
-    const { state, remoteAddr } of connect({
+    const { state, remoteAddr } of timely(connect({
       hostname: "127.0.0.1",
       port,
-      within: 60_000,
+      within: ENDLESS_MS,
       onResult,
       signal: stop.signal,
-    })
+    }))
   ) {
     results.push([remoteAddr.port, state]);
     late ??= serve({ hostname: "127.0.0.1", port: later });
@@ -311,25 +326,25 @@ Deno.test("connect() yields the latest results when its signal is aborted betwee
   const stop = new AbortController();
   const port = freePort();
   const onResult = () => stop.abort();
-  const results = await probe(port, { within: 60_000, signal: stop.signal, onResult });
+  const results = await probe(port, { within: ENDLESS_MS, signal: stop.signal, onResult });
   assertEquals(results.map(({ state }) => state), ["refused"]);
 });
 
 Deno.test("connect() probes IPv6 and names (needs IPv6)", { ignore: !hasIPv6() }, async () => {
   await using server = serve({ hostname: "::", port: 0 });
   for (const family of [6, undefined] as const) {
-    const [result] = await Array.fromAsync(connect({ hostname: "::1", port: server.addr.port, family }));
+    const [result] = await within(Array.fromAsync(connect({ hostname: "::1", port: server.addr.port, family })));
     assertEquals([result?.state, result?.remoteAddr.hostname], ["greeted", "::1"]);
   }
   // On Windows, `::` accepts IPv6 only.
   await using ipv4 = serve({ hostname: "127.0.0.1", port: 0 });
-  const [result] = await Array.fromAsync(connect({ hostname: "localhost", port: ipv4.addr.port }));
+  const [result] = await within(Array.fromAsync(connect({ hostname: "localhost", port: ipv4.addr.port })));
   assertEquals([result?.host, result?.state, result?.remoteAddr.hostname], ["localhost", "greeted", "127.0.0.1"]);
 });
 
 Deno.test("connect() throws a ConnectError with hostname and cause if no port can be probed", async () => {
   for (const hostname of ["nope.invalid", "fe80::1"]) {
-    const error = await assertRejects(() => Array.fromAsync(connect({ hostname })), ConnectError);
+    const error = await assertRejects(() => within(Array.fromAsync(connect({ hostname }))), ConnectError);
     assertEquals([error.name, error.hostname, error.cause instanceof Error], ["ConnectError", hostname, true]);
   }
 });
@@ -355,10 +370,12 @@ Deno.test("connect() yields the results that are known before it throws, even to
   const states: ProbeState[] = [];
   await assertRejects(
     async () => {
-      for await (const { state } of connect({ hostname: "127.0.0.1", port: [...ports, bad], expect, concurrency: 2 })) {
+      for await (
+        const { state } of timely(connect({ hostname: "127.0.0.1", port: [...ports, bad], expect, concurrency: 2 }))
+      ) {
         states.push(state);
         // The other probes end while the first result is used.
-        if (states.length === 1) await failed;
+        if (states.length === 1) await within(failed);
         await delay(50);
       }
     },

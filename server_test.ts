@@ -10,7 +10,10 @@ import {
   type Server,
 } from "./server.ts";
 import {
+  DEADLINE_MS,
   delay,
+  ENDLESS_MS,
+  eventOf,
   freePort,
   GREETING_BYTES,
   greetingFrom,
@@ -20,6 +23,7 @@ import {
   outOfDescriptors,
   readBytes,
   receive,
+  sometimes,
   until,
   within,
 } from "./tests/helpers.ts";
@@ -56,8 +60,8 @@ Deno.test("serve() sends the tutorial's greeting by default", async () => {
 });
 
 Deno.test("serve() half-closes right after the greeting instead of at the timeout", async () => {
-  await using server = start({ timeout: 10_000 }).server;
-  assertEquals(await within(2000, greetingFrom(server.addr.port)), DEFAULTS.greeting);
+  await using server = start({ timeout: ENDLESS_MS }).server;
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
 });
 
 Deno.test("serve() is not affected by later changes to the greeting", async () => {
@@ -195,8 +199,8 @@ Deno.test("serve() does not reset 100 clients that send twice before they read 1
 Deno.test("serve() keeps serving after a client resets its connection", async () => {
   const { server, reasons } = start();
   const socket = createConnection(server.addr.port, "127.0.0.1");
-  await new Promise((resolve) => socket.once("data", resolve));
-  const closed = new Promise((resolve) => socket.once("close", resolve));
+  await eventOf(socket, "data");
+  const closed = eventOf(socket, "close");
   socket.resetAndDestroy();
   await closed;
   await until(() => reasons.size === 1);
@@ -252,7 +256,9 @@ Deno.test("serve() pauses between accept errors, and shutdown() ends the pause",
     // The ninth attempt is made after 1,275 ms: the pauses double from 5 ms on. The next one would last 1 s.
     await until(() => attempts === 8);
     assert(performance.now() - started > 255, "the pauses are too short");
-    await within(200, server.shutdown());
+    const stopped = performance.now();
+    await within(server.shutdown());
+    assert(performance.now() - stopped < 900, "waited for the end of the pause");
     assertEquals([attempts, errors], [8, [error]]);
   }
 });
@@ -262,7 +268,10 @@ Deno.test("serve() pauses only briefly after an accept error, even if there were
   await using server = start({ listen: listenWithErrors(steps.values()) }).server;
   assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
   // The pauses are 155 ms in all. Without the success, each would be 1 s. Up to three end early, with the first client.
-  assertEquals(await within(800, greetingFrom(server.addr.port)), DEFAULTS.greeting);
+  const started = performance.now();
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+  const waited = performance.now() - started;
+  assert(waited < 1800, `waited ${waited} ms`);
 });
 
 Deno.test("serve() reports an accept error again after a client's reset, which shows that accepting works", async () => {
@@ -275,7 +284,10 @@ Deno.test("serve() reports an accept error again after a client's reset, which s
   }).server;
   await until(() => errors.length === 2);
   // The pauses after the reset are 155 ms in all. Without it, each would be 1 s.
-  assertEquals(await within(800, greetingFrom(server.addr.port)), DEFAULTS.greeting);
+  const started = performance.now();
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+  const waited = performance.now() - started;
+  assert(waited < 3000, `waited ${waited} ms`);
   assertEquals(errors, [first, second]);
 });
 
@@ -283,7 +295,7 @@ Deno.test("serve() counts a client that is sent an empty greeting", async () => 
   let accepted = 0;
   const { server, reasons } = start({ greeting: "", count: 1, onConnection: () => accepted++ });
   assertEquals(await greetingFrom(server.addr.port), "");
-  await server.finished;
+  await within(server.finished);
   assertEquals([accepted, [...reasons.values()]], [1, ["closed"]]);
 });
 
@@ -321,10 +333,10 @@ Deno.test("serve() reports that no descriptor is left if it cannot close any con
 });
 
 Deno.test("serve() evicts the oldest greeted connection when the limit is reached", async () => {
-  const { server, reasons } = start({ maxConnections: 500, timeout: 60_000 });
+  const { server, reasons } = start({ maxConnections: 500, timeout: ENDLESS_MS });
   const holders = await Promise.all(Array.from({ length: 500 }, () => connect(server)));
   for (const holder of holders) assertEquals((await readBytes(holder, GREETING_BYTES)).length, GREETING_BYTES);
-  assertEquals(await within(250, greetingFrom(server.addr.port)), DEFAULTS.greeting);
+  assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
   await until(() => reasons.size === 2);
   assertEquals([...reasons.values()].sort(), ["closed", "evicted"]);
   for (const holder of holders) holder.close();
@@ -335,7 +347,7 @@ Deno.test("serve() evicts 2,000 of 3,000 clients in the order in which they were
   const accepted: number[] = [];
   const evicted: number[] = [];
   const { server } = start({
-    timeout: 60_000,
+    timeout: ENDLESS_MS,
     onConnection: ({ remoteAddr }) => accepted.push(remoteAddr.port),
     onClose: ({ remoteAddr, closeReason }) => closeReason === "evicted" && evicted.push(remoteAddr.port),
   });
@@ -411,37 +423,40 @@ Deno.test("shutdown() under load sends the whole greeting to every accepted clie
 });
 
 Deno.test("shutdown() closes silent connections after 1 s, or after the timeout if it is shorter", async () => {
-  for (const [timeout, grace] of [[60_000, 1000], [200, 200]] as const) {
-    let accepted = 0;
-    const { server, reasons } = start({ timeout, onConnection: () => accepted++ });
-    const holders = [await connect(server), await connect(server), await connect(server)];
-    await until(() => accepted === 3);
-    await within(grace * 5, server.shutdown());
-    // With the short timeout, either timer may fire first.
-    if (timeout > grace) assertEquals([...reasons.values()], ["shutdown", "shutdown", "shutdown"]);
-    for (const holder of holders) assertEquals((await receive(holder)).length, GREETING_BYTES);
+  for (const [timeout, limit] of [[ENDLESS_MS, 5000], [200, 1000]] as const) {
+    const isInTime = await sometimes(async () => {
+      let accepted = 0;
+      const { server, reasons } = start({ timeout, onConnection: () => accepted++ });
+      const holders = [await connect(server), await connect(server), await connect(server)];
+      await until(() => accepted === 3);
+      const stopped = performance.now();
+      await within(server.shutdown());
+      const waited = performance.now() - stopped;
+      // With the short timeout, either timer may fire first.
+      if (timeout === ENDLESS_MS) assertEquals([...reasons.values()], ["shutdown", "shutdown", "shutdown"]);
+      for (const holder of holders) assertEquals((await receive(holder)).length, GREETING_BYTES);
+      return waited < limit;
+    });
+    assert(isInTime, `waited longer than ${limit} ms`);
   }
 });
 
 Deno.test("shutdown() ends as soon as the last connection is closed", async () => {
-  const waits: number[] = [];
-  for (let i = 0; i < 9; i++) {
+  const isInTime = await sometimes(async () => {
     let accepted = 0;
     const { server } = start({ timeout: 10, onConnection: () => accepted++ });
     using _holder = await connect(server);
     await until(() => accepted === 1);
     const started = performance.now();
     await server.shutdown();
-    waits.push(performance.now() - started);
-  }
-  // The median, because this process may be delayed once.
-  waits.sort((a, b) => a - b);
-  assert((waits[4] ?? Infinity) < 60, `${waits}`);
+    return performance.now() - started < 500;
+  });
+  assert(isInTime, "waited for the grace period of 1 s");
 });
 
 Deno.test("shutdown() may be called more than once", async () => {
   const { server } = start();
-  await Promise.all([server.shutdown(), server.shutdown(), server.finished]);
+  await within(Promise.all([server.shutdown(), server.shutdown(), server.finished]));
 });
 
 Deno.test("serve() shuts down when its signal is aborted, or if it was aborted before the call", async () => {
@@ -449,8 +464,8 @@ Deno.test("serve() shuts down when its signal is aborted, or if it was aborted b
   const { server } = start({ signal: controller.signal });
   assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
   controller.abort();
-  await server.finished;
-  await start({ signal: controller.signal }).server.finished;
+  await within(server.finished);
+  await within(start({ signal: controller.signal }).server.finished);
 });
 
 Deno.test("serve() removes its listener from the signal when it has finished", async () => {
@@ -513,7 +528,7 @@ Deno.test("serve() greets exactly `count` clients on each port, closes the port,
       if (length === GREETING_BYTES) received.set(port, (received.get(port) ?? 0) + 1);
     });
     await Promise.allSettled(clients);
-    await server.finished;
+    await within(server.finished);
     const expected = new Map(ports.map((port) => [port, count]));
     assertEquals([received, greeted], [expected, expected]);
   }
@@ -525,7 +540,7 @@ Deno.test("serve() closes a port when it has greeted `count` clients, and keeps 
   assertEquals(await greetingFrom(first), DEFAULTS.greeting);
   await until(() => greetingFrom(first).then(() => false, () => true));
   assertEquals(await greetingFrom(second), DEFAULTS.greeting);
-  await server.finished;
+  await within(server.finished);
 });
 
 Deno.test("serve() sends what the greeting function returns, and reports its errors", async () => {
@@ -688,7 +703,7 @@ Deno.test("serve() greets exactly `count` clients even if the timeout closes man
   let whole = 0;
   let isFinished = false;
   server.finished.then(() => isFinished = true);
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + DEADLINE_MS;
   await Promise.all(Array.from({ length: 50 }, async () => {
     for (let i = 0; i < 1000 && !isFinished && performance.now() < deadline; i++) {
       const length = await connect(server).then(receive).then(({ length }) => length, () => 0);

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { CHUNK_BYTES, Log, MAX_BUFFERED_BYTES } from "./log.ts";
-import { delay, until } from "../tests/helpers.ts";
+import { DEADLINE_MS, delay, until, within } from "../tests/helpers.ts";
 
 /** Creates a stream that accepts no data until it is read. */
 function unreadPipe() {
@@ -25,7 +25,7 @@ Deno.test("Log writes all lines in order, and the last one when it is closed", a
   const lines = Array.from({ length: 1000 }, (_, i) => `line ${i}`);
   for (const line of lines) log.print(line);
   log.print(undefined);
-  await log.close(10_000, ["last"]);
+  await log.close(DEADLINE_MS, ["last"]);
   assertEquals(pipe.contents(), [...lines, "last", ""].join("\n"));
 });
 
@@ -43,7 +43,7 @@ Deno.test("Log keeps 8 MiB that nobody reads, and marks the gap before the next 
   pipe.startReading();
   await until(() => pipe.contents().length > 2 * CHUNK_BYTES);
   log.print("next");
-  assertEquals(await log.close(10_000, ["last"]), { complete: true, missing: 0 });
+  assertEquals(await log.close(DEADLINE_MS, ["last"]), { complete: true, missing: 0 });
   assertEquals(pipe.contents(), `${line}\n`.repeat(kept) + `${100_000 - kept} dropped\nnext\nlast\n`);
 });
 
@@ -61,7 +61,7 @@ Deno.test("Log writes at once when 64 KiB are waiting, and after 10 ms otherwise
   // Microtasks are enough: no timer has to expire.
   for (let i = 0; i < 1000; i++) await Promise.resolve();
   assertEquals(sizes.reduce((sum, size) => sum + size), 4 + 2 + 4 * CHUNK_BYTES);
-  await log.close(10_000);
+  await log.close(DEADLINE_MS);
 });
 
 Deno.test("Log.close() waits no longer than `ms`, and returns a lower bound for the missing lines", async () => {
@@ -69,10 +69,8 @@ Deno.test("Log.close() waits no longer than `ms`, and returns a lower bound for 
   const log = new Log(pipe);
   for (let i = 0; i < 5; i++) log.print("x".repeat(CHUNK_BYTES));
   await delay(20);
-  const started = performance.now();
   // The first line is being written: the write blocks, and may still be completed in part.
-  assertEquals(await log.close(100, ["last"]), { complete: false, missing: 5 });
-  assert(performance.now() - started < 5000);
+  assertEquals(await within(log.close(100, ["last"])), { complete: false, missing: 5 });
   pipe.startReading();
 });
 
@@ -81,7 +79,7 @@ Deno.test("Log.close() waits for a slow reader", async () => {
   const log = new Log(pipe);
   log.print("one");
   await delay(20);
-  const closed = log.close(10_000, ["last"]);
+  const closed = log.close(DEADLINE_MS, ["last"]);
   await delay(50);
   pipe.startReading();
   assertEquals([await closed, pipe.contents()], [{ complete: true, missing: 0 }, "one\nlast\n"]);
@@ -98,7 +96,7 @@ Deno.test("Log ends when it finds a closed pipe or a bad descriptor, without cal
     await until(() => writes === 1);
     await delay(0);
     log.print("three");
-    assertEquals(await log.close(10_000, ["last"]), { complete: false, missing: 3 });
+    assertEquals(await log.close(DEADLINE_MS, ["last"]), { complete: false, missing: 3 });
     assertEquals([writes, errors], [1, []]);
   }
 });
@@ -121,7 +119,7 @@ Deno.test("Log tries again after other errors, and reports the first one and the
     await until(() => times.length > 0);
     log.print("two");
     await until(() => events.length === 2);
-    assertEquals(await log.close(10_000, ["last"]), { complete: true, missing: 0 });
+    assertEquals(await log.close(DEADLINE_MS, ["last"]), { complete: true, missing: 0 });
     assertEquals([events, contents], [[error, "recovery"], "one\ntwo\nlast\n"]);
     // Pauses of 10, 20, 40, 80 and 160 ms.
     const [first = 0, last = 0] = [times[0], times[5]];
@@ -147,7 +145,7 @@ Deno.test("Log pauses for 10 ms to 1 s between attempts, and for 10 ms again aft
     await until(() => writes > 12);
     // The first timer gathers lines. Those of until() take 5 ms.
     assertEquals(pauses.filter((ms) => ms !== 5).slice(1), [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 10, 20]);
-    await log.close(10_000);
+    await log.close(DEADLINE_MS);
   } finally {
     Object.assign(globalThis, { setTimeout });
   }
@@ -162,7 +160,7 @@ Deno.test("Log reports the recovery when everything is written", async () => {
     write: (data) => [0, 20].includes(writes++) ? Promise.reject(error) : Promise.resolve(data.length),
   }, { onError: (error) => events.push(error), onRecovery: () => events.push("recovery") });
   for (let i = 0; i < 3; i++) log.print("x".repeat(CHUNK_BYTES - 1));
-  assertEquals(await log.close(10_000), { complete: true, missing: 0 });
+  assertEquals(await log.close(DEADLINE_MS), { complete: true, missing: 0 });
   assertEquals(events, [error, "recovery"]);
 });
 
@@ -181,7 +179,7 @@ Deno.test("Log does not mark more than one gap in 64 KiB", async () => {
   }, { formatGap });
   while (log.dropped === 0) log.print(line);
   await until(() => !isBusy());
-  assertEquals(await log.close(10_000), { complete: true, missing: 0 });
+  assertEquals(await log.close(DEADLINE_MS), { complete: true, missing: 0 });
   const gaps = contents.split("\n").filter((line) => line.endsWith(" dropped")).length;
   assert(gaps > 0 && gaps <= 4, `${gaps} gaps`);
 });
@@ -196,7 +194,7 @@ Deno.test("Log.close() counts every line that was printed as missing when the lo
   fail(new Deno.errors.BrokenPipe());
   await delay(0);
   log.print("one more");
-  assertEquals(await log.close(10_000, ["last"]), { complete: false, missing: printed + 1 });
+  assertEquals(await log.close(DEADLINE_MS, ["last"]), { complete: false, missing: printed + 1 });
 });
 
 Deno.test("Log.close() does not count lines as missing that a blocked write may still complete", async () => {
@@ -225,7 +223,7 @@ Deno.test("Log.close() counts only the lines before the last ones as missing", a
     },
   });
   other.print("first");
-  assertEquals(await other.close(10_000, ["one", "two", "three"]), { complete: true, missing: 0 });
+  assertEquals(await other.close(DEADLINE_MS, ["one", "two", "three"]), { complete: true, missing: 0 });
   assertEquals(written.join(""), "first\none\ntwo\nthree\n");
 });
 
@@ -259,9 +257,9 @@ Deno.test("Log.close() ends the pause before a retry, and more lines do not", as
     assertEquals(writes, before);
     isBroken = !recovers;
     const started = performance.now();
-    const { complete } = await log.close(recovers ? 10_000 : 10, ["last"]);
+    const { complete } = await log.close(recovers ? DEADLINE_MS : 10, ["last"]);
     assertEquals(complete, recovers);
-    assert(performance.now() - started < 120, "waited for the end of the pause");
+    assert(performance.now() - started < 500, "waited for the end of the pause");
     // If the stream is still broken, close() has ended another pause, or else the leak check would find its timer.
   }
 });
@@ -280,7 +278,7 @@ Deno.test("Log.drained() resolves when the reader has caught up, or when the log
   await log.drained(1000);
   let isDrained = false;
   const drained = log.drained(50).then(() => isDrained = true);
-  await written.promise;
+  await within(written.promise);
   assertEquals(isDrained, false);
   read();
   await drained;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, type ConnectOptions, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
-import { delay, freePort, isLinux, startServer, until, within } from "../tests/helpers.ts";
+import { delay, ENDLESS_MS, freePort, isLinux, startServer, timely, until, within } from "../tests/helpers.ts";
 
 /** A result in short. */
 function rowOf({ expected, state, ok }: ProbeResult): string {
@@ -21,7 +21,7 @@ interface Phase {
 /** Starts servers, which are closed at the end of the test, and returns what to check. */
 type StartPhase = (stack: AsyncDisposableStack) => Promise<Phase>;
 
-const WAIT = { timeout: 60_000, within: 60_000 };
+const WAIT = { timeout: ENDLESS_MS, within: ENDLESS_MS };
 
 /** Starts a server that greets its first `greeted` connections, and then is silent. */
 async function startSilentServer(stack: AsyncDisposableStack, greeted = 0) {
@@ -142,12 +142,12 @@ for (const [name, start] of Object.entries(PHASES)) {
       for await (const result of connect({ hostname: "127.0.0.1", ...options, signal: stop.signal })) {
         rows.push(rowOf(result));
         if (rows.length > 1) continue;
-        await within(10_000, reached);
+        await within(reached);
         assertEquals(listeners(), 1);
         stop.abort();
       }
     };
-    await within(20_000, consume());
+    await within(consume());
     assertEquals(rows[0], "greeted greeted true");
     assertEquals(rows.slice(1).toSorted(), known);
     assertEquals(listeners(), 0);
@@ -162,12 +162,12 @@ for (const [name, start] of Object.entries(PHASES)) {
       const consume = async () => {
         for await (const result of connect({ hostname: "127.0.0.1", ...options, signal })) {
           assertEquals(rowOf(result), "greeted greeted true");
-          await within(10_000, reached);
+          await within(reached);
           if (error) throw error;
           break;
         }
       };
-      const thrown = await within(20_000, consume().catch((error) => error));
+      const thrown = await within(consume().catch((error) => error));
       assertEquals([thrown, listeners()], [error, 0]);
     }
   });
@@ -181,7 +181,7 @@ Deno.test("connect() has a result for a port that must be blocked and has greete
     socket.write("220 ready\r\n");
   }, { allowHalfOpen: true });
   const options = { hostname: "127.0.0.1", blocked: server.port, signal: stop.signal, ...WAIT };
-  const results = await within(5000, Array.fromAsync(connect(options)));
+  const results = await within(Array.fromAsync(connect(options)));
   assertEquals(results.map(rowOf), ["blocked greeted false"]);
 });
 
@@ -205,7 +205,7 @@ Deno.test("connect() does not wait for the next lookup of another host when a fu
       if (isPausing) throw new Error("no result");
     };
     const options = { hostname: ["127.0.0.1", "nope.invalid"], port: freePort(), onResult, ...WAIT };
-    await assertRejects(() => within(20_000, Array.fromAsync(connect(options))), Error, "no result");
+    await assertRejects(() => within(Array.fromAsync(connect(options))), Error, "no result");
   } finally {
     globalThis.setTimeout = setTimeout;
   }
@@ -225,7 +225,7 @@ Deno.test("connect() yields nothing and calls no function if its signal has been
       return undefined;
     },
   };
-  assertEquals([await Array.fromAsync(connect(options)), calls], [[], []]);
+  assertEquals([await within(Array.fromAsync(connect(options))), calls], [[], []]);
 });
 
 Deno.test("connect() yields known results to a consumer that has not read them when the signal is aborted", async () => {
@@ -235,10 +235,10 @@ Deno.test("connect() yields known results to a consumer that has not read them w
   let attempts = 0;
   const onResult = () => attempts++;
   const results = connect({ hostname: "127.0.0.1", port, concurrency: 2, onResult, signal: stop.signal });
-  await results.next();
+  await within(results.next());
   await until(() => attempts >= 3);
   stop.abort();
-  const { length } = await Array.fromAsync(results);
+  const { length } = await within(Array.fromAsync(results));
   // One was read before. Two or three could be known, and no other was started.
   assert(length >= 2 && length < 4 && length === attempts - 1, `${length} of ${attempts}`);
 });
@@ -255,7 +255,9 @@ Deno.test("connect() throws what onResult throws, after any kind of attempt", as
     const rows: string[] = [];
     await assertRejects(
       async () => {
-        for await (const result of connect({ hostname: "127.0.0.1", ...options, onResult })) rows.push(rowOf(result));
+        for await (const result of timely(connect({ hostname: "127.0.0.1", ...options, onResult }))) {
+          rows.push(rowOf(result));
+        }
       },
       Error,
       `attempt ${count}`,
@@ -270,7 +272,7 @@ Deno.test("connect() throws what onLookup throws", async () => {
     throw new Error("no lookup");
   };
   await assertRejects(
-    () => within(5000, Array.fromAsync(connect({ hostname: "127.0.0.1", port: freePort(), onLookup, ...WAIT }))),
+    () => within(Array.fromAsync(connect({ hostname: "127.0.0.1", port: freePort(), onLookup, ...WAIT }))),
     Error,
     "no lookup",
   );
@@ -282,7 +284,7 @@ Deno.test("connect() ends at once when onLookup throws while another host is che
     if (host === "::1") throw new Error("no lookup");
   };
   const results = connect({ hostname, port: freePort(), onLookup, ...WAIT });
-  await assertRejects(() => within(5000, Array.fromAsync(results)), Error, "no lookup");
+  await assertRejects(() => within(Array.fromAsync(results)), Error, "no lookup");
 });
 
 Deno.test("connect() throws what `expect` or `send` throws, in the first attempt and in later ones", async () => {
@@ -297,7 +299,7 @@ Deno.test("connect() throws what `expect` or `send` throws, in the first attempt
       const rows: string[] = [];
       await assertRejects(
         async () => {
-          for await (const result of connect(options)) rows.push(rowOf(result));
+          for await (const result of timely(connect(options))) rows.push(rowOf(result));
         },
         Error,
         `no text to ${name}`,
@@ -316,12 +318,12 @@ Deno.test("connect() tries no port again while as many results as `concurrency` 
   };
   const port = [later, ...server.addrs.map(({ port }) => port)];
   const results = connect({ hostname: "127.0.0.1", port, concurrency: 1, onResult, ...WAIT });
-  await results.next();
+  await within(results.next());
   // The result of the second port is known soon. The pause of the refused port ends after 100 ms.
   await delay(500);
   assertEquals(attempts, 1);
-  await results.next();
-  await results.next();
+  await within(results.next());
+  await within(results.next());
   await until(() => attempts === 2);
-  await results.return();
+  await within(results.return());
 });

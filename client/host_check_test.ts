@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, ConnectError, type ConnectOptions, type Expectation, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
-import { freePort, hasIPv6, isLinux, startServer, within } from "../tests/helpers.ts";
+import { ENDLESS_MS, freePort, hasIPv6, isLinux, startServer, timely, within } from "../tests/helpers.ts";
 
 /** Checks ports on the loopback interface. */
 function check(options: Partial<ConnectOptions>): Promise<ProbeResult[]> {
-  return within(30_000, Array.fromAsync(connect({ hostname: "127.0.0.1", ...options })));
+  return within(Array.fromAsync(connect({ hostname: "127.0.0.1", ...options })));
 }
 
 /** A result in short. */
@@ -59,7 +59,7 @@ Deno.test("connect() yields the results of blocked ports only when they have bee
   const rows: string[] = [];
   let attemptsAtBlocked = 0;
   const options = { hostname: "127.0.0.1", port: server.addr.port, blocked: freePort() };
-  for await (const result of connect({ ...options, onResult: (result) => attempts.push(rowOf(result)) })) {
+  for await (const result of timely(connect({ ...options, onResult: (result) => attempts.push(rowOf(result)) }))) {
     rows.push(rowOf(result));
     if (result.expected === "blocked") attemptsAtBlocked = attempts.length;
   }
@@ -118,10 +118,8 @@ Deno.test("connect() tries a blocked port again until it is blocked", async () =
   const onResult = ({ expected }: ProbeResult) => {
     if (expected === "blocked") server.shutdown();
   };
-  const started = performance.now();
-  const rows = await rowsOf({ port: other.addr.port, blocked, within: 60_000, onResult });
+  const rows = await rowsOf({ port: other.addr.port, blocked, within: ENDLESS_MS, onResult });
   assertEquals(rows, ["blocked refused true", "greeted greeted true"]);
-  assert(performance.now() - started < 10_000);
   await server.shutdown();
 });
 
@@ -153,7 +151,7 @@ Deno.test("connect() waits until the host is up again, and then tries the blocke
     if (attempts.length === 1) await server.shutdown();
     if (attempts.length === 4) server = serve({ hostname: "127.0.0.1", port });
   };
-  const rows = await rowsOf({ port, blocked: freePort(), within: 60_000, onResult });
+  const rows = await rowsOf({ port, blocked: freePort(), within: ENDLESS_MS, onResult });
   assertEquals(rows, ["blocked refused true", "greeted greeted true"]);
   const [up, down, blocked] = ["greeted greeted true", "greeted refused false", "blocked refused true"];
   // The control probe fails, and then waiting begins. The control probe at the end passes.
@@ -170,7 +168,7 @@ Deno.test("connect() fails blocked ports if the host is not up again within the 
   const elapsed = performance.now() - started;
   assertEquals(results.map(rowOf), ["greeted greeted true", "blocked refused false"]);
   assertEquals(results[1]?.error, `not proven: port ${port} failed when checked again (refused)`);
-  assert(elapsed >= 800 && elapsed < 4000, `${elapsed} ms`);
+  assert(elapsed >= 800, `${elapsed} ms`);
   await server.shutdown();
 });
 
@@ -184,7 +182,7 @@ Deno.test("connect() checks the other hosts although no port of one can be probe
   const onResult = () => server ??= serve({ hostname: "127.0.0.1", port });
   const error = await assertRejects(async () => {
     const ports = Array.from({ length: 100 }, (_, i) => i + 1);
-    for await (const { host, state } of connect({ hostname, port, open: ports, within: 2000, onResult })) {
+    for await (const { host, state } of timely(connect({ hostname, port, open: ports, within: 2000, onResult }))) {
       if (state === "greeted") found.push(host);
     }
   }, ConnectError);
@@ -226,7 +224,7 @@ Deno.test("connect() calls onLookup without addresses for an unknown host, and t
   const error = await assertRejects(async () => {
     const hostname = ["nope.invalid", "127.0.0.1", "localhost"];
     const onLookup = (host: string, [first]: readonly string[]) => looked.push(`${host} ${first}`);
-    for await (const { host, ok } of connect({ hostname, port: slow.port, blocked: freePort(), onLookup })) {
+    for await (const { host, ok } of timely(connect({ hostname, port: slow.port, blocked: freePort(), onLookup }))) {
       hosts.push(`${host} ${ok}`);
     }
   }, ConnectError);
@@ -245,5 +243,5 @@ Deno.test("connect() looks an unknown host up again until the time of `within` i
   const started = performance.now();
   await assertRejects(() => check({ hostname: "nope.invalid", within: 1500 }), ConnectError);
   const elapsed = performance.now() - started;
-  assert(elapsed >= 1500 && elapsed < 7500, `${elapsed} ms`);
+  assert(elapsed >= 1500, `${elapsed} ms`);
 });

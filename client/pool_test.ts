@@ -1,7 +1,19 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { connect, ConnectError } from "../client.ts";
 import { serve } from "../server.ts";
-import { block, delay, hasIPv6, isLinux, needsPrograms, run, startServer, until, within } from "../tests/helpers.ts";
+import {
+  block,
+  delay,
+  ENDLESS_MS,
+  hasIPv6,
+  isLinux,
+  needsPrograms,
+  run,
+  startServer,
+  timely,
+  until,
+  within,
+} from "../tests/helpers.ts";
 
 /** Descriptors are a resource of the process, so these tests run a script in a process that may have 64. */
 async function runScript(ports: readonly number[], script: string): Promise<unknown> {
@@ -23,7 +35,7 @@ async function runScript(ports: readonly number[], script: string): Promise<unkn
     ${script}
     Deno.exit();`;
   const command = ["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", Deno.execPath(), "eval", code];
-  const { code: status, stdout, stderr } = await run(command, {}, 30_000);
+  const { code: status, stdout, stderr } = await run(command);
   assertEquals([status, stderr], [0, ""]);
   return JSON.parse(stdout);
 }
@@ -41,7 +53,7 @@ Deno.test("connect() pauses while there is no descriptor, and goes on when there
       attempts++;
       return original(options);
     };
-    const results = Array.fromAsync(connect({ ...options, timeout: 5000 }));
+    const results = Array.fromAsync(connect({ ...options, timeout: 60_000 }));
     const release = takeDescriptors();
     setTimeout(release, 500);
     console.log(JSON.stringify([(await results).map(({ state }) => state), attempts]));
@@ -58,9 +70,9 @@ Deno.test("connect() does not take a slow consumer for a lack of descriptors (ne
   const states = await runScript(
     server.addrs.map(({ port }) => port),
     `
-    const results = connect({ ...options, concurrency: 1, timeout: 500 });
+    const results = connect({ ...options, concurrency: 1, timeout: 2000 });
     const states = [(await results.next()).value.state];
-    await delay(1000);
+    await delay(2500);
     const release = takeDescriptors();
     setTimeout(release, 50);
     for await (const { state } of results) states.push(state);
@@ -74,15 +86,15 @@ Deno.test("connect() counts each lack of descriptors from its own beginning (nee
   ignore: needsPrograms("sh").ignore,
 }, async () => {
   await using server = serve({ hostname: "127.0.0.1", port: Array(10).fill(0) });
-  // For every second port, there is no descriptor for 250 ms.
+  // For every second port, there is no descriptor for 500 ms.
   const states = await runScript(
     server.addrs.map(({ port }) => port),
     `
     const states = [];
-    for await (const { state } of connect({ ...options, concurrency: 1, timeout: 1000 })) {
+    for await (const { state } of connect({ ...options, concurrency: 1, timeout: 2000 })) {
       states.push(state);
       await delay(50); // the next result is known then, and its descriptor is free
-      setTimeout(takeDescriptors(), 250);
+      setTimeout(takeDescriptors(), 500);
     }
     console.log(JSON.stringify(states));
   `,
@@ -109,7 +121,7 @@ Deno.test("connect() throws if there is no descriptor for as long as the timeout
   `,
   ) as [string, string, number];
   assertEquals([name, code], ["ConnectError", "EMFILE"]);
-  assert(elapsed >= 500 && elapsed < 10_000, `${elapsed} ms`);
+  assert(elapsed >= 500, `${elapsed} ms`);
 });
 
 Deno.test(
@@ -119,7 +131,7 @@ Deno.test(
   },
   async () => {
     await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
-    const [results, timers, elapsed] = await runScript(
+    const [results, timers] = await runScript(
       server.addrs.map(({ port }) => port),
       `
     const release = takeDescriptors();
@@ -139,14 +151,12 @@ Deno.test(
       timers.delete(timer);
       originalClear(timer);
     };
-    const started = performance.now();
-    const results = await Array.fromAsync(connect({ ...options, timeout: 60_000, signal: stop.signal }));
-    console.log(JSON.stringify([results, timers.size, performance.now() - started]));
+    const results = await Array.fromAsync(connect({ ...options, timeout: ${ENDLESS_MS}, signal: stop.signal }));
+    console.log(JSON.stringify([results, timers.size]));
     release();
   `,
-    ) as [unknown[], number, number];
+    ) as [unknown[], number];
     assertEquals([results, timers], [[], 0]);
-    assert(elapsed < 5000, `${elapsed} ms`);
   },
 );
 
@@ -159,14 +169,14 @@ Deno.test("connect() runs more probes again when descriptors are free again (nee
     startServer((socket) => {
       most = Math.max(most, ++open);
       socket.on("close", () => open--);
-      setTimeout(() => socket.end("220 ready\r\n"), 20);
+      setTimeout(() => socket.end("220 ready\r\n"), 100);
     })));
   const count = await runScript(
     servers.map(({ port }) => port),
     `
     const release = takeDescriptors(3);
     let count = 0;
-    for await (const { state } of connect({ ...options, concurrency: 40, timeout: 10_000 })) {
+    for await (const { state } of connect({ ...options, concurrency: 40, timeout: 60_000 })) {
       if (state === "greeted" && ++count === 20) release();
     }
     console.log(count);
@@ -181,17 +191,15 @@ Deno.test("connect() reports an unknown zone at once, however many ports there a
   ignore: !hasIPv6() || needsPrograms("sh").ignore,
 }, async () => {
   // In a process of its own, because Deno 2.9.1 leaks a resource when it cannot look up an address.
-  const [name, elapsed] = await runScript(
+  const name = await runScript(
     Array.from({ length: 100 }, (_, i) => i + 1),
     `
-    const started = performance.now();
-    const { name } = await Array.fromAsync(connect({ ...options, hostname: "fe80::1%nope", timeout: 20_000 }))
+    const { name } = await Array.fromAsync(connect({ ...options, hostname: "fe80::1%nope", timeout: ${ENDLESS_MS} }))
       .catch((error) => error);
-    console.log(JSON.stringify([name, performance.now() - started]));
+    console.log(JSON.stringify(name));
   `,
-  ) as [string, number];
+  );
   assertEquals(name, "ConnectError");
-  assert(elapsed < 4000, `${elapsed} ms`);
 });
 
 Deno.test(
@@ -217,11 +225,11 @@ Deno.test("connect() has a result for a port that was greeted, and none for othe
   await using silent = await startServer((socket) => socket.resume());
   const stop = new AbortController();
   const port = [silent.port, greeting.port];
-  const options = { hostname: "127.0.0.1", port, expect: "ready", timeout: 60_000, signal: stop.signal };
+  const options = { hostname: "127.0.0.1", port, expect: "ready", timeout: ENDLESS_MS, signal: stop.signal };
   const results = Array.fromAsync(connect(options));
   await until(() => isHalfClosed); // the connection lingers
   stop.abort();
-  const states = (await within(5000, results)).map(({ state, remoteAddr }) => [remoteAddr.port, state]);
+  const states = (await within(results)).map(({ state, remoteAddr }) => [remoteAddr.port, state]);
   assertEquals(states, [[greeting.port, "greeted"]]);
 });
 
@@ -246,12 +254,14 @@ Deno.test("connect() closes all connections at once when the consumer stops, thr
   for (const each of end) {
     const stop = new AbortController();
     const consume = async () => {
-      for await (const _ of connect({ hostname: "127.0.0.1", port, timeout: 60_000, signal: stop.signal })) {
+      for await (
+        const _ of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS, signal: stop.signal }))
+      ) {
         await until(() => open === 1);
         if (each(stop)) break;
       }
     };
-    await within(5000, consume().catch(() => {}));
+    await within(consume().catch(() => {}));
     await until(() => open === 0);
   }
 });
@@ -293,7 +303,7 @@ Deno.test("connect() starts no probe after its consumer has stopped", async () =
     onConnection: () => connections++,
   });
   const port = server.addrs.map(({ port }) => port);
-  for await (const _ of connect({ hostname: "127.0.0.1", port, concurrency: 2 })) break;
+  for await (const _ of timely(connect({ hostname: "127.0.0.1", port, concurrency: 2 }))) break;
   await delay(100);
   assert(connections <= 5, `${connections}`);
 });
@@ -313,7 +323,7 @@ Deno.test("connect() has ended every attempt to connect when its iteration ends 
       return original(options).finally(() => pending--);
     }) as typeof original;
     const port = [full.addr.port, server.addr.port];
-    for await (const _ of connect({ hostname: "127.0.0.1", port, timeout: 60_000 })) {
+    for await (const _ of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS }))) {
       assertEquals(pending, 1);
       break;
     }

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { connect, type ConnectError, type ConnectOptions, type ProbeResult, type ProbeState } from "../client.ts";
 import { serve } from "../server.ts";
-import { freePort, inNamespace, isLinux, run, startServer, within } from "../tests/helpers.ts";
+import { ENDLESS_MS, freePort, inNamespace, isLinux, run, startServer, within } from "../tests/helpers.ts";
 import { PROBE_STATES } from "./options.ts";
 import { ProbePool } from "./pool.ts";
 import { type Finding, isConnected, PortCheck } from "./port_check.ts";
@@ -10,7 +10,7 @@ import { Host } from "./resolve.ts";
 
 /** Probes ports on the loopback interface. */
 async function probe(options: Partial<ConnectOptions>): Promise<ProbeResult[]> {
-  return await Array.fromAsync(connect({ hostname: "127.0.0.1", ...options }));
+  return await within(Array.fromAsync(connect({ hostname: "127.0.0.1", ...options })));
 }
 
 /** Replaces the pauses between attempts, which are from 100 ms to 1 s, until the returned function is called. */
@@ -34,7 +34,7 @@ Deno.test("connect() doubles its pause from 100 ms to 1 s", async () => {
     if (++attempts === 8) stop.abort();
   };
   try {
-    await probe({ port: freePort(), within: 3_600_000, signal: stop.signal, onResult });
+    await probe({ port: freePort(), within: ENDLESS_MS, signal: stop.signal, onResult });
   } finally {
     restore();
   }
@@ -48,7 +48,7 @@ Deno.test("connect() ends its pause when its signal is aborted, and keeps no tim
     return 60_000;
   });
   try {
-    const results = await within(20_000, probe({ port: freePort(), within: 60_000, signal: stop.signal }));
+    const results = await probe({ port: freePort(), within: ENDLESS_MS, signal: stop.signal });
     assertEquals(results.map(({ state }) => state), ["refused"]);
   } finally {
     restore();
@@ -64,9 +64,9 @@ Deno.test("connect() uses the whole time of `within` for a port that is refused,
     const [result] = await probe({ port: freePort(), within: ms, onResult });
     const elapsed = performance.now() - started;
     assertEquals([result?.state, result?.ok], ["refused", false]);
-    assert(elapsed >= ms && elapsed < 5 * ms, `${elapsed} ms instead of ${ms}`);
+    assert(elapsed >= ms, `${elapsed} ms instead of ${ms}`);
     assert((attempts.at(-1) ?? 0) >= ms - 5, `${attempts}`);
-    assert(attempts.length >= 3 && attempts.length <= 10, `${attempts}`);
+    assert(attempts.length > 1 && attempts.length <= 10, `${attempts}`);
   }));
 });
 
@@ -77,14 +77,14 @@ Deno.test("connect() shortens its last pause, so that the last attempt starts at
     return ms;
   });
   try {
-    await probe({ port: freePort(), within: 600 });
+    await probe({ port: freePort(), within: 2000 });
   } finally {
     restore();
   }
   assertEquals(pauses.slice(0, 2), [100, 200]);
   const sum = pauses.reduce((sum, ms) => sum + ms, 0);
-  // Otherwise, the third one would be 400 ms. The clock may be early by 10 ms.
-  assert(sum < 700, `${pauses}`);
+  // Otherwise, the fifth one would be 1 s. The clock may be early by 10 ms.
+  assert(sum < 2100, `${pauses}`);
 });
 
 Deno.test("connect() finds a server that starts when 80% of the time of `within` has passed", async () => {
@@ -110,28 +110,23 @@ Deno.test("connect() tries a port again while others have not been answered (nee
   const onResult = ({ remoteAddr }: ProbeResult) => {
     if (remoteAddr.port === later) server ??= serve({ hostname: "127.0.0.1", port: later });
   };
-  const started = performance.now();
-  for await (
-    const { remoteAddr, ok } of connect({
-      hostname: "127.0.0.1",
-      port: [full.addr.port, later],
-      timeout: 20_000,
-      within: 60_000,
-      onResult,
-    })
-  ) {
-    assertEquals([remoteAddr.port, ok], [later, true]);
-    break;
-  }
-  // The pause is 100 ms.
-  assert(performance.now() - started < 4000, `${performance.now() - started} ms`);
+  const results = connect({
+    hostname: "127.0.0.1",
+    port: [full.addr.port, later],
+    timeout: ENDLESS_MS,
+    within: ENDLESS_MS,
+    onResult,
+  });
+  const { value } = await within(results.next());
+  assertEquals([value?.remoteAddr.port, value?.ok], [later, true]);
+  await within(results.return());
   for (const conn of conns) conn.close();
   await server?.shutdown();
 });
 
 Deno.test("connect() makes no further attempt when the first one takes longer than `within`", async () => {
   await using silent = await startServer((socket) => socket.resume());
-  const results = await within(10_000, probe({ port: silent.port, timeout: 400, within: 100 }));
+  const results = await probe({ port: silent.port, timeout: 400, within: 100 });
   assertEquals([results.map(({ state }) => state), silent.connections()], [["silent"], 1]);
 });
 
@@ -172,7 +167,7 @@ Deno.test("connect() reports the latest attempt for a port that must be blocked"
     states.push(state);
     server.shutdown();
   };
-  const results = await probe({ blocked: port, within: 20_000, onResult });
+  const results = await probe({ blocked: port, within: ENDLESS_MS, onResult });
   assertEquals(results.map(({ state, ok }) => [state, ok]), [["refused", true]]);
   assertEquals([states[0], states.at(-1)], ["greeted", "refused"]);
   await server.shutdown();
@@ -424,7 +419,7 @@ Deno.test("connect() ignores an IPv6 address if there is no IPv6 (needs Linux, i
       rows.push([value.state, value.ok, value.remoteAddr?.hostname]);
     }
     console.log(JSON.stringify(rows));`;
-  const { stdout, stderr } = await run([...withoutIPv6.command, Deno.execPath(), "eval", script], {}, 20_000);
+  const { stdout, stderr } = await run([...withoutIPv6.command, Deno.execPath(), "eval", script]);
   assertEquals(JSON.parse(stdout || stderr), [
     ["127.0.0.1", "::1"],
     ["refused", false, "127.0.0.1"],

@@ -5,6 +5,7 @@ import { MAX_GREETING_BYTES, serve } from "../server.ts";
 import {
   block,
   delay,
+  ENDLESS_MS,
   freePort,
   inNamespace,
   isLinux,
@@ -20,8 +21,7 @@ const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 /** Probes a single port on the loopback interface. */
 async function probe(options: Partial<ConnectOptions>): Promise<ProbeResult> {
   const results = await within(
-    20_000,
-    Array.fromAsync(connect({ hostname: "127.0.0.1", timeout: 10_000, ...options })),
+    Array.fromAsync(connect({ hostname: "127.0.0.1", timeout: ENDLESS_MS, ...options })),
   );
   const [result] = results;
   if (!result || results.length > 1) throw new Error(`there are ${results.length} results`);
@@ -109,9 +109,9 @@ Deno.test("connect() says what a port does that should be blocked, which is as e
 Deno.test("connect() does not wait for the timeout to see that a port is open", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // nothing is accepted, so nothing is sent
   for (const options of [{ open: listener.addr.port }, { blocked: listener.addr.port }]) {
-    const { state, duration } = await probe({ ...options, timeout: 60_000 });
+    const { state, duration } = await probe({ ...options, timeout: ENDLESS_MS });
     assertEquals(state, "open");
-    assert(duration >= 80 && duration < 5000, `${duration} ms`);
+    assert(duration >= 80, `${duration} ms`);
   }
 });
 
@@ -188,14 +188,14 @@ Deno.test("connect() sends only to the ports for which `send` returns a text", a
   await using second = await startServer(onConnection);
   const port = [first.port, second.port];
   const send = (port: number) => port === first.port ? `port ${port}` : undefined;
-  const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", port, send }));
+  const results = await within(Array.fromAsync(connect({ hostname: "127.0.0.1", port, send })));
   assertEquals(results.map(({ state }) => state), ["greeted", "greeted"]);
   assertEquals(received, [[first.port, `port ${first.port}`]]);
 });
 
 /** Accepts one connection, reads a single byte, sends a greeting, and closes, which also resets the connection. */
 async function closeUnread(listener: Deno.TcpListener) {
-  using conn = await listener.accept();
+  using conn = await within(listener.accept());
   await conn.read(new Uint8Array(1));
   await conn.write(new TextEncoder().encode("220 ready\r\n"));
   if (!isLinux) await delay(20); // otherwise the reset may discard the greeting
@@ -304,7 +304,7 @@ Deno.test("connect() accepts any greeting of a port for which `expect` returns u
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0], greeting: "220 ready\r\n" });
   const [first = 0, second = 0] = server.addrs.map(({ port }) => port);
   const expect = (port: number) => port === first ? undefined : "other";
-  const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", port: [first, second], expect }));
+  const results = await within(Array.fromAsync(connect({ hostname: "127.0.0.1", port: [first, second], expect })));
   const states = Object.fromEntries(results.map(({ remoteAddr, state, ok }) => [remoteAddr.port, [state, ok]]));
   assertEquals(states, { [first]: ["greeted", true], [second]: ["mismatch", false] });
 });

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectError } from "./options.ts";
 import { Host, lookUpAddresses, NO_IPV4, NO_IPV6 } from "./resolve.ts";
-import { hasIPv6, inNamespace, run, SILENT_NAME_SERVER, within } from "../tests/helpers.ts";
+import { canRun, ENDLESS_MS, hasIPv6, inNamespace, run, SILENT_NAME_SERVER, within } from "../tests/helpers.ts";
 
 /** Looks up the addresses of a host once. */
 async function addressesOf(name: string, family?: 4 | 6): Promise<readonly string[]> {
@@ -28,11 +28,11 @@ Deno.test("Host.resolve() throws a ConnectError if there is no address of the fa
 
 Deno.test("Host.resolve() does not wait for another family of an address", async () => {
   const host = new Host("192.0.2.1", { family: 6 });
-  const deadline = performance.now() + 60_000;
-  await assertRejects(() => within(10_000, host.resolve(deadline, new AbortController().signal)), ConnectError);
+  const deadline = performance.now() + ENDLESS_MS;
+  await assertRejects(() => within(host.resolve(deadline, new AbortController().signal)), ConnectError);
 });
 
-Deno.test("connect() does not wait for the permission to look up a name", async () => {
+Deno.test("connect() does not wait for the permission to look up a name", { ignore: !canRun }, async () => {
   const file = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     await Deno.writeTextFile(
@@ -103,7 +103,7 @@ async function runScript(script: string): Promise<unknown> {
       Deno.writeTextFileSync("/etc/hosts", addresses.map((address) => address + " lab\\n").join(""));
     const { signal } = new AbortController();
     ${script}`;
-  const { stdout, stderr } = await run([...changing.command, Deno.execPath(), "eval", code], {}, 30_000);
+  const { stdout, stderr } = await run([...changing.command, Deno.execPath(), "eval", code]);
   assertEquals(stderr, "");
   return JSON.parse(stdout);
 }
@@ -117,14 +117,14 @@ Deno.test(
     const [addresses, elapsed] = await runScript(`
     const host = new Host("lab", {});
     const started = performance.now();
-    const resolved = host.resolve(started + 60_000, signal);
+    const resolved = host.resolve(started + ${ENDLESS_MS}, signal);
     while (!host.isLookupFailing) await delay(5);
     setAddresses("127.0.0.1");
     await resolved;
     console.log(JSON.stringify([host.addresses, performance.now() - started]));
   `) as [string[], number];
     assertEquals(addresses, ["127.0.0.1"]);
-    assert(elapsed >= 990 && elapsed < 5000, `${elapsed} ms`);
+    assert(elapsed >= 990, `${elapsed} ms`);
   },
 );
 
@@ -145,7 +145,7 @@ Deno.test("Host.resolve() looks up for the last time at the deadline (needs Linu
       const started = performance.now();
       const error = await host.resolve(started + 1500, signal).catch((error) => error);
       const elapsed = performance.now() - started;
-      const isInTime = elapsed >= 1490 && elapsed < 7500 && pauses.reduce((sum, ms) => sum + ms, 0) <= 1500;
+      const isInTime = elapsed >= 1490 && pauses.reduce((sum, ms) => sum + ms, 0) <= 1500;
       rows.push([error?.name ?? "none", host.addresses, isInTime ? "in time" : [elapsed, pauses]]);
     }
     console.log(JSON.stringify(rows));
@@ -191,12 +191,12 @@ Deno.test(
     await delay(1000);
     host.refresh();
     host.refresh();
-    await delay(200);
+    while (host.addresses[0] !== "127.0.0.2") await delay(5);
     add();
     setAddresses();
     await delay(1000);
     host.refresh();
-    await delay(200);
+    while (!host.isLookupFailing) await delay(5);
     add();
     setAddresses("127.0.0.3");
     await host.resolve(0, signal);
@@ -308,12 +308,11 @@ Deno.test(
       each.refresh();
       rows.push(each.isLookupFailing);
     }
-    const deadline = performance.now() + 8000;
-    while (!host.isLookupFailing && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (!host.isLookupFailing) await new Promise((resolve) => setTimeout(resolve, 5));
     rows.push(host.isLookupFailing, address.isLookupFailing, host.addresses);
     console.log(JSON.stringify(rows));
     Deno.exit();`;
-    const { stdout, stderr } = await run([...noAnswer.command, Deno.execPath(), "eval", script], {}, 20_000);
+    const { stdout, stderr } = await run([...noAnswer.command, Deno.execPath(), "eval", script]);
     assertEquals(JSON.parse(stdout || stderr), [false, false, false, false, true, false, ["127.0.0.1"]]);
   },
 );
@@ -326,9 +325,11 @@ Deno.test("connect() ends when its signal is aborted during the lookup (needs Li
     const stop = new AbortController();
     setTimeout(() => stop.abort(), 200);
     const started = performance.now();
-    const results = await Array.fromAsync(connect({ hostname: "lab.example", signal: stop.signal }));
-    const second = await Array.fromAsync(connect({ hostname: "lab.example", signal: stop.signal }));
-    console.log(JSON.stringify([results, second, performance.now() - started < 2000]));
+    const options = { hostname: "lab.example", timeout: ${ENDLESS_MS}, signal: stop.signal };
+    const results = await Array.fromAsync(connect(options));
+    const second = await Array.fromAsync(connect(options));
+    // The system gives up after 10 s.
+    console.log(JSON.stringify([results, second, performance.now() - started < 9000]));
     Deno.exit();`;
   const { stdout, stderr } = await run([...noAnswer.command, Deno.execPath(), "eval", script]);
   assertEquals(JSON.parse(stdout || stderr), [[], [], true]);
@@ -350,12 +351,13 @@ Deno.test(
     } catch (error) {
       rows.push([error.hostname, error.message]);
     }
-    for await (const { host, state } of connect({ hostname, port: 999, timeout: 60_000 })) {
+    for await (const { host, state } of connect({ hostname, port: 999, timeout: ${ENDLESS_MS} })) {
       rows.push([host, state]);
       break;
     }
     const elapsed = performance.now() - started;
-    console.log(JSON.stringify([rows, elapsed >= 300 && elapsed < 4000 ? "in time" : elapsed]));
+    // The system gives up after 10 s.
+    console.log(JSON.stringify([rows, elapsed >= 300 && elapsed < 9000 ? "in time" : elapsed]));
     Deno.exit();`;
     const { stdout, stderr } = await run([...noAnswer.command, Deno.execPath(), "eval", script]);
     assertEquals(JSON.parse(stdout || stderr), [

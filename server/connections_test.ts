@@ -25,7 +25,7 @@ Deno.test("ConnectionList evicts the oldest connection that has been greeted, or
   const evicted: number[] = [];
   const changed = list.changed.wait();
   while (list.evictOldest()) evicted.push(added.findIndex((each, i) => each.closeReason && !evicted.includes(i)));
-  await within(5000, changed);
+  await within(changed);
   assertEquals(evicted, [2, 4, 1, 3]);
   // One that is being greeted and one that waits to be admitted are not evicted.
   assertEquals(list.size, 2);
@@ -75,7 +75,7 @@ Deno.test("ConnectionList closes a connection only once, and tells the gate and 
     list.close(connection, "closed");
     assertEquals([connection.closeReason, list.size], ["reset", 0]);
   });
-  await within(5000, changed);
+  await within(changed);
   assertEquals(calls, ["wake", "onClose", "changed"]);
   end();
 });

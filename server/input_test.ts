@@ -5,6 +5,8 @@ import { startList } from "../tests/connection_list.ts";
 import {
   block,
   delay,
+  ENDLESS_MS,
+  eventOf,
   GREETING_BYTES,
   greetingFrom,
   listenWithErrors,
@@ -16,9 +18,6 @@ import {
   within,
 } from "../tests/helpers.ts";
 import { readFirst, waitForFirst } from "./input.ts";
-
-/** Much longer than a test takes. */
-const ENDLESS_MS = 60_000;
 
 const REQUEST = new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n");
 
@@ -57,7 +56,7 @@ function start(options: ServeOptions = {}) {
 /** Sends a request, and reads the whole answer. */
 async function ask(conn: Deno.TcpConn): Promise<string> {
   await conn.write(REQUEST);
-  return new TextDecoder().decode(await within(5000, receive(conn)));
+  return new TextDecoder().decode(await receive(conn));
 }
 
 /** Whether a client has been sent something. It must not read itself. */
@@ -86,7 +85,7 @@ Deno.test("serve({ inputTimeout }) greets a client that says nothing when the ti
   const started = performance.now();
   assertEquals(new TextDecoder().decode(await receive(await connect())), DEFAULTS.greeting);
   const waited = performance.now() - started;
-  assert(waited >= 299 && waited < 1500, `greeted after ${waited} ms`);
+  assert(waited >= 299, `greeted after ${waited} ms`);
   await server.shutdown();
 });
 
@@ -94,7 +93,7 @@ Deno.test("serve({ inputTimeout }) greets a client at once that ends its input w
   const { server, reasons, connect } = start();
   const conn = await connect();
   await conn.closeWrite();
-  assertEquals(new TextDecoder().decode(await within(5000, receive(conn))), DEFAULTS.greeting);
+  assertEquals(new TextDecoder().decode(await receive(conn)), DEFAULTS.greeting);
   await until(() => reasons().length === 1);
   assertEquals(reasons(), ["closed"]);
   await server.shutdown();
@@ -104,7 +103,7 @@ Deno.test("serve() sends the greeting first if `inputTimeout` is not given, is 0
   const options: ServeOptions[] = [{ inputTimeout: undefined }, { inputTimeout: 0 }, { inputTimeout: () => 0 }];
   for (const option of options) {
     const { server, connect } = start(option);
-    assertEquals(new TextDecoder().decode(await within(5000, receive(await connect()))), DEFAULTS.greeting);
+    assertEquals(new TextDecoder().decode(await receive(await connect())), DEFAULTS.greeting);
     await server.shutdown();
   }
 });
@@ -140,7 +139,7 @@ Deno.test("serve() reports an exception of `inputTimeout`, and greets the client
         throw thrown;
       },
     });
-    assertEquals(new TextDecoder().decode(await within(5000, receive(await connect()))), DEFAULTS.greeting);
+    assertEquals(new TextDecoder().decode(await receive(await connect())), DEFAULTS.greeting);
     await server.shutdown();
     assertEquals(reported, [thrown]);
   } finally {
@@ -201,7 +200,7 @@ Deno.test("serve({ inputTimeout }) closes a silent connection at its timeout if 
   const started = performance.now();
   assertEquals(await receive(await connect()), new Uint8Array());
   const waited = performance.now() - started;
-  assert(waited >= 199 && waited < 1000, `closed after ${waited} ms`);
+  assert(waited >= 199, `closed after ${waited} ms`);
   await until(() => closed.length === 1);
   assertEquals([closed[0]?.closeReason, closed[0]?.greeted], ["timeout", false]);
   // Connections that were closed while they were silent do not hold the gate.
@@ -209,8 +208,10 @@ Deno.test("serve({ inputTimeout }) closes a silent connection at its timeout if 
   await until(() => closed.length === 41);
   assertEquals(await ask(await connect()), DEFAULTS.greeting);
   for (const conn of silent) conn.close();
-  // Nothing is left to wait for.
-  await within(500, server.shutdown());
+  // Nothing is left to wait for, so the shutdown does not last for its grace period of 1 s.
+  const stopped = performance.now();
+  await within(server.shutdown());
+  assert(performance.now() - stopped < 900, "waited for the grace period");
 });
 
 Deno.test("serve({ inputTimeout }) reports a reset while it waits, keeps what was sent, and serves on", async () => {
@@ -218,7 +219,7 @@ Deno.test("serve({ inputTimeout }) reports a reset while it waits, keeps what wa
   const sockets: Socket[] = [];
   for (let i = 0; i < 20; i++) {
     const socket = createConnection(server.addr.port, "127.0.0.1");
-    await new Promise((resolve) => socket.once("connect", resolve));
+    await eventOf(socket, "connect");
     sockets.push(socket);
   }
   await until(() => accepted.length === 20);
@@ -233,7 +234,7 @@ Deno.test("serve({ inputTimeout }) lets 100 silent clients hold neither the gate
   const { server, accepted, reasons, connectSilent, connect } = start({ count: 3 });
   const silent = await connectSilent(100);
   for (let i = 0; i < 3; i++) assertEquals(await ask(await connect()), DEFAULTS.greeting);
-  await server.finished;
+  await within(server.finished);
   // The port was closed before they said anything.
   const results = await Promise.all(silent.map(receive));
   assertEquals(results, Array(100).fill(new Uint8Array()));
@@ -302,7 +303,7 @@ Deno.test("serve({ inputTimeout }) greets 1,000 clients of 500 ports at once, an
     // The last ones stay silent, until the shutdown.
     await until(() => reasons().length >= 1000 - maxConnections);
     assertEquals(new Set(reasons()).has("timeout"), false);
-    await within(5000, server.shutdown());
+    await within(server.shutdown());
     assertEquals(await Promise.all(clients), Array(1000).fill(GREETING_BYTES));
     assert(open.most <= maxConnections, `${open.most}`);
   }
@@ -316,7 +317,7 @@ Deno.test("serve({ inputTimeout }) greets a silent client when no descriptor is 
   });
   const [first, second] = await connectSilent(2);
   assert(first && second);
-  assertEquals((await within(5000, receive(first))).length, GREETING_BYTES);
+  assertEquals((await receive(first)).length, GREETING_BYTES);
   await until(() => reasons().length === 1);
   assertEquals([await ask(await connect()), await isGreeted(second), errors], [DEFAULTS.greeting, false, []]);
   second.close();
@@ -327,12 +328,13 @@ Deno.test("shutdown() greets silent clients at once, also one that is accepted w
   const { server, closed, connectSilent } = start();
   const silent = await connectSilent(100);
   const shutdown = server.shutdown();
-  const greetings = await within(800, Promise.all(silent.map(receive)));
+  // After the grace period, they would be closed without a greeting.
+  const greetings = await Promise.all(silent.map(receive));
   assertEquals(greetings.map(({ length }) => length), Array(100).fill(GREETING_BYTES));
-  await within(800, shutdown);
+  await within(shutdown);
   const other = start({ onConnection: () => void other.server.shutdown() });
-  assertEquals((await within(800, receive(await other.connect()))).length, GREETING_BYTES);
-  await within(800, other.server.finished);
+  assertEquals((await receive(await other.connect())).length, GREETING_BYTES);
+  await within(other.server.finished);
   assertEquals(closed.map(({ closeReason }) => closeReason), Array(100).fill("closed"));
 });
 

@@ -29,7 +29,7 @@ Deno.test("Port ends the wait for a slot when a slot is free, or when the port o
     if (reason === "slot") port.releaseSlot(first);
     else if (reason === "port") port.close();
     else list.close(second, "timeout");
-    await within(5000, waiting);
+    await within(waiting);
     assertEquals(second.hasSlot, reason === "slot");
     end();
   }
@@ -39,13 +39,13 @@ Deno.test("Port gives a free slot to only one of the connections that wait for i
   const { port, connections: [first, second, third], end } = await start();
   const waits = [port.waitForSlot(second), port.waitForSlot(third)];
   port.releaseSlot(first);
-  await within(5000, Promise.race(waits));
+  await within(Promise.race(waits));
   assertEquals([first, second, third].map(({ hasSlot }) => hasSlot), [false, true, false]);
   assertEquals(port.countGreeting(), true);
   // A client that has been greeted keeps its slot.
   assertEquals(port.takeSlot(first), false);
   port.close();
-  await within(5000, Promise.all(waits));
+  await within(Promise.all(waits));
   assertEquals(third.hasSlot, false);
   end();
 });

@@ -100,7 +100,6 @@ Deno.test("the charts of docs/benchmarks.md show what bench/results.json contain
   const drawn = await run(
     [Deno.execPath(), "eval", "--quiet", "--config", `${ROOT}/bench/deno.json`, script],
     { cwd: directory, env: DOWNLOAD_ENV },
-    60_000,
   );
   assertEquals(drawn.code, 0, drawn.stderr);
   const formatted = await run([Deno.execPath(), "fmt", "--no-config", "--line-width=120", "--quiet", "."], {

@@ -7,7 +7,6 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { serve } from "../server.ts";
 import {
   BINARY,
-  delay,
   DENO_RUN,
   freePort,
   freePorts,
@@ -102,7 +101,7 @@ Deno.test("greeter connect judges each kind of server by what is expected of it"
   ]);
   // A server that says nothing is open 0.1 s after connecting, not after the timeout.
   const { duration_ms } = runs[2]?.probes.find(({ dest_port }) => dest_port === servers.http) ?? {};
-  assert(Number(duration_ms) > 20 && Number(duration_ms) < 1000, `${duration_ms} ms`);
+  assert(Number(duration_ms) > 20 && Number(duration_ms) < 1400, `${duration_ms} ms`);
 });
 
 Deno.test("greeter connect exits 0 if ports of all expectations are as expected", async () => {
@@ -276,7 +275,7 @@ Deno.test("greeter connect takes no error for a blocked port: no descriptor (nee
   ...needsPrograms("prlimit"),
 }, async () => {
   await using silent = await startServer(() => {});
-  const args = ["127.0.0.1", "-p", `${silent.port}`, "-b", `${freePort()}`, ...TIMEOUT];
+  const args = ["127.0.0.1", "-p", `${silent.port}`, "-b", `${freePort()}`, "-t", "4"];
   await using client = spawn([...CONNECT, ...args]);
   await until(() => silent.connections() === 1);
   assertEquals((await run(["prlimit", "--pid", `${client.child.pid}`, "--nofile=1"])).code, 0);
@@ -316,7 +315,7 @@ Deno.test("greeter connect prints what is known after a signal during a pause (n
   const blocked = freePort();
   for (const [signal, status, options] of [["SIGINT", 130, ["--json"]], ["SIGTERM", 143, []]] as const) {
     await using closing = await startServer((socket) => socket.end());
-    const args = ["-p", `${server.addr.port},${closing.port}`, "-b", `${blocked}`, "-w", "60"];
+    const args = ["-p", `${server.addr.port},${closing.port}`, "-b", `${blocked}`, "-w", "600"];
     await using client = spawn([...CONNECT, "127.0.0.1", ...args, ...options]);
     // The next pause takes at least 0.2 s.
     await until(() => closing.connections() > 2);
@@ -346,7 +345,7 @@ Deno.test("greeter connect judges no blocked port after a signal, unless it is o
   await using control = await startServer((socket) => void (connections++ === 0 && socket.write("hi\n")));
   const [open, refused] = [await startServer(() => {}), freePort()];
   await using _open = open;
-  const args = ["127.0.0.1", "-p", `${control.port}`, "-b", `${open.port},${refused}`, "-t", "60", "--json"];
+  const args = ["127.0.0.1", "-p", `${control.port}`, "-b", `${open.port},${refused}`, "-t", "600", "--json"];
   await using client = spawn([...CONNECT, ...args]);
   await until(() => connections === 2);
   client.child.kill("SIGINT");
@@ -359,16 +358,13 @@ Deno.test("greeter connect judges no blocked port after a signal, unless it is o
 
 Deno.test("greeter connect --within says every 10 s on standard error what it waits for, unless --quiet is set", async () => {
   await using silent = await startServer(() => {});
-  const [port, waiting] = [freePort(), ["-w", "60"]];
+  const [port, waiting] = [freePort(), ["-w", "600"]];
   await using text = spawn([...CONNECT, "127.0.0.1", "-p", `${port}`, ...waiting]);
   await using json = spawn([...CONNECT, "127.0.0.1", "-o", `${port}`, ...waiting, "--json"]);
   await using quiet = spawn([...CONNECT, "127.0.0.1", "-p", `${port}`, ...waiting, "--quiet"]);
-  await using once = spawn([...CONNECT, "127.0.0.1", "-p", `${silent.port}`, "-t", "60"]);
+  await using once = spawn([...CONNECT, "127.0.0.1", "-p", `${silent.port}`, "-t", "600"]);
   const started = performance.now();
-  while (!text.output.stderr.includes("\n") || !json.output.stderr.includes("\n")) {
-    await delay(50);
-    assert(performance.now() - started < 50_000, "no line");
-  }
+  await until(() => text.output.stderr.includes("\n") && json.output.stderr.includes("\n"));
   assert(performance.now() - started > 2000);
   assertEquals([text, json, quiet, once].map(({ output }) => output.stderr), [
     `greeter: waiting for port ${port} to greet\n`,

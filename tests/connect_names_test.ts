@@ -64,9 +64,9 @@ test(
     const { port } = server;
     const [refused, dropped, open, blocked] = await Promise.all([
       runConnect(`refused-first -p ${port}`),
-      runConnect(`dropped-first -p ${port} -t 1`),
-      runConnect(`dropped-first -o ${port} -t 1`),
-      runConnect(`dropped-first -b ${port} -t 1.5`),
+      runConnect(`dropped-first -p ${port} -t 3`),
+      runConnect(`dropped-first -o ${port} -t 3`),
+      runConnect(`dropped-first -b ${port} -t 3`),
     ]);
     assertStringIncludes(refused.stdout, "refused-first is 127.0.0.11, 127.0.0.12\n");
     assertEquals(linesOf(refused), [0, `${port} greeted "hello\\n" at 127.0.0.12`]);
@@ -83,8 +83,8 @@ test(
     const port = freePort();
     const [refused, dropped, blocked] = await Promise.all([
       runConnect(`refused-first -o ${port}`),
-      runConnect(`dropped-first -o ${port} -t 1`),
-      runConnect(`dropped-first -b ${port} -t 1.5`),
+      runConnect(`dropped-first -o ${port} -t 3`),
+      runConnect(`dropped-first -b ${port} -t 3`),
     ]);
     assertEquals(linesOf(refused), [1, `${port} refused expected open`]);
     assertEquals(linesOf(dropped), [1, `${port} refused at 127.0.0.22 expected open`]);
@@ -100,9 +100,9 @@ test(
     const { port } = server;
     const results = await Promise.all([
       runConnect(`refused-or-ipv6 -p ${port}`),
-      runConnect(`dropped-or-ipv6 -o ${port} -t 1`),
+      runConnect(`dropped-or-ipv6 -o ${port} -t 3`),
       runConnect(`refused-or-ipv6 -b ${port}`),
-      runConnect(`dropped-or-ipv6 -b ${port} -t 1.5`),
+      runConnect(`dropped-or-ipv6 -b ${port} -t 3`),
       runConnect(`localhost -p ${port}`),
       runConnect(`localhost -o ${port}`),
       runConnect(`localhost -b ${port}`),
@@ -181,17 +181,16 @@ test(
     const { port } = server;
     const closed = freePort();
     const results = await Promise.all([
-      runConnect(`localhost --json -p ${port}`),
-      runConnect(`localhost --json -b ${port}`),
-      runConnect(`localhost --json -o ${closed}`),
-      runConnect(`localhost --json -b ${closed}`),
-      runConnect(`localhost --json -p ${port} -b ${closed}`),
+      // A deadline tells whether one of them waits for its timeout.
+      runConnect(`localhost --json -t 600 -p ${port}`),
+      runConnect(`localhost --json -t 600 -b ${port}`),
+      runConnect(`localhost --json -t 600 -o ${closed}`),
+      runConnect(`localhost --json -t 600 -b ${closed}`),
+      runConnect(`localhost --json -t 600 -p ${port} -b ${closed}`),
     ]);
     assertEquals(results.map(({ code, stderr }) => [code, stderr]), [[0, ""], [1, ""], [1, ""], [0, ""], [0, ""]]);
     for (const result of results) {
-      const { addresses, duration_ms } = summaryOf(result);
-      assertEquals(addresses, ["127.0.0.1", "::1"]);
-      assert(duration_ms < 2000, `took ${duration_ms} ms`); // less than the timeout
+      assertEquals(summaryOf(result).addresses, ["127.0.0.1", "::1"]);
     }
     // The only address cannot be used, so nothing is known about the port. The other host is checked nevertheless.
     for (const args of [`-b ${closed}`, `-p ${port}`, `-o ${port} --within 60`]) {
@@ -379,17 +378,16 @@ test(
   "greeter connect exits 2 if the name server does not answer within --timeout (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
+    // Otherwise, the system would give up after 10 s.
+    await sh("echo options timeout:30 attempts:5 >> /etc/resolv.conf");
     await using server = await startNameServer(() => "silence");
-    const started = performance.now();
     const results = await Promise.all(
       ["-p 1 -t 0.5", "-o 1 -t 0.5", "-b 1 -t 1.5"].map((args) => runConnect(`lab.example ${args}`)),
     );
-    const elapsed = performance.now() - started;
     const stderr =
       `greeter: cannot look up "lab.example": the name server does not answer; check the network of this machine\n`;
     assertEquals(results, Array(3).fill({ code: 2, stdout: "", stderr }));
     assertEquals(server.lookups("lab.example").length, 3);
-    assert(elapsed < 7500, `took ${elapsed} ms`); // the system gives up after 10 s
   },
 );
 

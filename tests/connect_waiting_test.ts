@@ -4,9 +4,9 @@
  * @module
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { delay, type Process, testsInNamespace, until, within, withoutWarning } from "./helpers.ts";
+import { delay, testsInNamespace, until, within } from "./helpers.ts";
 import { startNameServer } from "./name_server.ts";
-import { linesOf, rowsOf, runConnect, sh, startConnect, summaryOf, withNames } from "./network.ts";
+import { linesOf, resultOf, rowsOf, runConnect, sh, startConnect, summaryOf, withNames } from "./network.ts";
 
 /** Nobody has an address in 192.0.2.0/24 except for this machine, which has 192.0.2.1. */
 const test = testsInNamespace(
@@ -25,7 +25,7 @@ const always = { ignore: false };
 /** A server that keeps its connections open. */
 interface Listener extends Disposable {
   /** Resolves when there has been a connection. */
-  connected: Promise<void>;
+  readonly connected: Promise<void>;
   /** Returns how many connections there have been. */
   count: () => number;
 }
@@ -36,7 +36,7 @@ interface Listener extends Disposable {
  */
 function listen(port: number, hostname = "0.0.0.0", onConnection?: (conn: Deno.Conn) => void): Listener {
   const listener = Deno.listen({ hostname, port });
-  const { promise: connected, resolve } = Promise.withResolvers<void>();
+  const { promise, resolve } = Promise.withResolvers<void>();
   const conns: Deno.Conn[] = [];
   (async () => {
     for await (const conn of listener) {
@@ -46,19 +46,15 @@ function listen(port: number, hostname = "0.0.0.0", onConnection?: (conn: Deno.C
     }
   })();
   return {
-    connected,
+    get connected() {
+      return within(promise);
+    },
     count: () => conns.length,
     [Symbol.dispose]() {
       listener.close();
       for (const conn of conns) conn.close();
     },
   };
-}
-
-/** Returns what a client has printed, when it has ended. */
-async function resultOf({ ended, output }: Process) {
-  const { code } = await ended;
-  return { code, stdout: output.stdout, stderr: withoutWarning(output.stderr) };
 }
 
 test(
@@ -71,7 +67,6 @@ test(
       const { duration_ms } = summaryOf(result);
       assertEquals([result.code, rowsOf(result).probes.map(({ state }) => state)], [1, ["refused"]]);
       assert(duration_ms >= seconds * 1000, `${seconds} s: ${duration_ms} ms`);
-      assert(duration_ms < seconds * 5000, `${seconds} s: ${duration_ms} ms`);
     });
   },
 );
@@ -80,11 +75,11 @@ test(
   "greeter connect --within finds a server that appears after 80% of the time (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
-    // The port is tried after 0, 0.1, 0.3, 0.7, 1.5, 2.5 s, and at the end of the time.
+    // The port is tried after 0, 0.1, 0.3, 0.7, 1.5 s, then each second, and at the end of the time.
     using first = listen(7000);
-    await using client = startConnect("127.0.0.1 -o 7000,7001 --within 3.6");
+    await using client = startConnect("127.0.0.1 -o 7000,7001 --within 9");
     await first.connected;
-    await delay(0.8 * 3600);
+    await delay(0.8 * 9000);
     using _second = listen(7001);
     assertEquals(linesOf(await resultOf(client)), [0, "7000-7001 open"]);
   },
@@ -104,9 +99,9 @@ test(
     });
     using _listener = listen(7000);
     const [late, failing, blocked, never] = await Promise.all([
-      runConnect("late.example -o 7000 --within 20"),
-      runConnect("failing.example -o 7000 --within 20"),
-      runConnect("late-blocked.example -o 7000 -b 7001 --within 20"),
+      runConnect("late.example -o 7000 --within 50"),
+      runConnect("failing.example -o 7000 --within 50"),
+      runConnect("late-blocked.example -o 7000 -b 7001 --within 50"),
       runConnect("never.example -b 7001 --within 2"),
     ]);
     assertStringIncludes(late.stdout, "late.example is 127.0.0.1\n");
@@ -124,24 +119,29 @@ test(
   "greeter connect --within follows a name whose address changes (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
-    const started = performance.now();
-    const answer = () => performance.now() - started < 2000 ? ["127.0.0.31"] : ["127.0.0.32"];
-    await using _server = await startNameServer(answer);
+    // Each name moves 2 s after its first lookup.
+    const firstLookup = new Map<string, number>();
+    await using _server = await startNameServer((name) => {
+      const now = performance.now();
+      const first = firstLookup.get(name) ?? now;
+      firstLookup.set(name, first);
+      return now - first < 2000 ? ["127.0.0.31"] : ["127.0.0.32"];
+    });
     using _open = listen(7000, "127.0.0.32");
     using _notBlocked = listen(7001, "127.0.0.32");
     // Greets after the address has changed.
     const greetLate = async (conn: Deno.Conn) => {
-      await delay(Math.max(0, 2500 - (performance.now() - started)));
+      await delay(2500);
       await conn.write(new TextEncoder().encode("hello\n"));
     };
     using _late = listen(7005, "127.0.0.31", greetLate);
     using _lateToo = listen(7005, "127.0.0.32", greetLate);
     const [moved, blocked, notBlocked, movedMeanwhile] = await Promise.all([
-      runConnect("moved.example -o 7000 --within 20"),
-      runConnect("moved.example -o 7000 -b 7002 --within 20"),
+      runConnect("moved-1.example -o 7000 --within 50"),
+      runConnect("moved-2.example -o 7000 -b 7002 --within 50"),
       // Refused at the old address, open at the new one.
-      runConnect("moved.example -o 7000 -b 7001 --within 5"),
-      runConnect("moved.example -p 7005 -b 7001 --within 5"),
+      runConnect("moved-3.example -o 7000 -b 7001 --within 8"),
+      runConnect("moved-4.example -p 7005 -b 7001 --within 8 -t 8"),
     ]);
     assertEquals(linesOf(moved), [0, "7000 open at 127.0.0.32"]);
     assertEquals(linesOf(blocked), [0, "7000 open at 127.0.0.32", "7002 refused at 127.0.0.32"]);
@@ -171,7 +171,7 @@ test(
     await sh("iptables -A INPUT -p tcp --dport 7100 -j DROP");
     using first = listen(7000);
     // The only attempt at the dropped port lasts longer than this test.
-    await using client = startConnect("127.0.0.1 -o 7000-7199 -t 60 --within 60 --json");
+    await using client = startConnect("127.0.0.1 -o 7000-7199 -t 600 --within 600 --json");
     await first.connected;
     await delay(500);
     using servers = new DisposableStack();
@@ -191,8 +191,8 @@ test(
   async () => {
     using servers = new DisposableStack();
     const [, second, third] = [7000, 7001, 7002].map((port) => servers.use(listen(port)));
-    await using rejecting = startConnect("127.0.0.1 -o 7000 -b 7001 --within 20");
-    await using dropping = startConnect("127.0.0.1 -o 7000 -b 7002 --within 20 -t 1.5");
+    await using rejecting = startConnect("127.0.0.1 -o 7000 -b 7001 --within 50");
+    await using dropping = startConnect("127.0.0.1 -o 7000 -b 7002 --within 50 -t 1.5");
     await Promise.all([second?.connected, third?.connected]);
     await delay(2000);
     await sh("iptables -A INPUT -p tcp --dport 7001 -j REJECT --reject-with tcp-reset");
@@ -208,7 +208,7 @@ test(
   async () => {
     using _open = listen(7000);
     using _notBlocked = listen(7001);
-    await using client = startConnect("192.0.2.9 -o 7000 -b 7001-7002 -t 1.5 --within 5");
+    await using client = startConnect("192.0.2.9 -o 7000 -b 7001-7002 -t 1.5 --within 10");
     await using down = startConnect("192.0.2.10 -o 7000 -b 7001-7002 -t 1.5 --within 2 --json");
     await delay(2000);
     await sh("ip address add 192.0.2.9/32 dev lo");
@@ -230,15 +230,20 @@ test(
   async () => {
     await sh("ip address add 192.0.2.9/32 dev lo; iptables -A INPUT -p tcp --dport 7001 -j DROP");
     using server = listen(7000);
-    await using once = startConnect("192.0.2.9 -o 7000 -b 7001 -t 1.5");
-    await using waiting = startConnect("192.0.2.9 -o 7000 -b 7001 -t 1.5 --within 3");
-    await server.connected;
-    await delay(500);
+    await using once = startConnect("192.0.2.9 -o 7000 -b 7001 -t 2.5");
+    await using waiting = startConnect("192.0.2.9 -o 7000 -b 7001 -t 2.5 --within 6");
+    await until(() => server.count() === 2);
+    await delay(500); // Observing the open port takes 100 ms.
     await sh("ip address delete 192.0.2.9/32 dev lo");
     for (const client of [once, waiting]) {
       const result = await resultOf(client);
-      const error = "not proven: port 7000 failed when checked again (timeout)";
-      assertEquals(linesOf(result), [1, "7000 open", `7001 timeout ${error}`]);
+      const [code, open, blocked] = linesOf(result);
+      assertEquals([code, open], [1, "7000 open"]);
+      // The system reports that nobody has the address if it has tried to resolve it for 3 s.
+      assertMatch(
+        `${blocked}`,
+        /^7001 timeout not proven: port 7000 failed when checked again \((timeout|unreachable)\)$/,
+      );
     }
   },
 );
@@ -249,7 +254,7 @@ test(
   async () => {
     let lookups = 0;
     await using server = await startNameServer(() => ++lookups > 2 ? "silence" : ["127.0.0.1"]); // A and AAAA
-    await using client = startConnect("lab.example -o 7000 --within 20 -t 1.5");
+    await using client = startConnect("lab.example -o 7000 --within 50 -t 1.5");
     await until(() => server.lookups("lab.example").length === 2);
     await delay(2500);
     using _listener = listen(7000);
@@ -273,12 +278,12 @@ test(
     await using processes = new AsyncDisposableStack();
     const clients = [
       // The last required port opens while the lookup fails.
-      ["opens", "opens.example -o 7000,7003 -b 7002 --within 6"],
-      ["recovers", "recovers-1.example -o 7000,7003 -b 7002 --within 20"],
+      ["opens", "opens.example -o 7000,7003 -b 7002 --within 15"],
+      ["recovers", "recovers-1.example -o 7000,7003 -b 7002 --within 50"],
       // The port is blocked while the lookup fails.
-      ["blocks", "blocks.example -o 7003 -b 7001 --within 6"],
-      ["silent", "silent.example -o 7003 -b 7001 --within 6 -t 1.5"],
-      ["recovers", "recovers-2.example -o 7003 -b 7001 --within 20"],
+      ["blocks", "blocks.example -o 7003 -b 7001 --within 15"],
+      ["silent", "silent.example -o 7003 -b 7001 --within 15 -t 1.5"],
+      ["recovers", "recovers-2.example -o 7003 -b 7001 --within 50"],
     ].map(([kind = "", args = ""]) => ({
       kind,
       name: args.split(" ", 1)[0] ?? "",
@@ -361,7 +366,7 @@ test(
     // The error is known before the third attempt at the other host.
     await until(() => [first, second].every((listener) => listener && listener.count() >= 3));
     for (const { child } of [text, json]) child.kill("SIGINT");
-    const results = await within(5000, Promise.all([text, json].map(resultOf)));
+    const results = await Promise.all([text, json].map(resultOf));
     assertEquals(results.map(({ code, stderr }) => [code, stderr]), Array(2).fill([130, `greeter: ${message}\n`]));
     assertMatch(results[0]?.stdout ?? "", /^7000 .* expected greeted\n0 of 2 ports .*; interrupted; 1 port without/m);
     assertStringIncludes(results[1]?.stdout ?? "", `"host":"::1%nope","error":${JSON.stringify(message)}`);
@@ -372,20 +377,21 @@ test(
   "greeter connect prints the known results when Ctrl-C ends a pause or a lookup (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
+    // The lookup itself would take more than a minute.
+    await sh("echo options timeout:30 attempts:5 >> /etc/resolv.conf");
     await using server = await startNameServer(() => "silence");
     using listener = listen(7000);
-    await using pausing = startConnect("127.0.0.1 -o 7000,7001 -b 7002 --within 60");
+    await using pausing = startConnect("127.0.0.1 -o 7000,7001 -b 7002 --within 600");
     await listener.connected;
     using notBlocked = listen(7003);
-    await using blocking = startConnect("127.0.0.1 -o 7000 -b 7003,7004 --within 60");
+    await using blocking = startConnect("127.0.0.1 -o 7000 -b 7003,7004 --within 600");
     await notBlocked.connected;
-    await using lookingUp = startConnect("127.0.0.1 lab.example -o 7000 -t 60 --json");
+    await using lookingUp = startConnect("127.0.0.1 lab.example -o 7000 -t 600 --json");
     await until(() => server.lookups("lab.example").length > 0 && lookingUp.output.stdout.includes("\n"));
     await delay(1000); // between the attempts after 0.7 and 1.5 s
     const clients = [pausing, blocking, lookingUp];
     for (const { child } of clients) child.kill("SIGINT");
-    // The lookup itself would take 10 s.
-    const [paused, blocked, lookedUp] = await within(5000, Promise.all(clients.map(resultOf)));
+    const [paused, blocked, lookedUp] = await Promise.all(clients.map(resultOf));
     assert(paused && blocked && lookedUp);
     assertEquals(linesOf(paused).slice(0, 3), [130, "7000 open", "7001 refused expected open"]);
     assertMatch(paused.stdout, /^1 of 3 ports as expected in .*; not: 7001; interrupted; 1 port without a result$/m);

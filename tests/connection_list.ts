@@ -6,18 +6,19 @@
 import { assertEquals } from "@std/assert";
 import type { OpenConnection } from "../server/connection.ts";
 import { ConnectionList } from "../server/connections.ts";
+import { ENDLESS_MS, within } from "./helpers.ts";
 
 /**
  * Establishes `total` connections. Returns a list, the clients, a function that adds connections to the list, and one
  * that ends them.
  */
-export async function startList(limit: number, total: number, timeout = 60_000) {
+export async function startList(limit: number, total: number, timeout = ENDLESS_MS) {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const clients: Deno.Conn[] = [];
   const accepted: Deno.TcpConn[] = [];
   while (accepted.length < total) {
     clients.push(await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port }));
-    accepted.push(await listener.accept());
+    accepted.push(await within(listener.accept()));
   }
   const list = new ConnectionList(timeout, limit);
   const added: OpenConnection[] = [];

@@ -20,10 +20,13 @@ export const needsSignals = { ignore: Deno.build.os === "windows" };
 /** For tests that read `/proc`. */
 export const needsProc = { ignore: !isLinux };
 
+/** Whether tests may start processes. `deno task test:quick` forbids it. */
+export const canRun: boolean = Deno.permissions.querySync({ name: "run" }).state === "granted";
+
 /** For tests that run programs, which must be in PATH. */
 export function needsPrograms(...programs: string[]): { ignore: boolean } {
   const isInstalled = (program: string) =>
-    Deno.build.os !== "windows" &&
+    canRun && Deno.build.os !== "windows" &&
     new Deno.Command("sh", { args: ["-c", `command -v ${program}`] }).outputSync().success;
   return { ignore: !programs.every(isInstalled) };
 }
@@ -33,11 +36,12 @@ export function needsPrograms(...programs: string[]): { ignore: boolean } {
  * true where that is not possible.
  */
 export function inNamespace(setup: string): { command: string[]; ignore: boolean } {
-  const unshare = isLinux && Deno.uid() !== 0 ? ["unshare", "-rnm"] : ["unshare", "-nm"];
+  if (!isLinux || !canRun) return { command: [], ignore: true };
+  const unshare = Deno.uid() !== 0 ? ["unshare", "-rnm"] : ["unshare", "-nm"];
   const command = [...unshare, "sh", "-ec", `ip link set lo up\n${setup}\nexec "$@"`, "sh"];
   const isPossible = () =>
     new Deno.Command("sh", { args: ["-c", '"$@" 2>&1', "sh", ...command, "true"] }).outputSync().success;
-  return { command, ignore: !isLinux || !isPossible() };
+  return { command, ignore: !isPossible() };
 }
 
 /** For {@linkcode inNamespace}: a network that drops all packets, so that the name server does not answer. */
@@ -71,8 +75,9 @@ export function testsInNamespace(
     Deno.test(name, { ignore: ignore || options.ignore }, async () => {
       const filter = `/^${name.replace(/[^\w ]/g, "\\$&")}$/`;
       const test = [Deno.execPath(), "test", "--no-lock", "--no-check", "--allow-all", "--filter", filter, file];
-      const env = { [IN_NAMESPACE]: "1", NO_COLOR: "1" };
-      const { code, stdout, stderr } = await run([...command, ...test], { cwd: ROOT, env }, 120_000);
+      const env = { [IN_NAMESPACE]: "1" };
+      // The deadlines in that process come first, because they say more.
+      const { code, stdout, stderr } = await run([...command, ...test], { cwd: ROOT, env }, 5 * DEADLINE_MS);
       // Indented, so that .ci/run does not count the results of this process.
       const output = `\n${stdout}${stderr}`.replaceAll("\n", "\n  ");
       assert(code === 0 && stdout.includes("| 1 passed | 0 failed"), output);
@@ -89,10 +94,13 @@ export function hasIPv6(): boolean {
   }
 }
 
-/** How long {@linkcode until} and {@linkcode run} wait, in milliseconds. */
-const DEADLINE_MS = 10_000;
+/** How long a test waits for anything, in milliseconds. This only has to tell a hang, also on a busy machine. */
+export const DEADLINE_MS = 60_000;
 
-/** Waits until the condition is true. Fails if it is not true within 10 s. */
+/** For time limits of what is tested that must not end before {@linkcode DEADLINE_MS}. */
+export const ENDLESS_MS = 3_600_000;
+
+/** Waits until the condition is true. Fails if it is not true within {@linkcode DEADLINE_MS}. */
 export async function until(condition: () => boolean | Promise<boolean>) {
   const deadline = performance.now() + DEADLINE_MS;
   while (!await condition()) {
@@ -106,11 +114,16 @@ export function delay(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** Waits until a socket emits an event. */
+export async function eventOf(socket: Socket, event: string) {
+  await within(new Promise((resolve) => socket.once(event, resolve)));
+}
+
 /** Connects, and resets the connection. */
 export async function connectAndReset(port: number) {
   const socket = createConnection(port, "127.0.0.1");
-  const closed = new Promise((resolve) => socket.once("close", resolve));
-  await new Promise((resolve) => socket.once("connect", resolve));
+  const closed = eventOf(socket, "close");
+  await eventOf(socket, "connect");
   socket.resetAndDestroy();
   await closed;
 }
@@ -121,7 +134,7 @@ export async function connectAndReset(port: number) {
  */
 export async function connectFrom(localAddress: string, port: number, text = ""): Promise<boolean> {
   const socket = createConnection({ host: "127.0.0.1", port, localAddress });
-  const closed = new Promise((resolve) => socket.once("close", resolve));
+  const closed = eventOf(socket, "close");
   // Refused or reset connections are closed, too.
   socket.on("error", () => {}).resume().write(text);
   await closed;
@@ -135,7 +148,7 @@ export function block(ms: number) {
 }
 
 /** Returns the value of a promise. Fails after `ms` milliseconds. */
-export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
+export async function within<T>(promise: Promise<T>, ms: number = DEADLINE_MS): Promise<T> {
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error(`not within ${ms} ms`)), ms);
   try {
@@ -145,37 +158,72 @@ export async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   }
 }
 
+/** Yields what a generator yields. Fails if it takes longer than the deadline for a value, or to end. */
+export async function* timely<T>(values: AsyncGenerator<T>): AsyncGenerator<T> {
+  try {
+    for (let next = await within(values.next()); !next.done; next = await within(values.next())) yield next.value;
+  } finally {
+    await within(values.return(undefined));
+  }
+}
+
 /**
- * Returns a free port from 24000 to 32767. Test files run at the same time, so an ephemeral port (Linux:
- * from 32768 on) could be assigned to another test before it is used.
+ * Whether a check is true in at least one of five attempts. For upper limits of times, because a busy machine may delay an
+ * attempt.
  */
-export function freePort(): number {
+export async function sometimes(check: () => Promise<boolean>): Promise<boolean> {
+  for (let i = 0; i < 5; i++) {
+    if (await check()) return true;
+  }
+  return false;
+}
+
+const PORTS_PER_FILE = 128;
+
+/**
+ * A block of ports from 24000 to 32703, which no other file has at the same time. It is reserved as long as this file
+ * listens on its first port. Files run at the same time, so two of them could find the same port free. There are no
+ * ephemeral ports in this range (Linux: from 32768 on), which could be assigned to another test before they are used.
+ */
+const portBlock = await reservePorts();
+
+async function reservePorts(): Promise<Deno.TcpListener> {
   for (;;) {
-    const port = 24_000 + Math.floor(Math.random() * 8768);
+    const port = 24_000 + Math.floor(Math.random() * 68) * PORTS_PER_FILE;
     try {
-      Deno.listen({ hostname: "127.0.0.1", port }).close();
-      return port;
+      return Deno.listen({ hostname: "127.0.0.1", port });
     } catch {
-      // The port is in use.
+      await delay(1); // Another file has the block.
     }
   }
 }
 
+let lastPort = 0;
+
+/** Returns a free port of 127.0.0.1 that stays free until it is used. The next calls return other ports. */
+export function freePort(): number {
+  for (let i = 0; i < PORTS_PER_FILE; i++) {
+    // Not in order, so that a test can expect several ranges. 37 and 128 have no common divisor, so each port has its turn.
+    lastPort = (lastPort + 37) % PORTS_PER_FILE;
+    const port = portBlock.addr.port + lastPort;
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch {
+      // The port is in use, or is the first one of the block.
+    }
+  }
+  throw new Error("no port of this file is free");
+}
+
 /** Returns different ports for which {@linkcode freePort} holds. */
 export function freePorts(count: number): number[] {
-  const ports = new Set<number>();
-  while (ports.size < count) ports.add(freePort());
-  return [...ports];
+  return Array.from({ length: count }, freePort);
 }
 
 /** Reads everything that a server sends, and closes the connection. Rejects if the connection is reset. */
-export async function receive(conn: Deno.Conn): Promise<Uint8Array> {
-  const timer = setTimeout(() => conn.close(), DEADLINE_MS);
-  try {
-    return await new Response(conn.readable).bytes();
-  } finally {
-    clearTimeout(timer);
-  }
+export function receive(conn: Deno.Conn): Promise<Uint8Array> {
+  return within(new Response(conn.readable).bytes());
 }
 
 /** Connects to a server, and returns everything that it sends, as text. */
@@ -197,7 +245,7 @@ export async function isRefused(port: number): Promise<boolean> {
 export async function readBytes(conn: Deno.Conn, length: number): Promise<Uint8Array> {
   const buffer = new Uint8Array(length);
   for (let n = 0; n < length;) {
-    const count = await conn.read(buffer.subarray(n));
+    const count = await within(conn.read(buffer.subarray(n)));
     if (count === null) return buffer.subarray(0, n);
     n += count;
   }
@@ -253,30 +301,47 @@ export interface Process extends AsyncDisposable {
   child: Deno.ChildProcess;
   /** What the process has printed so far. */
   output: { stdout: string; stderr: string };
-  /** The status of the process. Resolves when it has ended and its output is complete. */
-  ended: Promise<Deno.CommandStatus>;
-  /** Kills the process. Has no effect if it has already ended. */
+  /** The status of the process when it has ended and its output is complete. Each access waits at most for the deadline. */
+  readonly ended: Promise<Deno.CommandStatus>;
+  /** Kills the process, and its group if it is `detached`. Has no effect if it has already ended. */
   kill(): void;
 }
 
 /** The environment of a process that may download packages. `spawn()` passes on no certificates unless `options` have them. */
-export const DOWNLOAD_ENV = { NO_COLOR: "1", NODE_EXTRA_CA_CERTS: Deno.env.get("NODE_EXTRA_CA_CERTS") ?? "" };
+export const DOWNLOAD_ENV = { NODE_EXTRA_CA_CERTS: Deno.env.get("NODE_EXTRA_CA_CERTS") ?? "" };
 
-/** Starts a process. Its standard input is empty unless `options` say otherwise. */
-export function spawn(command: readonly string[], options: Deno.CommandOptions = {}): Process {
+/** Starts a process. It has no standard input and no colors unless `options` say otherwise. */
+export function start(command: readonly string[], options: Deno.CommandOptions = {}): Deno.ChildProcess {
   const [program = "", ...args] = command;
   // Deno would print a warning if it could not read this file because no descriptor is left.
-  const env = { NODE_EXTRA_CA_CERTS: "", ...options.env };
-  const child = new Deno.Command(program, { args, stdin: "null", stdout: "piped", stderr: "piped", ...options, env })
-    .spawn();
+  const env = { NODE_EXTRA_CA_CERTS: "", NO_COLOR: "1", ...options.env };
+  return new Deno.Command(program, { args, stdin: "null", stdout: "piped", stderr: "piped", ...options, env }).spawn();
+}
+
+/** Starts a process as {@linkcode start} does, and collects its output. `ms` is the deadline for its end. */
+export function spawn(
+  command: readonly string[],
+  options: Deno.CommandOptions = {},
+  ms: number = DEADLINE_MS,
+): Process {
+  const child = start(command, options);
   const output = { stdout: "", stderr: "" };
+  const readers = { stdout: child.stdout.getReader(), stderr: child.stderr.getReader() };
   const collect = async (stream: "stdout" | "stderr") => {
-    for await (const text of child[stream].pipeThrough(new TextDecoderStream())) output[stream] += text;
+    const decoder = new TextDecoder();
+    for (let chunk = await readers[stream].read(); !chunk.done; chunk = await readers[stream].read()) {
+      output[stream] += decoder.decode(chunk.value, { stream: true });
+    }
   };
-  const ended = Promise.all([child.status, collect("stdout"), collect("stderr")]).then(([status]) => status);
+  let hasEnded = false;
+  const ended = Promise.all([child.status, collect("stdout"), collect("stderr")]).then(([status]) => {
+    hasEnded = true;
+    return status;
+  });
   const kill = () => {
     try {
-      child.kill("SIGKILL");
+      if (options.detached && Deno.build.os !== "windows") Deno.kill(-child.pid, "SIGKILL");
+      else child.kill("SIGKILL");
     } catch {
       // The process has ended, although its status may not have been delivered yet.
     }
@@ -284,26 +349,34 @@ export function spawn(command: readonly string[], options: Deno.CommandOptions =
   return {
     child,
     output,
-    ended,
+    get ended() {
+      return within(ended, ms).catch((cause) => {
+        throw new Error(`${command.join(" ")} did not end: ${output.stdout}${output.stderr}`, { cause });
+      });
+    },
     kill,
     async [Symbol.asyncDispose]() {
+      if (hasEnded) return;
       kill();
+      // A process that has left the group may keep the pipes open.
+      await Promise.all([readers.stdout.cancel(), readers.stderr.cancel()]);
       await ended;
     },
   };
 }
 
-/** Runs a command until it ends. Fails if it does not end within `ms` milliseconds. */
+/**
+ * Runs a command until it ends. If it does not end within `ms` milliseconds, this fails, and ends everything that the
+ * command has started.
+ */
 export async function run(
   command: readonly string[],
   options?: Deno.CommandOptions,
-  ms: number = DEADLINE_MS,
+  ms?: number,
 ): Promise<{ code: number; signal: Deno.Signal | null; stdout: string; stderr: string }> {
-  await using process = spawn(command, options);
-  const timer = setTimeout(process.kill, ms);
+  // In a process group of its own, which can be killed as a whole.
+  await using process = spawn(command, { ...options, detached: Deno.build.os !== "windows" }, ms);
   const { code, signal } = await process.ended;
-  clearTimeout(timer);
-  assert(signal !== "SIGKILL", `${command.join(" ")} did not end: ${process.output.stdout}${process.output.stderr}`);
   return { code, signal, ...process.output };
 }
 
@@ -366,7 +439,7 @@ export async function load(port: number, clients: number): Promise<number> {
     while (left-- > 0) {
       using conn = await Deno.connect({ hostname: "127.0.0.1", port });
       let length = 0;
-      for (let n: number | null = 0; n !== null; n = await conn.read(buffer)) length += n;
+      for (let n: number | null = 0; n !== null; n = await within(conn.read(buffer))) length += n;
       if (length === GREETING_BYTES) greeted++;
     }
   }

@@ -9,9 +9,6 @@ import { GREETER, type Process, run, spawn, withoutWarning } from "./helpers.ts"
 /** The `greeter connect` command. */
 export const CONNECT = [...GREETER, "connect"];
 
-/** How long a client may run, in milliseconds. */
-const CLIENT_DEADLINE_MS = 30_000;
-
 /** For `testsInNamespace`: names are looked up in these hosts and then by a name server at 127.0.0.1, if there is one. */
 export function withNames(hosts: string): string {
   return `
@@ -62,8 +59,18 @@ export interface ClientResult {
   code: number;
   /** Standard output. */
   stdout: string;
-  /** Standard error, without the warning that the runtime of Deno 2.6 prints when it resolves a name. */
+  /** Standard error, without progress and without the warning of the runtime of Deno 2.6. */
   stderr: string;
+}
+
+/** Returns what a client has printed, without what it says every 10 s while it waits: on a busy machine, it may. */
+function resultWith(code: number, { stdout, stderr }: Process["output"]): ClientResult {
+  return { code, stdout, stderr: withoutWarning(stderr).replace(/^greeter: (checked|waiting) .*\n/gm, "") };
+}
+
+/** Returns what a client has printed, when it has ended. */
+export async function resultOf({ ended, output }: Process): Promise<ClientResult> {
+  return resultWith((await ended).code, output);
 }
 
 /** Starts `greeter connect`. The arguments are separated by spaces. `prefix` is what runs the command. */
@@ -73,9 +80,8 @@ export function startConnect(args: string, prefix: readonly string[] = []): Proc
 
 /** Runs `greeter connect`. The arguments are separated by spaces. `prefix` is what runs the command. */
 export async function runConnect(args: string, prefix: readonly string[] = []): Promise<ClientResult> {
-  const command = [...prefix, ...CONNECT, ...args.split(" ")];
-  const { code, stdout, stderr } = await run(command, {}, CLIENT_DEADLINE_MS);
-  return { code, stdout, stderr: withoutWarning(stderr) };
+  const { code, ...output } = await run([...prefix, ...CONNECT, ...args.split(" ")]);
+  return resultWith(code, output);
 }
 
 /** Returns the exit status and the lines, without the header and the totals, with single spaces. */

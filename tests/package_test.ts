@@ -39,14 +39,13 @@ Deno.test("each export can be checked and run in another project, with default s
   assertEquals(Object.keys(config.exports).sort(), [...Object.keys(PROGRAMS), "./main"].sort());
   const cwd = await Deno.makeTempDir();
   await Deno.writeTextFile(`${cwd}/deno.json`, "{}");
-  const env = { NO_COLOR: "1" };
   for (const [name, path] of Object.entries(config.exports)) {
     const program = Object.entries(PROGRAMS).find(([each]) => each === name)?.[1];
     if (program === undefined) continue; // ./main is the command, which has its own tests
     await Deno.writeTextFile(`${cwd}/program.ts`, program.replaceAll("MODULE", import.meta.resolve(`../${path}`)));
-    const checked = await run([Deno.execPath(), "check", "program.ts"], { cwd, env }, 60_000);
+    const checked = await run([Deno.execPath(), "check", "program.ts"], { cwd });
     assertEquals(checked.code, 0, checked.stderr);
-    const { code, stdout, stderr } = await run([Deno.execPath(), "run", "--allow-net", "program.ts"], { cwd, env });
+    const { code, stdout, stderr } = await run([Deno.execPath(), "run", "--allow-net", "program.ts"], { cwd });
     assertEquals([code, stdout, stderr], [0, "hello\n", ""], name);
   }
   await Deno.remove(cwd, { recursive: true });
@@ -78,7 +77,7 @@ Deno.test("deno task start downloads nothing but the standard library to an empt
   const cache = await Deno.makeTempDir();
   const env = { ...DOWNLOAD_ENV, DENO_DIR: cache };
   const command = [Deno.execPath(), "task", "start", "--version"];
-  const { code, stdout, stderr } = await run(command, { cwd: ROOT, env }, 60_000);
+  const { code, stdout, stderr } = await run(command, { cwd: ROOT, env });
   assertEquals([code, stdout], [0, `greeter ${config.version}\n`], stderr);
   const downloads = [...stderr.matchAll(/^Download (.*)$/gm)].map(([, url = ""]) => url);
   assert(downloads.length > 0, stderr);
@@ -89,7 +88,7 @@ Deno.test("deno task start downloads nothing but the standard library to an empt
 
 Deno.test("deno publish packs the code of all exports, and neither tests nor tools", async () => {
   const command = [Deno.execPath(), "publish", "--dry-run", "--allow-dirty"];
-  const { code, stdout, stderr } = await run(command, { cwd: ROOT, env: { NO_COLOR: "1" } }, 60_000);
+  const { code, stdout, stderr } = await run(command, { cwd: ROOT });
   // Slow types would be an error.
   assertEquals(code, 0, stderr);
   const root = import.meta.resolve("../");

@@ -152,8 +152,7 @@ Deno.test("greeter fits the table to the width of the terminal (needs script and
 }, async () => {
   for (const [columns, shown] of [[60, `"${"x".repeat(9)}"...`], [150, `"${"x".repeat(64)}"`]] as const) {
     const command = [...GREETER, ...LOCAL, "--clients", "--count", "1"].map((word) => `'${word}'`).join(" ");
-    const env = { NO_COLOR: "1" };
-    await using terminal = spawn(["script", "-qec", `stty cols ${columns}; ${command}`, "/dev/null"], { env });
+    await using terminal = spawn(["script", "-qec", `stty cols ${columns}; ${command}`, "/dev/null"]);
     await until(() => terminal.output.stdout.includes("\n"));
     const [, port] = terminal.output.stdout.match(/:(\d+)\r\n/) ?? [];
     await connectFrom("127.0.0.2", Number(port), "x".repeat(64));

@@ -23,9 +23,12 @@ import {
   readBytes,
   receive,
   run,
+  sometimes,
   spawn,
+  start,
   stop,
   until,
+  within,
 } from "./helpers.ts";
 
 /** Returns the CPU time that a process has used, in seconds. A tick is 10 ms on every Linux that Deno supports. */
@@ -39,7 +42,7 @@ Deno.test(
   "greeter greets a new client within 1 s when no descriptor is left (needs /proc)",
   needsProc,
   async () => {
-    await using greeter = spawn(["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", ...GREETER, ...LOCAL, "-t", "60"]);
+    await using greeter = spawn(["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", ...GREETER, ...LOCAL, "-t", "600"]);
     const port = await portOf(greeter);
     const silent = await Promise.all(Array.from({ length: 300 }, () => Deno.connect({ hostname: "127.0.0.1", port })));
     for (const conn of silent) assertEquals((await readBytes(conn, GREETING_BYTES)).length, GREETING_BYTES);
@@ -52,9 +55,12 @@ Deno.test(
       assert(await descriptors(greeter) > 50, "evicts too many connections");
     }
 
-    const started = performance.now();
-    assertEquals(await greetingFrom(port), DEFAULTS.greeting);
-    assert(performance.now() - started < 1000, "greeted too late");
+    const isInTime = await sometimes(async () => {
+      const started = performance.now();
+      assertEquals(await greetingFrom(port), DEFAULTS.greeting);
+      return performance.now() - started < 1000;
+    });
+    assert(isInTime, "greeted too late");
 
     // While no descriptor is left, greeter waits without using CPU time.
     const used = await processorTime(greeter);
@@ -72,7 +78,7 @@ Deno.test(
   needsPrograms("sh"),
   async () => {
     const ports = Array(150).fill(0).join(",");
-    const options = ["-H", "127.0.0.1", "-p", ports, "-t", "60", "--json"];
+    const options = ["-H", "127.0.0.1", "-p", ports, "-t", "600", "--json"];
     await using greeter = spawn(["sh", "-c", `ulimit -n 256; exec "$@"`, "sh", ...GREETER, ...options]);
     await until(() => greeter.output.stdout.includes("\n"));
     const listening = parsePorts(JSON.parse(greeter.output.stdout).ports) ?? [];
@@ -89,7 +95,7 @@ Deno.test("greeter notices every port that nmap -sT scans (needs nmap)", needsPr
   await until(() => rows().length === 1);
   const [{ ports }] = rows();
   // The list of ports is valid for nmap.
-  const scan = await run(["nmap", "-n", "-Pn", "-sT", "-oG", "-", "-p", ports, "127.0.0.1"], {}, 60_000);
+  const scan = await run(["nmap", "-n", "-Pn", "-sT", "-oG", "-", "-p", ports, "127.0.0.1"]);
   assertEquals(scan.stdout.match(/\/open\/tcp/g)?.length, 100, scan.stdout);
   // Most connections are reset before they can be accepted.
   await until(() => {
@@ -126,22 +132,15 @@ Deno.test("greeter writes a line to the log within 50 ms when it is idle", async
     await until(() => greeter.output.stdout.length > before);
     waits.push(performance.now() - greeted);
   }
-  // The median, because this process may be delayed occasionally.
-  waits.sort((a, b) => a - b);
-  assert((waits[4] ?? Infinity) < 50, `${waits}`);
+  // The shortest, because a busy machine delays both processes.
+  assert(Math.min(...waits) < 50, `${waits}`);
 });
 
 /** Starts greeter, and reads only the first line of its log, which has the port. */
 async function spawnWithUnreadLog(...args: string[]) {
-  const [program = "", ...rest] = GREETER;
-  const child = new Deno.Command(program, {
-    args: [...rest, ...LOCAL, ...args],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
+  const child = start([...GREETER, ...LOCAL, ...args]);
   const reader = child.stdout.getReader();
-  const line = new TextDecoder().decode((await reader.read()).value);
+  const line = new TextDecoder().decode((await within(reader.read())).value);
   const port = Number(line.match(/^Listening on .*:(\d+)\n$|"dest_port":(\d+)/)?.slice(1).join(""));
   return { child, reader, port };
 }
@@ -151,12 +150,13 @@ Deno.test(
   needsSignals,
   async () => {
     const { child, reader, port } = await spawnWithUnreadLog();
+    await using _child = child;
     await reader.cancel();
     for (let i = 0; i < 100; i++) assertEquals(await greetingFrom(port), DEFAULTS.greeting);
     child.kill("SIGTERM");
-    assertEquals((await child.status).code, 0);
+    assertEquals((await within(child.status)).code, 0);
     assertMatch(
-      await new Response(child.stderr).text(),
+      await within(new Response(child.stderr).text()),
       /^Stopped: 100 greetings, .*\ngreeter: the log is incomplete: at least 100 lines were not written\n$/,
     );
   },
@@ -167,14 +167,15 @@ Deno.test(
   needsSignals,
   async () => {
     const { child, reader, port } = await spawnWithUnreadLog("--json");
+    await using _child = child;
     assertEquals(await load(port, 10_000), 10_000);
     child.kill("SIGTERM");
     await delay(100);
     let log = "";
-    for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+    for (let chunk = await within(reader.read()); !chunk.done; chunk = await within(reader.read())) {
       log += new TextDecoder().decode(chunk.value);
     }
-    assertEquals([(await child.status).code, await new Response(child.stderr).text()], [0, ""]);
+    assertEquals([(await within(child.status)).code, await within(new Response(child.stderr).text())], [0, ""]);
     const events = log.trimEnd().split("\n").map((line) => JSON.parse(line).event_type);
     const count = (event: string) => events.filter((each) => each === event).length;
     assertEquals([count("connection"), count("closed"), count("stopped")], [10_000, 10_000, 1]);
@@ -205,14 +206,9 @@ Deno.test("greeter loses no line of its log when the pipe is non-blocking and fu
 }, async () => {
   // O_NONBLOCK belongs to the pipe, so any process that shares the pipe can set it.
   const script = `python3 -c 'import os; os.set_blocking(1, False)'; exec "$@"`;
-  const child = new Deno.Command("sh", {
-    args: ["-c", script, "sh", ...GREETER, ...LOCAL],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
+  await using child = start(["sh", "-c", script, "sh", ...GREETER, ...LOCAL]);
   const reader = child.stdout.getReader();
-  let log = new TextDecoder().decode((await reader.read()).value);
+  let log = new TextDecoder().decode((await within(reader.read())).value);
   const port = Number(log.match(/^Listening on .*:(\d+)\n$/)?.[1]);
   assertEquals(await load(port, 6000), 6000); // 350 KiB of log; a pipe holds 64 KiB
   let stderr = "";
@@ -221,14 +217,14 @@ Deno.test("greeter loses no line of its log when the pipe is non-blocking and fu
   })();
   await until(() => stderr !== "");
   const reading = (async () => {
-    for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+    for (let chunk = await within(reader.read()); !chunk.done; chunk = await within(reader.read())) {
       log += new TextDecoder().decode(chunk.value);
     }
   })();
   await until(() => log.split("Received").length === 6001);
   child.kill("SIGTERM");
-  assertEquals((await child.status).code, 0);
-  await Promise.all([reading, errors]);
+  assertEquals((await within(child.status)).code, 0);
+  await within(Promise.all([reading, errors]));
   assertEquals(
     stderr,
     "greeter: cannot write the log: Resource temporarily unavailable (os error 11); trying again\n" +
@@ -248,12 +244,7 @@ Deno.test("greeter marks in its log where rows were dropped, and counts them in 
     await Deno.stdin.read(new Uint8Array(1));
     Deno.exit(await report.close(0) ? 0 : 1);
   `;
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["eval", "--no-check", "--ext=ts", script],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
+  await using child = start([Deno.execPath(), "eval", "--no-check", "--ext=ts", script], { stdin: "piped" });
   let stderr = "";
   const errors = (async () => {
     for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) stderr += text;
@@ -261,30 +252,33 @@ Deno.test("greeter marks in its log where rows were dropped, and counts them in 
   await until(() => stderr !== "");
   let log = "";
   let isStopped = false;
-  for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
-    log += text;
-    if (isStopped || log.length < 8_000_000) continue;
-    isStopped = true;
-    await child.stdin.close();
-  }
-  await errors;
-  assertEquals([(await child.status).code, stderr], [0, "greeter: full\n"]);
+  const reading = (async () => {
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      log += text;
+      if (isStopped || log.length < 8_000_000) continue;
+      isStopped = true;
+      await child.stdin.close();
+    }
+  })();
+  await within(Promise.all([reading, errors]));
+  assertEquals([(await within(child.status)).code, stderr], [0, "greeter: full\n"]);
   const rows = log.trimEnd().split("\n");
   const [gap, stopped] = rows.slice(-2).map((row) => JSON.parse(row));
   assertEquals([gap.event_type, gap.lines, stopped.dropped], ["log_dropped", 100_002 - rows.length, gap.lines]);
 });
 
-Deno.test("greeter stops within 2 s even if nobody reads its log (needs SIGTERM)", needsSignals, async () => {
+Deno.test("greeter stops within 10 s even if nobody reads its log (needs SIGTERM)", needsSignals, async () => {
   const { child, reader, port } = await spawnWithUnreadLog();
+  await using _child = child;
   assertEquals(await load(port, 10_000), 10_000); // 600 KiB of log; a pipe holds 64 KiB
   const started = performance.now();
   child.kill("SIGTERM");
-  assertEquals((await child.status).code, 0);
-  assert(performance.now() - started < 2000, "stopped too late");
-  const stderr = await new Response(child.stderr).text();
+  assertEquals((await within(child.status)).code, 0);
+  assert(performance.now() - started < 10_000, "stopped too late");
+  const stderr = await within(new Response(child.stderr).text());
   const [, missing] = stderr.match(/^Stopped: 10000 greetings, .*\n.* incomplete: at least (\d+) lines were /) ?? [];
   let log = "";
-  for (let chunk = await reader.read(); !chunk.done; chunk = await reader.read()) {
+  for (let chunk = await within(reader.read()); !chunk.done; chunk = await within(reader.read())) {
     log += new TextDecoder().decode(chunk.value);
   }
   // The last line in the pipe may be truncated.

@@ -49,7 +49,7 @@ Deno.test("each tool exits 2 on an unknown argument, before it does anything", a
         tool,
         ...args,
       ];
-      const { code, stdout, stderr } = await run(command, { cwd: ROOT, env: DOWNLOAD_ENV }, 60_000);
+      const { code, stdout, stderr } = await run(command, { cwd: ROOT, env: DOWNLOAD_ENV });
       const [message] = stderr.split("\n").filter((line) => !line.startsWith("Download"));
       assertEquals([code, stdout, message], [2, "", 'unknown argument "--bogus"'], tool);
     }

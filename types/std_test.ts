@@ -36,7 +36,7 @@ Deno.test("deno check rejects wrong arguments of assertions", async () => {
   const file = await Deno.makeTempFile({ suffix: ".ts" });
   await Deno.writeTextFile(file, `import { assertEquals } from "@std/assert";\nassertEquals("a", 1, 2, 3, 4);\n`);
   const command = [Deno.execPath(), "check", "--config", `${import.meta.dirname}/../deno.json`, file];
-  const { code, stderr } = await run(command, { env: { NO_COLOR: "1" } }, 60_000);
+  const { code, stderr } = await run(command);
   assertEquals(code, 1);
   assertStringIncludes(stderr, "TS2554");
   await Deno.remove(file);

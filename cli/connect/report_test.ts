@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes 
 import type { ProbeResult } from "../../client.ts";
 import { serve } from "../../server.ts";
 import {
+  delay,
   freePort,
   freePorts,
   GREETER,
@@ -13,6 +14,7 @@ import {
   run,
   SILENT_NAME_SERVER,
   spawn,
+  start,
   startServer,
   until,
   within,
@@ -38,9 +40,14 @@ function serveLongGreetings(count: number) {
 }
 
 /** Starts greeter without reading its standard output. */
-function spawnUnread(args: readonly string[], command: readonly string[] = CONNECT) {
-  const [program = "", ...rest] = [...command, ...args];
-  return new Deno.Command(program, { args: rest, stdin: "null", stdout: "piped", stderr: "null" }).spawn();
+function startUnread(args: readonly string[], command: readonly string[] = CONNECT) {
+  return start([...command, ...args], { stderr: "null" });
+}
+
+/** Reads all rows that greeter prints. */
+async function rowsOf(stdout: ReadableStream<Uint8Array<ArrayBuffer>>) {
+  const text = await within(new Response(stdout).text());
+  return text.trimEnd().split("\n").map((line) => JSON.parse(line));
 }
 
 /** Waits until a count has not changed for half a second. */
@@ -85,12 +92,12 @@ Deno.test("greeter connect prints 256 bytes of a long greeting, and `...` if the
 
 Deno.test("greeter connect --json waits for a slow reader, and drops no row", async () => {
   await using server = serveLongGreetings(600);
-  const child = spawnUnread(["--json", "-p", server.ports, "--concurrency", "10"]);
+  await using child = startUnread(["--json", "-p", server.ports, "--concurrency", "10"]);
   // 8 MiB are about 220 rows.
   const connections = await settled(server.connections);
   assert(connections >= 150 && connections <= 400, `${connections} connections`);
-  const rows = (await new Response(child.stdout).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
-  assertEquals((await child.status).code, 0);
+  const rows = await rowsOf(child.stdout);
+  assertEquals((await within(child.status)).code, 0);
   assertEquals([rows.length, rows.at(-1)?.greeted], [601, 600]);
 });
 
@@ -100,10 +107,10 @@ Deno.test("greeter connect --json drops no row if its pipe is non-blocking and f
   await using server = serveLongGreetings(100);
   // O_NONBLOCK belongs to the pipe, so any process that shares the pipe can set it.
   const script = `python3 -c 'import os; os.set_blocking(1, False)'; exec "$@"`;
-  const child = spawnUnread(["--json", "-p", server.ports], ["sh", "-c", script, "sh", ...CONNECT]);
+  await using child = startUnread(["--json", "-p", server.ports], ["sh", "-c", script, "sh", ...CONNECT]);
   await settled(server.connections);
-  const rows = (await new Response(child.stdout).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
-  assertEquals((await child.status).code, 0);
+  const rows = await rowsOf(child.stdout);
+  assertEquals((await within(child.status)).code, 0);
   assertEquals(rows.length, 101);
 });
 
@@ -127,10 +134,10 @@ Deno.test("greeter connect ends soon after one signal although its reader has st
     const ports = server.ports.split(",").slice(0, count).join(",");
     for (const [signal, status] of [["SIGTERM", 143], ["SIGINT", 130]] as const) {
       const before = server.connections();
-      const child = spawnUnread(["--json", "-p", ports, "--concurrency", "10"]);
+      await using child = startUnread(["--json", "-p", ports, "--concurrency", "10"]);
       await settled(() => server.connections() - before);
       child.kill(signal);
-      assertEquals((await within(5000, child.status)).code, status);
+      assertEquals((await within(child.status)).code, status);
       await child.stdout.cancel();
     }
   }
@@ -147,11 +154,11 @@ os.set_blocking(1, False)
 try:
   while True: os.write(1, b"x" * 4096)
 except BlockingIOError: os.set_blocking(1, True)'; exec "$@"`;
-  const args = ["-p", `${server.ports},${silent.port}`, "-t", "60"];
-  const child = spawnUnread(args, ["sh", "-c", script, "sh", ...CONNECT]);
+  const args = ["-p", `${server.ports},${silent.port}`, "-t", "600"];
+  await using child = startUnread(args, ["sh", "-c", script, "sh", ...CONNECT]);
   await settled(server.connections);
   child.kill("SIGTERM");
-  assertEquals((await within(5000, child.status)).code, 143);
+  assertEquals((await within(child.status)).code, 143);
   await child.stdout.cancel();
 });
 
@@ -161,11 +168,11 @@ Deno.test("greeter connect prints what is known after a signal if its reader rea
   await using silent = await startServer(() => {});
   // 380 KB, which a reader gets long before the half second is over.
   await using server = serveLongGreetings(10);
-  const child = spawnUnread(["--json", "-p", `${server.ports},${silent.port}`, "-t", "60"]);
+  await using child = startUnread(["--json", "-p", `${server.ports},${silent.port}`, "-t", "600"]);
   await settled(server.connections);
   child.kill("SIGTERM");
-  const rows = (await new Response(child.stdout).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
-  assertEquals((await child.status).code, 143);
+  const rows = await rowsOf(child.stdout);
+  assertEquals((await within(child.status)).code, 143);
   assertEquals([rows.length, rows.at(-1)?.greeted, rows.at(-1)?.interrupted], [11, 10, true]);
 });
 
@@ -175,7 +182,7 @@ Deno.test("greeter connect ignores SIGHUP without a terminal, as under nohup (ne
   const directory = await Deno.makeTempDir();
   for (const nohup of [["nohup"], []]) {
     const port = freePort();
-    const args = ["-p", `${port}`, "--within", "60", "-e", "220"];
+    const args = ["-p", `${port}`, "--within", "600", "-e", "220"];
     await using client = spawn([...nohup, ...CONNECT, ...args, "--json"], { cwd: directory });
     // A probe shows that greeter has been started.
     await using first = listenOn(port, "closing");
@@ -213,7 +220,7 @@ Deno.test("greeter connect prints what is known on SIGHUP if it has a terminal, 
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   await using silent = await startServer(() => {});
   for (const redirect of [`> ${directory}/out`, ""]) {
-    const words = quoted([...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "60"]);
+    const words = quoted([...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "600"]);
     await using terminal = spawn([
       "script",
       "-qec",
@@ -238,7 +245,7 @@ Deno.test("greeter connect exits 129 when its terminal is closed, and prints its
   // The shell passes the signal on, and reports the status.
   const script = `
     trap 'kill -HUP $child' HUP
-    ${quoted([...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "60"])} REDIRECT &
+    ${quoted([...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "600"])} REDIRECT &
     child=$!
     wait $child
     wait $child
@@ -300,7 +307,7 @@ Deno.test("greeter connect shows on a terminal what it waits for in each phase (
 }, async () => {
   const [late = 0, open = 0] = freePorts(2);
   await using blocked = listenOn(open, "hi\n");
-  const args = ["-p", `${late}`, "-b", `${open}`, "-w", "60"];
+  const args = ["-p", `${late}`, "-b", `${open}`, "-w", "600"];
   await using terminal = spawn(["script", "-qec", quoted([...CONNECT, ...args]), "/dev/null"]);
   await until(() => terminal.output.stdout.includes(`\u001b[Kwaiting for port ${late} to greet\r`));
   assertEquals(blocked.connections(), 0);
@@ -317,7 +324,7 @@ Deno.test("greeter connect erases its progress line, then prints what is known a
 }, async () => {
   const directory = await Deno.makeTempDir();
   await using silent = await startServer(() => {});
-  const words = quoted([...CONNECT, "-p", `${silent.port},${freePort()}`, "--concurrency", "1", "-t", "1.5"]);
+  const words = quoted([...CONNECT, "-p", `${silent.port},${freePort()}`, "--concurrency", "1", "-t", "4"]);
   await using terminal = spawn(["script", "-qec", `echo $$ > ${directory}/pid; exec ${words}`, "/dev/null"]);
   await until(() => terminal.output.stdout.includes("checked 0 of 2 ports"));
   const pid = (await Deno.readTextFile(`${directory}/pid`)).trim();
@@ -344,12 +351,12 @@ while b"checked" not in shown: shown += os.read(terminal, 4096)
 termios.tcflow(stderr, termios.TCOOFF)
 time.sleep(0.5) # the next line is being written
 client.terminate()
-try: client.wait(timeout=5)
+try: client.wait(timeout=30)
 finally: client.kill()
 print(client.returncode, client.stdout.read().decode())`;
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   await using silent = await startServer(() => {});
-  const command = [...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "60"];
+  const command = [...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "600"];
   const { stdout, stderr } = await run(["python3", "-c", script, ...command]);
   assertEquals(stderr, "");
   assertMatch(stdout, /^143 [^]*\n1 of 2 ports as expected .*; interrupted/);
@@ -360,7 +367,7 @@ Deno.test("greeter connect goes on after a momentary lack of descriptors (needs 
 }, async () => {
   await using silent = await startServer(() => {});
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  const options = ["-p", `${silent.port},${server.addr.port}`, "--concurrency", "1", "-t", "2", "--json"];
+  const options = ["-p", `${silent.port},${server.addr.port}`, "--concurrency", "1", "-t", "5", "--json"];
   await using client = spawn([...CONNECT, ...options]);
   await until(() => silent.connections() === 1);
   const setLimit = async (limit: number) => {
@@ -368,7 +375,7 @@ Deno.test("greeter connect goes on after a momentary lack of descriptors (needs 
   };
   await setLimit(1);
   await until(() => client.output.stdout.includes(`"state":"silent"`));
-  await new Promise((resolve) => setTimeout(resolve, 300)); // less than the timeout
+  await delay(300); // less than the timeout
   await setLimit(1000);
   assertEquals((await client.ended).code, 1);
   const rows = client.output.stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
@@ -384,7 +391,7 @@ Deno.test("greeter connect prints known rows before an error, even to a slow rea
   await using server = serveLongGreetings(40);
   await using silent = await startServer(() => {});
   const ports = `${server.ports},${silent.port},${freePort()}`;
-  const words = quoted([...CONNECT, "--json", "-p", ports, "--concurrency", "1", "-t", "1.5"]);
+  const words = quoted([...CONNECT, "--json", "-p", ports, "--concurrency", "1", "-t", "4"]);
   const script = `echo $$ > ${directory}/pid; exec ${words} > ${pipe}`;
   await using terminal = spawn(["script", "-qec", script, "/dev/null"]);
   const reader = await Deno.open(pipe);
@@ -394,8 +401,8 @@ Deno.test("greeter connect prints known rows before an error, even to a slow rea
   assertEquals((await run(["prlimit", "--pid", pid, "--nofile=1:"])).code, 0);
   // The error ends the run, and the progress line is erased. Then greeter waits for its reader, however long that takes.
   await until(() => terminal.output.stdout.endsWith("\r\u001b[K"));
-  await assertRejects(() => within(2500, terminal.ended), Error, "not within 2500 ms");
-  const rows = (await new Response(reader.readable).text()).trimEnd().split("\n").map((line) => JSON.parse(line));
+  await assertRejects(() => within(terminal.ended, 2500), Error, "not within 2500 ms");
+  const rows = await rowsOf(reader.readable);
   assertEquals((await terminal.ended).code, 2);
   assertEquals([rows.length, rows.at(-2).state, rows.at(-1).event_type], [42, "silent", "error"]);
   await Deno.remove(directory, { recursive: true });
@@ -429,7 +436,7 @@ Deno.test(
     stop TERM $child $!
   `;
     const command = [...GREETER, "connect", "lab.example"];
-    const { stdout, stderr } = await run([...noAnswer.command, "sh", "-c", script, "sh", ...command], {}, 30_000);
+    const { stdout, stderr } = await run([...noAnswer.command, "sh", "-c", script, "sh", ...command]);
     const totals = /^0 of 1 port as expected .*; interrupted; 1 port without a result\n/gm;
     assertEquals(stdout.match(totals)?.length, 5, stdout);
     assertEquals(stdout.replaceAll(totals, ""), "INT 130\nINT 130\nTERM 143\nTERM 143\nTERM 143\n", stderr);
