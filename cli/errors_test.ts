@@ -40,15 +40,11 @@ Deno.test("listenMessage() and connectMessage() recognize a failed lookup of Win
   const failed = (number: number) =>
     Object.assign(new Error(`Der angegebene Host ist unbekannt. (os error ${number})`), { code: "ENOENT" });
   const details = { portCount: 1, portsInUse: [], maxPorts: undefined };
-  for (
-    const [host, advice] of [["lab", 'unknown host "lab"'], ["300.1.1.1", '"300.1.1.1" is not a valid name']] as const
-  ) {
-    for (const number of [11001, 11002, 11003, 11004]) {
-      const listen = listenMessage(new ListenError(host, 80, failed(number), details));
-      assert(listen.startsWith(`cannot listen: ${advice}`), listen);
-      const connect = connectMessage(new ConnectError(host, failed(number)));
-      assert(connect.startsWith(`cannot connect: ${advice}`), connect);
-    }
+  for (const number of [11001, 11002, 11003, 11004]) {
+    const listen = listenMessage(new ListenError("lab", 80, failed(number), details));
+    assertEquals(listen, 'cannot listen: unknown host "lab"; choose another with --host');
+    const connect = connectMessage(new ConnectError("lab", failed(number)));
+    assertEquals(connect, 'cannot connect: unknown host "lab"; check the name');
   }
 });
 
