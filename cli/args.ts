@@ -176,7 +176,7 @@ function findShort(arg: string, table: OptionTable): Found[] {
   for (let i = 1; i < arg.length; i++) {
     const option = `-${arg.charAt(i)}`;
     const name = Object.keys(table).find((name) => table[name]?.short === arg.charAt(i));
-    // No letter of an invalid group has an effect: otherwise, -h5 would print the help. But -help may print it.
+    // If one letter is unknown, the others have no effect. Otherwise, -h5 would print the help.
     if (name === undefined) return isLong ? found : [{ option }];
     const attached = arg.slice(i + 1);
     if (table[name]?.value === undefined) {

@@ -150,11 +150,11 @@ const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
   { test: isLookupFailure, advice: ({ hostname }) => `unknown host ${quote(hostname)}; check the name` },
   {
     test: (cause) => cause === NO_IPV4,
-    advice: ({ hostname }) => `${quote(hostname)} has no IPv4 address; check it, or omit --ipv4`,
+    advice: ({ hostname }) => `${quote(hostname)} has no IPv4 address; check the host, or omit --ipv4`,
   },
   {
     test: (cause) => cause === NO_IPV6,
-    advice: ({ hostname }) => `${quote(hostname)} has no IPv6 address; check it, or omit --ipv6`,
+    advice: ({ hostname }) => `${quote(hostname)} has no IPv6 address; check the host, or omit --ipv6`,
   },
   { test: isZoneMissing, advice: missingZoneAdvice },
   { test: isSystemOutOfDescriptors, advice: systemDescriptorsAdvice },

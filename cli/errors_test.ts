@@ -149,7 +149,7 @@ Deno.test("connectMessage() says which option to omit if the host has no address
   for (const [cause, family] of [[NO_IPV4, 4], [NO_IPV6, 6]] as const) {
     assertEquals(
       connectMessage(new ConnectError("lab", cause)),
-      `cannot connect: "lab" has no IPv${family} address; check it, or omit --ipv${family}`,
+      `cannot connect: "lab" has no IPv${family} address; check the host, or omit --ipv${family}`,
     );
   }
 });

@@ -101,6 +101,6 @@ Deno.test("hostname() accepts names and addresses, except numeric ones that peop
   assertThrows(
     () => hostname({ option: "-H", text: "10.99.0.010" }),
     UsageError,
-    'invalid value "10.99.0.010" for -H: 010 would be octal; write 10.99.0.10',
+    'invalid value "10.99.0.010" for -H: a leading zero can mean octal; write 10.99.0.10',
   );
 });

@@ -155,8 +155,8 @@ export interface ConnectOptions {
   /**
    * How long to keep probing ports that are not as expected, in milliseconds. Each is probed again after a pause of
    * 100 ms, which doubles up to 1 s. The last probe starts when this time is over, unless one is running then. Names are
-   * looked up again, about once a second. A lookup that is not answered ends when this
-   * time is over, but not before it has taken `timeout`. Default: 0, which probes each port once.
+   * looked up again, about once a second. A lookup may last until this time is over, and at least as long as `timeout`.
+   * Default: 0, which probes each port once.
    */
   within?: number;
   /**
@@ -200,8 +200,8 @@ export function portsByExpectation(
 /**
  * Rejects options that are out of range.
  *
- * @throws {RangeError} If a number is out of range, there is no host or no port, a numeric address is ambiguous, a port has two expectations, or a text is
- * empty or too long. The message begins with the option's name.
+ * @throws {RangeError} If a number is out of range, there is no host or no port, a numeric address is ambiguous, a port has
+ * two expectations, or a text is empty or too long. The message begins with the option's name.
  */
 export function checkConnectRanges(options: ConnectOptions) {
   const { hostname, port, open, blocked, timeout, within, concurrency, family } = options;

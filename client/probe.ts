@@ -108,9 +108,8 @@ export class Probe {
     } catch (thrown) {
       if (this.#isAborted) return undefined;
       const state = this.#controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
-      const { error, cause } = state === "unreachable"
-        ? { error: systemMessageOf(thrown), cause: thrown }
-        : { error: undefined, cause: undefined };
+      const cause = state === "unreachable" ? thrown : undefined;
+      const error = cause === undefined ? undefined : systemMessageOf(cause);
       const duration = performance.now() - started;
       return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error, cause };
     } finally {

@@ -188,10 +188,10 @@ Deno.test("Probe does not overlook that it was connected in time while the event
 });
 
 Deno.test("Probe has no result if it is aborted before its greeting is complete, but has one if it lingers", async () => {
-  let isReset = false;
+  let isClosed = false;
   let isHalfClosed = false;
   await using server = await startServer((socket) => {
-    socket.resume().on("end", () => isHalfClosed = true).on("close", () => isReset = true);
+    socket.resume().on("end", () => isHalfClosed = true).on("close", () => isClosed = true);
     socket.write("220 ready\r\n");
   }, { allowHalfOpen: true });
   const run = async (expected: string, isReady: () => boolean) => {
@@ -211,7 +211,7 @@ Deno.test("Probe has no result if it is aborted before its greeting is complete,
   };
   assertEquals(await run("never", () => server.connections() === 1), undefined);
   // The first connection ends with a reset if the client has not read anything yet, and half-closed otherwise.
-  await until(() => isReset || isHalfClosed);
+  await until(() => isClosed || isHalfClosed);
   isHalfClosed = false;
   assertEquals(await run("ready", () => isHalfClosed), "greeted");
 });

@@ -35,7 +35,7 @@ export class Host {
   /** The name or address as given. */
   readonly name: string;
   readonly #family: 4 | 6 | undefined;
-  /** How long a lookup may take, in milliseconds. It may take longer until the deadline. */
+  /** A lookup ends after this time, in milliseconds, or at the deadline if that is later. */
   readonly #timeout: number;
   readonly #isAddress: boolean;
   /** The addresses of the last lookup that succeeded. */

@@ -40,8 +40,8 @@ export class ListenError extends Error {
 }
 
 /**
- * How many descriptors must be left for connections if there are more ports than that. For fewer ports, one must be left,
- * because the check for more opens port 0. A program that listens on a few ports may not have the permission for that.
+ * With more ports than this, so many descriptors must be left for connections. With fewer, one must be left: checking for
+ * more opens port 0, for which a program with few ports may not have the permission.
  */
 export const RESERVED_DESCRIPTORS = 64;
 

@@ -8,8 +8,8 @@
 const NUMBER = /^(?:\d*|0x[\da-f]*)$/i;
 
 /**
- * Says what to write instead of an IPv4 address, also at the end of an IPv6 address, that does not consist of four decimal
- * numbers. Returns `undefined` if there is none. `inet_aton` reads `10.0.0.010` as 10.0.0.8, and `127.1` as 127.0.0.1. No
+ * Returns advice for an IPv4 address that is not four decimal numbers without leading zeros. Returns `undefined` for all
+ * other texts. The IPv4 address may be the end of an IPv6 address. `inet_aton` reads `10.0.0.010` as 10.0.0.8, and `127.1` as 127.0.0.1. No
  * name consists only of numbers.
  *
  * @example
@@ -17,7 +17,7 @@ const NUMBER = /^(?:\d*|0x[\da-f]*)$/i;
  * import { addressAdvice } from "./addresses.ts";
  * import { assertEquals } from "@std/assert";
  *
- * assertEquals(addressAdvice("10.0.0.010"), "010 would be octal; write 10.0.0.10");
+ * assertEquals(addressAdvice("10.0.0.010"), "a leading zero can mean octal; write 10.0.0.10");
  * assertEquals(addressAdvice("127.1"), "write four numbers from 0 to 255, such as 192.0.2.7");
  * assertEquals(addressAdvice("10.0.0.10"), undefined);
  * ```
@@ -31,10 +31,9 @@ export function addressAdvice(text: string): string | undefined {
   if (decimal.length !== 4 || !decimal.every((number) => /^\d{1,3}$/.test(number) && Number(number) <= 255)) {
     return "write four numbers from 0 to 255, such as 192.0.2.7";
   }
-  const octal = numbers.find((number, i) => number !== decimal[i]);
-  if (octal === undefined) return undefined;
+  if (numbers.every((number, i) => number === decimal[i])) return undefined;
   const suffix = ipv6 === "" && rest.startsWith("%") ? "" : rest; // an IPv4 address has no zone
-  return `${octal} would be octal; write ${ipv6}${decimal.join(".")}${suffix}`;
+  return `a leading zero can mean octal; write ${ipv6}${decimal.join(".")}${suffix}`;
 }
 
 /**

@@ -187,8 +187,11 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["a", "b", "80"], 'invalid HOST "80": to check ports, write -p 80'],
     [["22", "80"], 'invalid HOST "22": to check ports, write -p 22,80'],
     [["1234"], 'invalid HOST "1234": to check ports, write -p 1234'],
-    [["10.99.0.010"], 'invalid HOST "10.99.0.010": 010 would be octal; write 10.99.0.10'],
-    [["lab", "[::ffff:1.2.3.04]"], 'invalid HOST "[::ffff:1.2.3.04]": 04 would be octal; write ::ffff:1.2.3.4'],
+    [["10.99.0.010"], 'invalid HOST "10.99.0.010": a leading zero can mean octal; write 10.99.0.10'],
+    [
+      ["lab", "[::ffff:1.2.3.04]"],
+      'invalid HOST "[::ffff:1.2.3.04]": a leading zero can mean octal; write ::ffff:1.2.3.4',
+    ],
     [["127.1"], 'invalid HOST "127.1": write four numbers from 0 to 255, such as 192.0.2.7'],
     [["lab", "443"], 'invalid HOST "443": to check ports, write -p 443'],
     [["lab", "-p", "80", "443", "8000-8100"], 'invalid HOST "443": to check ports, write -p 80,443,8000-8100'],
@@ -239,7 +242,7 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["[::1]:22"], "greeter connect [::1] -p 22"],
     [["lab:"], "greeter connect lab -p PORT"],
     [["http://lab/"], `write greeter connect lab -p PORT`],
-    ...["192.0.2.0/30", "2001:db8::/64", "[2001:db8::]/64", "lab/24", "192.0.2.1-5", "192.0.2.*"].map((
+    ...["192.0.2.0/30", "2001:db8::/64", "[2001:db8::]/64", "192.0.2.1-5", "192.0.2.*"].map((
       network,
     ): [string[], string] => [
       [network],
@@ -264,6 +267,7 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["lab", "--greeting", "hi"], 'unknown option "--greeting"; only the server has it: see greeter connect --help'],
     [["lab", "-n", "1"], `unknown option "-n"; see greeter connect --help`],
     [["--first", "lab", "--second"], `unknown option "--first"; `],
+    [["lab/443"], 'invalid HOST "lab/443": expected a name or an address'],
     [["lab", "--json=yes"], `"--json=yes"`],
     [["lab", "-e", "x", "-e", "y"], "-e appears more than once; write it only once"],
     [["-p"], "-p requires a value, such as -p 8080"],

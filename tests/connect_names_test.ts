@@ -148,7 +148,7 @@ test(
       [1, `${port} greeted "hello\\n" expected blocked`],
       [0, `${port} open`],
     ]);
-    const missing = (family: number) => `has no IPv${family} address; check it, or omit --ipv${family}`;
+    const missing = (family: number) => `has no IPv${family} address; check the host, or omit --ipv${family}`;
     const [noIPv6, noIPv4] = [missing(6), missing(4)];
     const cases = [
       ["127.0.0.1 -6 -p", noIPv6],

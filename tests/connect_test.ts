@@ -96,7 +96,7 @@ Deno.test("greeter connect --quiet prints nothing", async () => {
 Deno.test("greeter connect exits 2 with one line for an error that is not a result", async () => {
   const cases = [
     [["nope.invalid"], `cannot connect: unknown host "nope.invalid"; check the name`],
-    [["127.0.0.1", "-6"], `cannot connect: "127.0.0.1" has no IPv6 address; check it, or omit --ipv6`],
+    [["127.0.0.1", "-6"], `cannot connect: "127.0.0.1" has no IPv6 address; check the host, or omit --ipv6`],
     [["fe80::1%nope"], `cannot connect: unknown network interface in "fe80::1%nope"; `],
     ...hasIPv6() ? [[["fe80::1"], `cannot connect: "fe80::1" needs a zone; `] as const] : [],
   ] as const;

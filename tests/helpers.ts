@@ -188,12 +188,14 @@ const PORTS_PER_FILE = 128;
 const portBlock = await reservePorts();
 
 async function reservePorts(): Promise<Deno.TcpListener> {
-  for (;;) {
+  for (const deadline = performance.now() + DEADLINE_MS;;) {
     const port = 24_000 + Math.floor(Math.random() * 68) * PORTS_PER_FILE;
     try {
       return Deno.listen({ hostname: "127.0.0.1", port });
-    } catch {
-      await delay(1); // Another file has the block.
+    } catch (error) {
+      // Another file has the block.
+      if (!(error instanceof Deno.errors.AddrInUse) || performance.now() > deadline) throw error;
+      await delay(1);
     }
   }
 }
@@ -366,8 +368,8 @@ export function spawn(
 }
 
 /**
- * Runs a command until it ends. If it does not end within `ms` milliseconds, this fails, and ends everything that the
- * command has started.
+ * Runs a command until it ends. If it does not end within `ms` milliseconds, this fails, and kills the process group of the
+ * command. On Windows, it kills only the command.
  */
 export async function run(
   command: readonly string[],

@@ -65,9 +65,7 @@ Deno.test("tests that start greeter pass in a directory with a space and %20 in 
   await Deno.symlink(ROOT, checkout);
   const options = ["--config", `${checkout}/deno.json`, "--no-lock", "--no-check", "--allow-all"];
   const test = ["--filter", "appends CR LF", `${checkout}/tests/serve_greeting_test.ts`];
-  const { code, stdout, stderr } = await run([Deno.execPath(), "test", ...options, ...test], {
-    env: { NO_COLOR: "1" },
-  });
+  const { code, stdout, stderr } = await run([Deno.execPath(), "test", ...options, ...test]);
   // Indented, so that .ci/run does not count the results of this process.
   assert(code === 0 && stdout.includes("| 1 passed | 0 failed"), `\n${stdout}${stderr}`.replaceAll("\n", "\n  "));
   await Deno.remove(directory, { recursive: true });

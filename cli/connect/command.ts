@@ -126,7 +126,7 @@ const URL_PATTERN = /^\w+:\/\/([^/:]+|\[[^\]]*\])(?::(\d+))?(?:\/.*)?$/;
 const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
 
 /** Matches what other scanners accept for several addresses: `10.0.0.0/30`, `2001:db8::/64`, `10.0.0.1-5`, `10.0.0.*`. */
-const NETWORK = /^[^/]+\/\d+$|^(?=.*[-*])[\d*-]+(\.[\d*-]+){3}$/;
+const NETWORK = /^(?=\d|.*:)[^/]+\/\d+$|^(?=.*[-*])[\d*-]+(\.[\d*-]+){3}$/;
 
 /**
  * Checks the values, and returns the command.

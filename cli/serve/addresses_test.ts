@@ -39,8 +39,8 @@ Deno.test("addressMatcher() rejects invalid rules and IPv4-mapped addresses, and
       ...["::ffff:1.2.3.4%lo", "2001:db8::/129", "fe80::1%lo", "[::1]", " 192.0.2.7", "192.0.2.0/-1", "192.0.2.0/2 4"]
         .map((rule) => [rule, form]),
       ...["1.2.3", "192.0.2.256", "10.0/16", "0x7f.1"].map((rule) => [rule, fourNumbers]),
-      ["010.0.0.1", "010 would be octal; write 10.0.0.1"],
-      ["10.0.08.0/24", "08 would be octal; write 10.0.8.0/24"],
+      ["010.0.0.1", "a leading zero can mean octal; write 10.0.0.1"],
+      ["10.0.08.0/24", "a leading zero can mean octal; write 10.0.8.0/24"],
       ["::ffff:1.2.3.4", "expected an IPv4 address without ::ffff:, such as 1.2.3.4"],
       ["::ffff:c000:207", "expected an IPv4 address without ::ffff:, such as 192.0.2.7"],
       ["0:0:0:0:0:FFFF:C0A8:0", "expected an IPv4 address without ::ffff:, such as 192.168.0.0"],

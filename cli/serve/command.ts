@@ -249,7 +249,10 @@ function checkGreeting(given: Given, text: string, http: boolean): string {
   );
 }
 
-/** Accepts an address or a network. All of them are checked later, together. */
+/**
+ * The rules are checked later, because that is asynchronous. A rule that begins with a hyphen is rejected here: otherwise,
+ * the message would advise attaching it.
+ */
 function network(given: Given): Given {
   if (!given.text.startsWith("-")) return given;
   throw valueError(given, EXPECTED_RULE);
