@@ -26,13 +26,13 @@ import {
   unmapIPv4,
 } from "./server/connection.ts";
 import { ConnectionList } from "./server/connections.ts";
-import { Gate } from "./server/gate.ts";
 import { toGreetingFunction } from "./server/greeting.ts";
-import { KEPT_BYTES, readFirst, readUntilClosed, waitForFirst } from "./server/input.ts";
+import { KEPT_BYTES, readInput, waitForInput } from "./server/input.ts";
 import { invoke } from "./server/invoke.ts";
 import { listen, ListenError, type ListenErrorDetails } from "./server/listen.ts";
 import { checkRanges, DEFAULTS, type ServeOptions } from "./server/options.ts";
 import { Port } from "./server/port.ts";
+import { Semaphore } from "./server/semaphore.ts";
 import { MAX_GREETING_BYTES } from "./shared/limits.ts";
 
 export { DEFAULTS, KEPT_BYTES, ListenError, MAX_GREETING_BYTES };
@@ -40,6 +40,13 @@ export type { CloseReason, Connection, ConnInfo, ListenErrorDetails, ServeOption
 
 /** How long a shutdown waits for clients to close their connections, in milliseconds. */
 const SHUTDOWN_GRACE_MS = 1000;
+
+/**
+ * How many connections may wait for their first write at once. The others wait in the kernel's accept queue, which is
+ * first in, first out. Without this gate, older connections starve, probably because accepting and greeting new ones
+ * uses up the operations that tokio allows a task before it must yield.
+ */
+const MAX_UNGREETED = 16;
 
 /**
  * How long a shutdown waits for pending operations on connections that are already closed, in milliseconds. They end at
@@ -101,7 +108,7 @@ export function serve(options: ServeOptions = {}): Server {
   return new GreetingServer(options, greetingFor, listeners);
 }
 
-/** A running server: an accept loop for each port, and one list of connections and one gate, which all ports share. */
+/** A running server: an accept loop for each port. All ports share one list of connections and one gate. */
 class GreetingServer implements Server {
   readonly addr: Deno.NetAddr;
   readonly addrs: readonly Deno.NetAddr[];
@@ -110,7 +117,8 @@ class GreetingServer implements Server {
   readonly #greetingFor: (info: ConnInfo) => Uint8Array;
   readonly #ports: readonly Port[];
   readonly #connections: ConnectionList;
-  readonly #gate: Gate;
+  /** A connection passes it with its first write. */
+  readonly #gate = new Semaphore(MAX_UNGREETED);
   readonly #acceptErrors: AcceptErrors;
   /** How many ports are open. */
   #openPorts: number;
@@ -133,8 +141,7 @@ class GreetingServer implements Server {
     this.#ports = listeners.map((listener) => new Port(listener, count));
     this.#openPorts = listeners.length;
     this.#connections = new ConnectionList(timeout, maxConnections);
-    this.#gate = new Gate(this.#connections);
-    this.#acceptErrors = new AcceptErrors(this.#connections, this.#gate, options.onAcceptError);
+    this.#acceptErrors = new AcceptErrors(this.#connections, options.onAcceptError);
     this.finished = Promise.all(this.#ports.map((port) => this.#acceptUntilClosed(port))).then(() => this.#drain());
     if (signal?.aborted) this.shutdown();
     else signal?.addEventListener("abort", this.#onAbort);
@@ -164,15 +171,17 @@ class GreetingServer implements Server {
             conn.close(); // the greeting function has thrown an exception, which `invoke` has reported
             continue;
           }
-          const counter = ignore && invoke(ignore, info.remoteAddr) ? undefined : port;
-          const connection = connections.add(conn, info);
-          if (counter) invoke(onConnection, connection);
+          const isIgnored = ignore !== undefined && invoke(ignore, info.remoteAddr) === true;
+          const connection = connections.add(conn, info, port, isIgnored);
+          if (!isIgnored) invoke(onConnection, connection);
           const inputWait = typeof inputTimeout === "function" ? invoke(inputTimeout, info) ?? 0 : inputTimeout;
-          // While this connection waits to be admitted, the next ones wait in the kernel's accept queue. One whose client
-          // is to speak first waits for its turn later, in `#handle`, so that it delays no other one.
-          const turn = inputWait > 0 ? this.#gate.admit(connection) : this.#takeTurn(connection, counter);
+          // While this connection waits, the next ones wait in the kernel's accept queue. One whose client is to speak first
+          // waits for its turn later, in `#handle`, so that it delays no other one.
+          const room = connections.admit(connection);
+          if (room) await room;
+          const turn = inputWait > 0 ? undefined : this.#takeTurn(connection);
           if (turn) await turn;
-          this.#handle(connection, greeting, counter, inputWait);
+          this.#handle(connection, greeting, inputWait);
         }
       } catch (error) {
         if (isClientReset(error)) {
@@ -184,58 +193,73 @@ class GreetingServer implements Server {
     }
   }
 
-  /** Handles one connection until it is closed. Without a port, the connection is neither counted nor reported. */
-  async #handle(connection: OpenConnection, greeting: Uint8Array, port: Port | undefined, inputWait: number) {
-    const { conn } = connection;
+  /**
+   * Waits for a slot, and for the gate, in which the connection then has a place. Returns `undefined` if it need not
+   * wait. A connection that has been closed waits, too: its first write then fails.
+   */
+  #takeTurn(connection: OpenConnection): Promise<void> | undefined {
+    const { port, isIgnored } = connection;
+    connection.hasSlot = !isIgnored && port.slots.tryAcquire();
+    if ((isIgnored || connection.hasSlot) && this.#gate.tryAcquire()) return undefined;
+    return this.#waitForTurn(connection);
+  }
+
+  async #waitForTurn(connection: OpenConnection) {
+    const { port, isIgnored } = connection;
+    if (!isIgnored && !connection.hasSlot) {
+      if (!port.closed) await port.slots.acquire();
+      // Closing the port ends the wait without a slot.
+      if (port.closed) this.#connections.close(connection, "shutdown");
+      else connection.hasSlot = true;
+    }
+    await this.#gate.acquire();
+  }
+
+  /** Handles one connection until it is closed. */
+  async #handle(connection: OpenConnection, greeting: Uint8Array, inputWait: number) {
+    const { conn, port, isIgnored } = connection;
     const connections = this.#connections;
     this.#runningHandlers++;
-    let first: Promise<boolean> | undefined;
+    let input: Promise<void> | undefined;
     try {
       if (inputWait > 0) {
-        first = readFirst(connection);
-        const wait = waitForFirst(connection, first, this.#openPorts > 0 ? inputWait : 0);
-        await this.#gate.leaveDuring(wait, connection);
-        await this.#takeTurn(connection, port);
+        input = readInput(connection);
+        input.catch(() => {}); // thrown below, or by the write
+        const wait = waitForInput(connection, this.#openPorts > 0 ? inputWait : 0);
+        connections.setStage(connection, "silent"); // may end the wait, to make room
+        await wait;
+        connections.setStage(connection, "greeting");
+        await this.#takeTurn(connection);
       }
-      if (!connection.closeReason) {
-        while (connection.bytesSent < greeting.length) {
-          // The send buffer of a new connection is empty, so only a full one ends a write early.
-          if (connection.bytesSent > 0) this.#gate.markProgress(connection);
-          connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
-        }
-        connection.greeted = true;
-        if (port?.countGreeting()) this.#closePort(port);
-        // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
-        // So half-close, and read until the client closes (lingering close, as in nginx).
-        await conn.closeWrite();
-        this.#gate.markDraining(connection);
-        await readUntilClosed(connection, first);
-        connections.close(connection, "closed");
+      try {
+        connection.bytesSent = await conn.write(greeting);
+      } finally {
+        this.#gate.release();
       }
+      // The send buffer of a new connection is empty. So if it does not take the whole greeting, it is full until the client
+      // reads.
+      if (connection.bytesSent < greeting.length) connections.setStage(connection, "sending");
+      while (connection.bytesSent < greeting.length) {
+        connection.bytesSent += await conn.write(greeting.subarray(connection.bytesSent));
+      }
+      connection.greeted = true;
+      if (!isIgnored && port.countGreeting()) this.#closePort(port);
+      // Closing a socket with unread input makes the kernel send RST and discard what the client has not yet received.
+      // So half-close, and read until the client closes (lingering close, as in nginx).
+      await conn.closeWrite();
+      connections.setStage(connection, "draining");
+      await (input ?? readInput(connection));
+      connections.close(connection, "closed");
     } catch {
       // Either the client has reset the connection, or the server has closed it, which ends the pending operation.
       // In the second case, this call has no effect.
       connections.close(connection, "reset");
     }
-    // If the connection was closed before it was drained, that has ended the first read. Nothing may change after `onClose`.
-    if (first) await first.catch(() => {});
-    if (connection.hasSlot && !connection.greeted) port?.releaseSlot(connection);
-    if (port) invoke(this.#options.onClose, connection);
+    await input?.catch(() => {}); // nothing may change after `onClose`
+    if (connection.hasSlot && !connection.greeted) port.slots.release();
+    if (!isIgnored) invoke(this.#options.onClose, connection);
     this.#runningHandlers--;
     connections.changed.notifyAll();
-  }
-
-  /** Waits for a slot and for the gate. Returns undefined if the connection need not wait, or has been closed. */
-  #takeTurn(connection: OpenConnection, port: Port | undefined): Promise<void> | undefined {
-    if (connection.closeReason) return undefined;
-    return port && !port.takeSlot(connection) ? this.#waitForSlot(connection, port) : this.#gate.admit(connection);
-  }
-
-  async #waitForSlot(connection: OpenConnection, port: Port) {
-    await port.waitForSlot(connection);
-    // The port was closed before a slot was free. This has no effect if the connection has been closed as well.
-    if (!connection.hasSlot) this.#connections.close(connection, "shutdown");
-    if (!connection.closeReason) await this.#gate.admit(connection);
   }
 
   shutdown(): Promise<void> {
@@ -252,7 +276,7 @@ class GreetingServer implements Server {
   #closePort(port: Port) {
     if (port.closed) return;
     port.close();
-    this.#connections.changed.notifyAll();
+    this.#connections.changed.notifyAll(); // ends the pause after an accept error
     if (--this.#openPorts > 0) return;
     while (this.#connections.endOldestWait());
     this.#graceTimer = setTimeout(() => this.#connections.closeAll("shutdown"), SHUTDOWN_GRACE_MS);
@@ -268,7 +292,6 @@ class GreetingServer implements Server {
       await connections.changed.wait(PENDING_OPERATIONS_WAIT_MS);
     }
     connections.dispose();
-    this.#gate.dispose();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
   }
 }

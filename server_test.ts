@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { createConnection } from "node:net";
 import {
   type CloseReason,
+  type Connection,
   DEFAULTS,
   ListenError,
   MAX_GREETING_BYTES,
@@ -691,6 +692,42 @@ Deno.test("serve() counts a greeting that was sent completely even if the timeou
   await until(() => closed === 2000);
   await server.shutdown();
   assertEquals(greeted, whole);
+});
+
+Deno.test("serve() calls onClose when the last read of a connection has ended, and nothing changes afterwards", async () => {
+  const mayEnd = Promise.withResolvers<void>();
+  const listen = (options: Deno.TcpListenOptions) => {
+    const listener = Deno.listen(options);
+    const connections = listener[Symbol.asyncIterator].bind(listener);
+    listener[Symbol.asyncIterator] = async function* () {
+      const iterator = connections();
+      for (let next = await iterator.next(); !next.done; next = await iterator.next()) {
+        const conn = next.value;
+        const read = conn.read.bind(conn);
+        conn.read = (buffer) => read(buffer).finally(() => mayEnd.promise);
+        yield conn;
+      }
+    };
+    return listener;
+  };
+  const connections: Connection[] = [];
+  const closed: [number, Uint8Array][] = [];
+  const { server } = start({
+    timeout: 300,
+    inputTimeout: 60_000,
+    listen,
+    onConnection: (connection) => connections.push(connection),
+    onClose: ({ bytesReceived, received }) => closed.push([bytesReceived, received]),
+  });
+  const conn = await connect(server);
+  await conn.write(new TextEncoder().encode("hello"));
+  await until(() => connections[0]?.closeReason === "timeout");
+  assertEquals([connections[0]?.bytesReceived, closed], [0, []]);
+  mayEnd.resolve();
+  await until(() => closed.length === 1);
+  assertEquals(closed, [[5, new TextEncoder().encode("hello")]]);
+  conn.close();
+  await server.shutdown();
 });
 
 Deno.test("serve() greets exactly `count` clients even if the timeout closes many connections", async () => {

@@ -7,7 +7,7 @@ import { CONNECT_DEFAULTS, ConnectError, type ConnectOptions } from "./options.t
 import { LoopClock } from "./clock.ts";
 import { isOutOfResources, isZoneFailure } from "./connect_errors.ts";
 import { Probe, type ProbeOutcome, type ProbeTarget } from "./probe.ts";
-import { Queue } from "./queue.ts";
+import { Queue } from "../shared/queue.ts";
 
 /**
  * How many probes may be active at once. Thousands would starve each other, and a probe that starves looks like a

@@ -5,7 +5,7 @@
  */
 import { ConditionVariable } from "../shared/condition_variable.ts";
 import type { ProbeResult } from "./options.ts";
-import { Queue } from "./queue.ts";
+import { Queue } from "../shared/queue.ts";
 
 /** The results of all hosts, on the way to the consumer of `connect()`. */
 export class ResultQueue {

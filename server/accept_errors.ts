@@ -5,7 +5,6 @@
  */
 import { codeOf } from "../shared/errors.ts";
 import type { ConnectionList } from "./connections.ts";
-import type { Gate } from "./gate.ts";
 import { invoke } from "./invoke.ts";
 
 /**
@@ -48,7 +47,6 @@ const OUT_OF_DESCRIPTORS_GRACE_MS = 1000;
 /** Handles accept errors. All ports share it, because errors such as a lack of descriptors affect all of them. */
 export class AcceptErrors {
   readonly #connections: ConnectionList;
-  readonly #gate: Gate;
   readonly #onError: ((error: unknown) => void) | undefined;
   /** When accepting began to fail, or `undefined` if it works. */
   #failingSince: number | undefined;
@@ -56,9 +54,8 @@ export class AcceptErrors {
   #isReported = false;
 
   /** `onError` is called with the first error that is reported, and not again until accepting has worked. */
-  constructor(connections: ConnectionList, gate: Gate, onError: ((error: unknown) => void) | undefined) {
+  constructor(connections: ConnectionList, onError: ((error: unknown) => void) | undefined) {
     this.#connections = connections;
-    this.#gate = gate;
     this.#onError = onError;
   }
 
@@ -74,7 +71,9 @@ export class AcceptErrors {
    * will free their descriptors. Returns the pause in milliseconds. It ends early when a connection is greeted or closed.
    */
   async pauseAfter(error: unknown, backoff: number, isHandling: boolean): Promise<number> {
-    const isEvicted = isOutOfDescriptors(error) && this.#evict();
+    const isEvicted = isOutOfDescriptors(error) && this.#connections.evictOldest();
+    // A silent client that is greeted now can be evicted after the next error.
+    if (isOutOfDescriptors(error) && !isEvicted) this.#connections.endOldestWait();
     // Without a pause, a persistent error would make this a busy loop.
     const pause = isEvicted ? EVICTION_WAIT_MS : nextBackoff(backoff);
     const now = performance.now();
@@ -87,16 +86,5 @@ export class AcceptErrors {
     }
     await this.#connections.changed.wait(pause);
     return pause;
-  }
-
-  /** Closes a connection so that its descriptor becomes free. Returns whether there was one to close. */
-  #evict(): boolean {
-    const isEvicted = this.#connections.evictOldest();
-    // If some turn out to have stalled, or one is greeted now, one of them can be evicted after the next error.
-    if (!isEvicted) {
-      this.#gate.checkStalled();
-      this.#connections.endOldestWait();
-    }
-    return isEvicted;
   }
 }

@@ -1,5 +1,7 @@
-import { assertEquals } from "@std/assert";
-import { isClientReset, nextBackoff } from "./accept_errors.ts";
+import { assert, assertEquals } from "@std/assert";
+import { outOfDescriptors } from "../tests/helpers.ts";
+import { AcceptErrors, isClientReset, nextBackoff } from "./accept_errors.ts";
+import { ConnectionList } from "./connections.ts";
 
 Deno.test("nextBackoff() doubles from 5 ms to 1 s", () => {
   const pauses: number[] = [];
@@ -15,4 +17,17 @@ Deno.test("isClientReset() recognizes EINVAL as a client's reset only on macOS",
   assertEquals(isClientReset(new Deno.errors.InvalidData("Invalid argument (os error 22)"), "darwin"), true);
   assertEquals(isClientReset(typeError, "linux"), false);
   assertEquals(isClientReset(other, "darwin"), false);
+});
+
+Deno.test("AcceptErrors reports a lack of descriptors that lasts for 1 s, although connections are being handled", async () => {
+  const list = new ConnectionList(60_000, 10);
+  const errors: unknown[] = [];
+  const acceptErrors = new AcceptErrors(list, (error) => errors.push(error));
+  const error = outOfDescriptors("EMFILE");
+  const started = performance.now();
+  while (errors.length === 0) await acceptErrors.pauseAfter(error, 20, true);
+  assert(performance.now() - started >= 999, "reported too early");
+  await acceptErrors.pauseAfter(error, 20, true);
+  assertEquals(errors, [error]);
+  list.dispose();
 });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Port } from "./port.ts";
 
 /** Both addresses of a connection. IPv4 over an IPv6 socket is shown as IPv4: `192.0.2.7`, not `::ffff:192.0.2.7`. */
 export interface ConnInfo {
@@ -45,39 +46,34 @@ export interface Connection extends ConnInfo {
 }
 
 /**
- * The stage of a connection: it waits to be admitted (`waiting`), waits for its client to speak first (`silent`), then
- * for a slot and its turn to be greeted (`ready`), is being greeted (`greeting`), has made no progress in being greeted
- * for a while (`stalled`), or is half-closed and read until the client closes it (`draining`).
+ * The stage of a connection: it waits for room below the limit (`waiting`), waits for its client to speak first
+ * (`silent`), waits for its turn and its first write (`greeting`), has sent a part of its greeting and waits until its
+ * client reads (`sending`), or is half-closed and read until the client closes it (`draining`). Only a connection in one
+ * of the last two stages may be evicted.
  */
-export type Stage = "waiting" | "silent" | "ready" | "greeting" | "stalled" | "draining";
+export type Stage = "waiting" | "silent" | "greeting" | "sending" | "draining";
+
+/** What only the server changes, in the types of `Connection`. */
+type Progress = Pick<Connection, "bytesSent" | "greeted" | "bytesReceived" | "received" | "closeReason">;
 
 /** A connection in the server's list: its state can be changed, and it has its socket and its neighbors in the list. */
-export interface OpenConnection extends Connection {
+export interface OpenConnection extends Pick<Connection, "remoteAddr" | "localAddr" | "acceptedAt">, Mutable<Progress> {
   /** The socket. */
   readonly conn: Deno.TcpConn;
-  /** See {@linkcode Connection.bytesSent}. */
-  bytesSent: number;
-  /** See {@linkcode Connection.greeted}. */
-  greeted: boolean;
-  /** See {@linkcode Connection.bytesReceived}. */
-  bytesReceived: number;
-  /** See {@linkcode Connection.received}. */
-  received: Uint8Array;
-  /** See {@linkcode Connection.closeReason}. */
-  closeReason: CloseReason | undefined;
+  /** The port that accepted it. */
+  readonly port: Port;
+  /** Whether it is neither counted nor reported. */
+  readonly isIgnored: boolean;
   /** Whether it has a slot of its port. */
   hasSlot: boolean;
   /** Its current stage. */
   stage: Stage;
-  /**
-   * When a part of the greeting was last sent, on the clock of `performance.now()`. `Infinity` if the kernel has not
-   * accepted a part yet, or has accepted the whole greeting at once.
-   */
-  progressAt: number;
-  /** Ends its wait for its client to speak, for a slot, or for admission. */
-  wake: (() => void) | undefined;
+  /** Ends its wait for its client to speak. */
+  endWait: (() => void) | undefined;
   /** The connection that was accepted before this one. */
   older: OpenConnection | undefined;
   /** The connection that was accepted after this one. */
   newer: OpenConnection | undefined;
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };

@@ -5,35 +5,29 @@
  */
 import { ConditionVariable } from "../shared/condition_variable.ts";
 import type { CloseReason, ConnInfo, OpenConnection, Stage } from "./connection.ts";
+import type { Port } from "./port.ts";
+import { Semaphore } from "./semaphore.ts";
 
 const EMPTY = new Uint8Array();
 
 /** The open connections in order of arrival. Closing a connection removes it from the list at once. */
 export class ConnectionList {
   readonly #timeout: number;
-  readonly #limit: number;
+  /** A permit for each connection that the limit allows. Those that wait for one are in the list, too. */
+  readonly #limit: Semaphore;
   // A linked list of the connections themselves. Unlike a Set, it allocates nothing, and is never rehashed.
   #oldest: OpenConnection | undefined;
   #newest: OpenConnection | undefined;
   #size = 0;
-  readonly #counts: Record<Stage, number> = {
-    waiting: 0,
-    silent: 0,
-    ready: 0,
-    greeting: 0,
-    stalled: 0,
-    draining: 0,
-  };
+  readonly #counts: Record<Stage, number> = { waiting: 0, silent: 0, greeting: 0, sending: 0, draining: 0 };
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Called when {@linkcode close} has removed a connection. The gate sets it, to admit those that wait. */
-  onClose: () => void = () => {};
-  /** Notified when a connection is greeted or closed. server.ts also notifies it at other steps of a shutdown. */
+  /** Notified when a connection is greeted or closed. server.ts also notifies it when a handler has ended. */
   readonly changed = new ConditionVariable();
 
   /** `timeout` is how long a connection may stay open, in milliseconds; `limit` is how many may be admitted. */
   constructor(timeout: number, limit: number) {
     this.#timeout = timeout;
-    this.#limit = limit;
+    this.#limit = new Semaphore(limit);
   }
 
   /** How many connections are open, including those that wait to be admitted. */
@@ -41,34 +35,15 @@ export class ConnectionList {
     return this.#size;
   }
 
-  /** How many connections are at each stage. */
-  get counts(): Readonly<Record<Stage, number>> {
-    return this.#counts;
-  }
-
-  /** The connection that has been open for the longest time. Its `newer` leads to the others, in order. */
-  get oldest(): OpenConnection | undefined {
-    return this.#oldest;
-  }
-
-  /** Whether the limit allows another connection to be admitted, after an eviction if necessary. */
-  get hasRoom(): boolean {
-    return !this.#isFull || this.#counts.stalled + this.#counts.draining > 0;
-  }
-
-  /** Whether the limit is reached. Connections that wait to be admitted do not count. */
-  get #isFull(): boolean {
-    return this.#size - this.#counts.waiting >= this.#limit;
-  }
-
   /** Appends a connection that has been accepted. Its timeout starts now, even if it has to wait to be admitted. */
-  add(conn: Deno.TcpConn, { remoteAddr, localAddr }: ConnInfo): OpenConnection {
-    const acceptedAt = performance.now();
+  add(conn: Deno.TcpConn, { remoteAddr, localAddr }: ConnInfo, port: Port, isIgnored: boolean): OpenConnection {
     const connection: OpenConnection = {
       conn,
+      port,
+      isIgnored,
       remoteAddr,
       localAddr,
-      acceptedAt,
+      acceptedAt: performance.now(),
       bytesSent: 0,
       greeted: false,
       bytesReceived: 0,
@@ -76,8 +51,7 @@ export class ConnectionList {
       closeReason: undefined,
       hasSlot: false,
       stage: "waiting",
-      progressAt: Infinity,
-      wake: undefined,
+      endWait: undefined,
       older: this.#newest,
       newer: undefined,
     };
@@ -90,27 +64,47 @@ export class ConnectionList {
     return connection;
   }
 
-  /** Evicts a connection if the limit is reached. Called before a connection is admitted. */
-  makeRoom() {
-    if (this.#isFull) this.#evict();
+  /**
+   * Admits a connection as soon as the limit allows it. At the limit, another connection is evicted for each one that
+   * waits. Connections are admitted in order. Returns `undefined` if the connection was admitted at once, or else a
+   * promise that resolves when it has been admitted or is closed.
+   */
+  admit(connection: OpenConnection): Promise<void> | undefined {
+    if (!this.#limit.tryAcquire()) return this.#waitForRoom(connection);
+    this.setStage(connection, "greeting");
   }
 
-  /** Moves a connection to another stage. */
+  async #waitForRoom(connection: OpenConnection) {
+    const room = this.#limit.acquire();
+    this.#makeRoom();
+    await room;
+    if (connection.closeReason) this.#limit.release();
+    else this.setStage(connection, "greeting");
+  }
+
+  /**
+   * Evicts a connection for each one that waits for room, as far as there are any. A silent client has received nothing
+   * yet. So the oldest ones are greeted, as many as are needed, to be evicted then.
+   */
+  #makeRoom() {
+    while (this.#limit.waiting > 0 && this.evictOldest());
+    while (this.#limit.waiting > this.#counts.greeting && this.endOldestWait());
+  }
+
+  /** Moves a connection to another stage. Has no effect on one that has been closed. */
   setStage(connection: OpenConnection, stage: Stage) {
+    if (connection.closeReason) return;
     this.#counts[connection.stage]--;
     this.#counts[stage]++;
     connection.stage = stage;
+    if (stage === "greeting") return;
+    if (this.#limit.waiting > 0) this.#makeRoom();
+    this.changed.notifyAll();
   }
 
   /** Removes a connection from the list and closes its socket. Only the first call has an effect. */
   close(connection: OpenConnection, reason: CloseReason) {
     if (connection.closeReason) return;
-    this.#remove(connection, reason);
-    this.onClose();
-    this.changed.notifyAll();
-  }
-
-  #remove(connection: OpenConnection, reason: CloseReason) {
     connection.closeReason = reason;
     const { older, newer, stage } = connection;
     if (older) older.newer = newer;
@@ -123,26 +117,23 @@ export class ConnectionList {
     this.#size--;
     this.#counts[stage]--;
     connection.conn.close();
-    connection.wake?.();
+    connection.endWait?.();
+    if (stage !== "waiting") this.#limit.release();
+    this.changed.notifyAll();
   }
 
   /**
-   * Closes the oldest connection that has been greeted, or else the oldest that has stalled. Returns whether there was
-   * one.
+   * Closes the oldest connection that has been greeted, or else the oldest one of which only a part has been sent.
+   * Returns whether there was one.
    */
   evictOldest(): boolean {
-    const isEvicted = this.#evict();
-    if (isEvicted) this.changed.notifyAll();
-    return isEvicted;
-  }
-
-  #evict(): boolean {
-    const connection = this.#oldestAt(this.#counts.draining > 0 ? "draining" : "stalled");
-    if (connection) this.#remove(connection, "evicted");
+    const connection = this.#oldestAt("draining") ?? this.#oldestAt("sending");
+    if (connection) this.close(connection, "evicted");
     return connection !== undefined;
   }
 
   #oldestAt(stage: Stage): OpenConnection | undefined {
+    if (this.#counts[stage] === 0) return undefined;
     let connection = this.#oldest;
     while (connection && connection.stage !== stage) connection = connection.newer;
     return connection;
@@ -150,16 +141,11 @@ export class ConnectionList {
 
   /** Ends the wait of the oldest connection whose client has not spoken yet. Returns whether there was one. */
   endOldestWait(): boolean {
-    const connection = this.#counts.silent > 0 ? this.#oldestAt("silent") : undefined;
-    if (connection) this.endWait(connection);
-    return connection !== undefined;
-  }
-
-  /** Ends the wait of a connection for its client to speak. Only the first call has an effect. */
-  endWait(connection: OpenConnection) {
-    if (connection.closeReason || connection.stage !== "silent") return;
-    this.setStage(connection, "ready");
-    connection.wake?.();
+    const connection = this.#oldestAt("silent");
+    if (!connection) return false;
+    this.setStage(connection, "greeting");
+    connection.endWait?.();
+    return true;
   }
 
   /** Closes all connections. */

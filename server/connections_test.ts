@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { at, startList } from "../tests/connection_list.ts";
 import { delay, until, within } from "../tests/helpers.ts";
+import type { OpenConnection } from "./connection.ts";
+import type { ConnectionList } from "./connections.ts";
 
 Deno.test("ConnectionList keeps its order when connections in the middle are closed", async () => {
   const { list, add, end } = await startList(1000, 8);
@@ -16,10 +18,10 @@ Deno.test("ConnectionList keeps its order when connections in the middle are clo
   end();
 });
 
-Deno.test("ConnectionList evicts the oldest connection that has been greeted, or else the oldest that has stalled", async () => {
+Deno.test("ConnectionList evicts the oldest connection that has been greeted, or else the oldest that has sent a part", async () => {
   const { list, add, end } = await startList(1000, 6);
   const added = add(6);
-  for (const [i, stage] of (["greeting", "stalled", "draining", "stalled", "draining"] as const).entries()) {
+  for (const [i, stage] of (["greeting", "sending", "draining", "sending", "draining"] as const).entries()) {
     at(added, i, (connection) => list.setStage(connection, stage));
   }
   const evicted: number[] = [];
@@ -32,23 +34,82 @@ Deno.test("ConnectionList evicts the oldest connection that has been greeted, or
   end();
 });
 
-Deno.test("ConnectionList has room below its limit, or if it can evict a connection", async () => {
-  for (const stage of ["draining", "stalled"] as const) {
-    const { list, add, end } = await startList(2, 3);
+/** Admits connections. Returns functions that tell which have been admitted or closed, in order. */
+function admitAll(list: ConnectionList, connections: readonly OpenConnection[]): number[] {
+  const ended: number[] = [];
+  for (const [i, connection] of connections.entries()) {
+    const room = list.admit(connection);
+    if (room) room.then(() => ended.push(i));
+    else ended.push(i);
+  }
+  return ended;
+}
+
+Deno.test("ConnectionList admits no more connections than its limit, and the next ones in order", async () => {
+  const { list, add, end } = await startList(2, 6);
+  const added = add(6);
+  const ended = admitAll(list, added);
+  await delay(0);
+  assertEquals([ended, list.size], [[0, 1], 6]);
+  at(added, 0, (first) => list.close(first, "reset"));
+  await until(() => ended.length === 3);
+  // One that was closed while it waited takes no room.
+  at(added, 3, (fourth) => list.close(fourth, "timeout"));
+  at(added, 1, (second) => list.close(second, "closed"));
+  await until(() => ended.length === 5);
+  at(added, 2, (third) => list.close(third, "closed"));
+  await until(() => ended.length === 6);
+  assertEquals(ended, [0, 1, 2, 3, 4, 5]);
+  assertEquals(added.map(({ stage, closeReason }) => closeReason ?? stage), [
+    "reset",
+    "closed",
+    "closed",
+    "timeout",
+    "greeting",
+    "greeting",
+  ]);
+  end();
+});
+
+Deno.test("ConnectionList evicts a connection for each one that waits, as soon as one can be evicted", async () => {
+  for (const stage of ["draining", "sending"] as const) {
+    const { list, add, end } = await startList(2, 4);
     const added = add(3);
-    at(added, 0, (first) => list.setStage(first, "greeting"));
-    // Those that wait to be admitted do not count.
-    assertEquals(list.hasRoom, true);
-    list.makeRoom();
-    assertEquals(list.size, 3);
-    at(added, 1, (second) => list.setStage(second, "greeting"));
-    assertEquals(list.hasRoom, false);
+    const ended = admitAll(list, added);
+    await delay(0);
+    assertEquals(ended, [0, 1]);
     at(added, 1, (second) => list.setStage(second, stage));
-    assertEquals([list.hasRoom, list.size], [true, 3]);
-    list.makeRoom();
+    await until(() => ended.length === 3);
+    // Nothing waits, so this one is evicted only when the next one is admitted.
+    at(added, 0, (first) => list.setStage(first, stage));
     assertEquals(added.map(({ closeReason }) => closeReason), [undefined, "evicted", undefined]);
+    admitAll(list, add(1).slice(3));
+    await until(() => added[3]?.stage === "greeting");
+    assertEquals(added.map(({ closeReason }) => closeReason), ["evicted", "evicted", undefined, undefined]);
     end();
   }
+});
+
+Deno.test("ConnectionList ends the wait of as many silent connections as others need room, oldest first", async () => {
+  const { list, add, end } = await startList(4, 7);
+  const added = add(4);
+  admitAll(list, added);
+  for (const connection of added) list.setStage(connection, "silent");
+  const stages = () => added.map(({ stage, closeReason }) => closeReason ?? stage);
+  admitAll(list, add(1).slice(4));
+  assertEquals(stages(), ["greeting", "silent", "silent", "silent", "waiting"]);
+  admitAll(list, add(1).slice(5));
+  assertEquals(stages(), ["greeting", "greeting", "silent", "silent", "waiting", "waiting"]);
+  at(added, 0, (first) => list.setStage(first, "draining"));
+  at(added, 1, (second) => list.close(second, "reset"));
+  await until(() => !stages().includes("waiting"));
+  assertEquals(stages(), ["evicted", "reset", "silent", "silent", "greeting", "greeting"]);
+  // One that becomes silent while others wait is greeted, too.
+  admitAll(list, add(1).slice(6));
+  assertEquals(stages().slice(2), ["silent", "silent", "greeting", "greeting", "waiting"]);
+  for (const i of [4, 5]) at(added, i, (connection) => list.setStage(connection, "silent"));
+  assertEquals(stages().slice(2), ["greeting", "silent", "silent", "silent", "waiting"]);
+  end();
 });
 
 Deno.test("ConnectionList closes each connection at its own deadline", async () => {
@@ -64,19 +125,27 @@ Deno.test("ConnectionList closes each connection at its own deadline", async () 
   end();
 });
 
-Deno.test("ConnectionList closes a connection only once, and tells the gate and those that wait for a change", async () => {
+Deno.test("ConnectionList closes a connection only once, and tells those that wait for a change", async () => {
   const { list, add, end } = await startList(1000, 1);
   const calls: string[] = [];
-  list.onClose = () => calls.push("onClose");
   const changed = list.changed.wait().then(() => calls.push("changed"));
   at(add(1), 0, (connection) => {
-    connection.wake = () => calls.push("wake");
+    connection.endWait = () => calls.push("endWait");
     list.close(connection, "reset");
     list.close(connection, "closed");
-    assertEquals([connection.closeReason, list.size], ["reset", 0]);
+    list.setStage(connection, "draining");
+    assertEquals([connection.closeReason, list.size, list.evictOldest()], ["reset", 0, false]);
   });
   await within(changed);
-  assertEquals(calls, ["wake", "onClose", "changed"]);
+  assertEquals(calls, ["endWait", "changed"]);
+  end();
+});
+
+Deno.test("ConnectionList notifies those that wait for a change when a connection has been greeted", async () => {
+  const { list, add, end } = await startList(10, 1);
+  const changed = list.changed.wait();
+  at(add(1), 0, (connection) => list.setStage(connection, "draining"));
+  await within(changed);
   end();
 });
 
@@ -84,16 +153,12 @@ Deno.test("ConnectionList ends the wait of the oldest silent connection, and eac
   const { list, add, end } = await startList(1000, 4);
   const added = add(4);
   const ended: number[] = [];
-  for (const [i, connection] of added.entries()) connection.wake = () => ended.push(i);
+  for (const [i, connection] of added.entries()) connection.endWait = () => ended.push(i);
   assertEquals([list.endOldestWait(), ended], [false, []]);
   for (const i of [1, 2, 3]) at(added, i, (connection) => list.setStage(connection, "silent"));
-  assertEquals([list.endOldestWait(), ended], [true, [1]]);
-  for (const i of [0, 1, 3]) at(added, i, (connection) => list.endWait(connection));
-  assertEquals([ended, added.map(({ stage }) => stage)], [[1, 3], ["waiting", "ready", "silent", "ready"]]);
-  at(added, 2, (third) => {
-    list.close(third, "reset");
-    list.endWait(third);
-  });
-  assertEquals(list.counts, { waiting: 1, silent: 0, ready: 2, greeting: 0, stalled: 0, draining: 0 });
+  assertEquals([list.endOldestWait(), list.endOldestWait(), ended], [true, true, [1, 2]]);
+  at(added, 3, (fourth) => list.close(fourth, "reset"));
+  assertEquals([list.endOldestWait(), ended], [false, [1, 2, 3]]);
+  assertEquals(added.map(({ stage }) => stage), ["waiting", "greeting", "greeting", "silent"]);
   end();
 });

@@ -17,7 +17,7 @@ import {
   until,
   within,
 } from "../tests/helpers.ts";
-import { readFirst, waitForFirst } from "./input.ts";
+import { readInput, waitForInput } from "./input.ts";
 
 const REQUEST = new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n");
 
@@ -183,16 +183,17 @@ Deno.test("serve({ inputTimeout }) uses the read that is pending when the time i
   await server.shutdown();
 });
 
-Deno.test("waitForFirst() notices input that arrived in time even if this process was busy until later", async () => {
+Deno.test("waitForInput() notices input that arrived in time even if this process was busy until later", async () => {
   const { clients: [client], add, end } = await startList(10, 1);
   const [connection] = add(1);
   if (!connection || !client) throw new Error("expected a connection");
-  const first = readFirst(connection);
-  const wait = waitForFirst(connection, first, 50).then(() => connection.bytesReceived);
+  const input = readInput(connection);
+  const wait = waitForInput(connection, 50).then(() => connection.bytesReceived);
   const written = client.write(REQUEST);
   block(100);
   assertEquals([await wait, await written], [REQUEST.length, REQUEST.length]);
   end();
+  await assertRejects(() => input); // the connection has been closed
 });
 
 Deno.test("serve({ inputTimeout }) closes a silent connection at its timeout if that comes first", async () => {

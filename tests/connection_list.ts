@@ -6,6 +6,7 @@
 import { assertEquals } from "@std/assert";
 import type { OpenConnection } from "../server/connection.ts";
 import { ConnectionList } from "../server/connections.ts";
+import { Port } from "../server/port.ts";
 import { ENDLESS_MS, within } from "./helpers.ts";
 
 /**
@@ -13,13 +14,15 @@ import { ENDLESS_MS, within } from "./helpers.ts";
  * that ends them.
  */
 export async function startList(limit: number, total: number, timeout = ENDLESS_MS) {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const port = new Port(listener, Infinity);
   const clients: Deno.Conn[] = [];
   const accepted: Deno.TcpConn[] = [];
   while (accepted.length < total) {
     clients.push(await Deno.connect({ hostname: "127.0.0.1", port: listener.addr.port }));
     accepted.push(await within(listener.accept()));
   }
+  listener.close();
   const list = new ConnectionList(timeout, limit);
   const added: OpenConnection[] = [];
   return {
@@ -27,7 +30,7 @@ export async function startList(limit: number, total: number, timeout = ENDLESS_
     clients,
     /** Adds connections. Returns all that have been added so far. */
     add(count: number): OpenConnection[] {
-      for (const conn of accepted.splice(0, count)) added.push(list.add(conn, conn));
+      for (const conn of accepted.splice(0, count)) added.push(list.add(conn, conn, port, false));
       return added;
     },
     end() {
