@@ -37,7 +37,6 @@ import {
 import { checkHost, type RunOptions } from "./client/host_check.ts";
 import { ProbePool } from "./client/pool.ts";
 import { Host } from "./client/resolve.ts";
-import { ResultQueue } from "./client/result_queue.ts";
 import { targetFunction } from "./client/targets.ts";
 
 export { CONNECT_DEFAULTS, ConnectError, EXPECTATIONS, MIN_BLOCKED_TIMEOUT_MS, PROBE_STATES };
@@ -81,49 +80,41 @@ export function connect(options: ConnectOptions): AsyncGenerator<ProbeResult, vo
 
 async function* checkHosts(options: ConnectOptions): AsyncGenerator<ProbeResult, void, void> {
   const { signal, within = 0, concurrency = CONNECT_DEFAULTS.concurrency, onLookup, onResult = () => {} } = options;
-  const stop = new AbortController();
-  /** The first error. */
-  let failure: { error: unknown } | undefined;
-  const fail = (error: unknown) => failure ??= { error };
-
-  // Results that have not been read take memory, up to 16 KiB each.
-  const isPaused = () => results.size >= concurrency;
-  const pool = new ProbePool(options, isPaused, (error) => {
-    fail(error);
-    stop.abort();
-  });
-  const results = new ResultQueue(() => pool.start());
+  // Results that have not been read take memory, up to 16 KiB each. So no probe starts while the stream is full.
+  let controller: ReadableStreamDefaultController<ProbeResult> | undefined;
+  const pool = new ProbePool(options, () => (controller?.desiredSize ?? 0) <= 0);
+  const results = new ReadableStream<ProbeResult>({
+    start: (own) => void (controller = own),
+    pull: () => pool.start(),
+  }, { highWaterMark: concurrency });
   const run: RunOptions = {
     pool,
     ports: portsByExpectation(options),
     targetOf: targetFunction(options),
     deadline: performance.now() + within,
-    signal: stop.signal,
     onLookup,
     onAttempt: onResult,
-    onDecided: (result) => results.add(result),
+    onDecided: (result) => controller?.enqueue(result),
   };
-  const end = () => {
-    stop.abort();
-    pool.end();
-  };
+  const end = () => pool.end();
   signal?.addEventListener("abort", end);
   if (signal?.aborted) end();
-  const hostnames = new Set([options.hostname].flat());
-  const checks = [...hostnames].map((name) =>
+  /** The first error. */
+  let failure: { error: unknown } | undefined;
+  const checks = [...new Set([options.hostname].flat())].map((name) =>
     checkHost(new Host(name, options), run).catch((error) => {
-      fail(error);
-      // The other hosts are checked nevertheless, unless `onLookup` has thrown the error.
-      if (!(error instanceof ConnectError)) end();
+      failure ??= { error };
+      // The other hosts are checked nevertheless, unless a function of the caller has thrown the error.
+      if (!(error instanceof ConnectError)) pool.stop();
     })
   );
-  const hosts = Promise.all(checks);
-  hosts.then(() => results.close(failure));
+  const hosts = Promise.all(checks).then(() => controller?.close());
   try {
-    yield* results;
+    yield* results.values({ preventCancel: true });
+    if (failure) throw failure.error;
   } finally {
     end();
-    await Promise.all([hosts, pool.ended]);
+    await hosts;
     signal?.removeEventListener("abort", end);
   }
 }

@@ -5,17 +5,18 @@
  */
 import { ConnectError, type Expectation, type ProbeResult, type ProbeState } from "./options.ts";
 import { isLocalError } from "./connect_errors.ts";
-import { type Finding, isConnected, PortCheck, type PortCheckOptions } from "./port_check.ts";
+import type { ProbePool } from "./pool.ts";
+import { checkPort, type Finding, isConnected, type PortCheckOptions } from "./port_check.ts";
 import type { Host } from "./resolve.ts";
 
 /** What all hosts of a run share. */
-export interface RunOptions extends Pick<PortCheckOptions, "pool" | "targetOf"> {
+export interface RunOptions extends Pick<PortCheckOptions, "targetOf"> {
+  /** Runs the probes. It is stopped when the run ends early. */
+  pool: ProbePool;
   /** The ports of each expectation. */
   ports: Readonly<Record<Expectation, readonly number[]>>;
   /** When `within` is over, on the clock of `performance.now()`. */
   deadline: number;
-  /** Aborted when the run ends early. */
-  signal: AbortSignal;
   /** Called when the addresses of a host are known, or without addresses when its lookup has failed. */
   onLookup: ((host: string, addresses: readonly string[]) => void) | undefined;
   /** Called after each attempt. */
@@ -31,7 +32,7 @@ export interface RunOptions extends Pick<PortCheckOptions, "pool" | "targetOf"> 
  * blocked and this machine has no route to the host.
  */
 export async function checkHost(host: Host, run: RunOptions): Promise<void> {
-  const { ports, deadline, signal, onLookup, onDecided } = run;
+  const { pool: { signal }, ports, deadline, onLookup, onDecided } = run;
   try {
     await host.resolve(deadline, signal);
   } catch (error) {
@@ -76,28 +77,23 @@ async function checkPorts(
   deadline: number,
   onFinding: (finding: Finding) => void,
 ): Promise<void> {
-  const { promise: allDecided, resolve } = Promise.withResolvers<void>();
-  const checks = new Set<PortCheck>();
-  let failure: ConnectError | undefined;
-  const onFailure = (error: ConnectError) => {
-    failure ??= error;
-    resolve();
+  const stop = new AbortController();
+  const options = { host, pool, targetOf, deadline, onAttempt, stop };
+  const check = async ([port, expectation]: Port) => {
+    const finding = await checkPort(port, expectation, options);
+    if (finding) onFinding(finding);
+    // Any other error than that of the host was thrown by a function of the caller, and ends the run.
+    if (stop.signal.aborted && !(stop.signal.reason instanceof ConnectError)) pool.stop();
+    pool.release();
   };
-  const onDecided = (check: PortCheck, finding: Finding) => {
-    checks.delete(check);
-    onFinding(finding);
-    if (checks.size === 0) resolve();
-  };
-  const options = { host, pool, targetOf, deadline, onAttempt, onFailure, onDecided };
-  for (const [port, expectation] of ports) checks.add(new PortCheck(port, expectation, options));
-  for (const check of checks) check.start();
-  if (checks.size > 0) await Promise.race([allDecided, pool.ended]);
-  // Some checks are left if the run has ended early, or if no port of the host can be probed: the last attempt counts.
-  for (const check of checks) {
-    check.cancel();
-    if (check.finding) onFinding(check.finding);
+  const checks: Promise<void>[] = [];
+  for (const port of ports) {
+    await pool.acquire(true); // a check takes memory, so none is started before it can do something
+    if (pool.signal.aborted) break;
+    checks.push(check(port));
   }
-  if (failure) throw failure;
+  await Promise.all(checks);
+  stop.signal.throwIfAborted();
 }
 
 /**
@@ -117,7 +113,7 @@ async function checkBlocked(host: Host, run: RunOptions, required: readonly Find
   if (findings.length > 0 && isLocal) throw new ConnectError(host.name, known[0]?.cause);
   return findings.map(({ result }) => {
     if (isConnected(result.state)) return result;
-    if (!isUp || run.signal.aborted) return { ...result, ok: null };
+    if (!isUp || run.pool.signal.aborted) return { ...result, ok: null };
     return error === undefined ? result : { ...result, ok: false, error };
   });
 }
@@ -131,7 +127,7 @@ async function checkWithControl(
   run: RunOptions,
   control: ProbeResult | undefined,
 ): Promise<{ findings: Finding[]; error?: string }> {
-  const { deadline, signal } = run;
+  const { pool: { signal }, deadline } = run;
   for (;;) {
     // The name may have another address by now.
     if (performance.now() < deadline || host.isLookupFailing) await host.resolve(deadline, signal);

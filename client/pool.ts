@@ -26,127 +26,156 @@ const ACTIVE_TURNS = 5;
 /** How long to pause if there is no descriptor or no local port for even a single probe, in milliseconds. */
 const RESOURCE_PAUSE_MS = 100;
 
-/** What a pool runs: returns the target of one probe, and receives the outcome. */
-export interface ProbeTask {
-  /** The host as given, for errors. */
-  readonly host: string;
-  /**
-   * Returns what to probe, or `undefined` if the task is no longer needed. Called when the probe is about to start. An
-   * exception ends the pool.
-   */
-  target(): ProbeTarget | undefined;
-  /** Called when the state of the port is known. */
-  done(outcome: ProbeOutcome): void;
-  /** Called instead if `Deno.connect` has thrown an error that says nothing about the port, but applies to its host. */
-  fail(error: ConnectError): void;
-}
-
-/** Runs probes, many at a time. */
+/** Runs probes, many at a time. Each check has a place in the pool while it probes, and none while it pauses. */
 export class ProbePool {
   readonly #timeout: number;
   readonly #concurrency: number;
   readonly #isPaused: () => boolean;
-  readonly #onFailure: (error: unknown) => void;
-  readonly #waiting = new Queue<ProbeTask>();
-  /** Cancels the tasks that will be added after a delay. */
-  readonly #delayed = new Set<() => void>();
+  /** Checks that wait for a place: those that have not begun, and those that have. */
+  readonly #beginning = new Queue<() => void>();
+  readonly #continuing = new Queue<() => void>();
+  /** Ends the pauses. */
+  readonly #sleeping = new Set<() => void>();
   readonly #running = new Set<Probe>();
   readonly #clock = new LoopClock();
-  /** How many probes may run: fewer than asked for if descriptors or local ports have run out. */
+  readonly #stop = new AbortController();
+  /** How many places there are: fewer than asked for if descriptors or local ports have run out. */
   #limit: number;
+  /** How many places are taken. */
+  #taken = 0;
   /** How many probes are active. See ACTIVE_MS. */
   #active = 0;
-  /** Ends the current pause, if no resources are left for even a single probe. */
-  #cancelPause: (() => void) | undefined;
+  /** Whether no probe starts for a while, because no resources are left for even a single one. */
+  #isOutOfResources = false;
   /** How many such pauses there have been since the last result. */
   #pauses = 0;
-  /** Whether no further probe starts, because of an error or because the pool has been ended. */
-  #isStopped = false;
-  readonly #ended = Promise.withResolvers<void>();
 
-  /**
-   * While `isPaused()` returns true, no probe starts; call {@linkcode start} when that changes. `onFailure` is called if no
-   * resources are left, or if a task has thrown an error. The pool then starts no further probe.
-   */
+  /** While `isPaused()` returns true, no probe starts; call {@linkcode start} when that changes. */
   constructor(
     { timeout = CONNECT_DEFAULTS.timeout, concurrency = CONNECT_DEFAULTS.concurrency }: ConnectOptions,
     isPaused: () => boolean,
-    onFailure: (error: unknown) => void,
   ) {
     this.#timeout = timeout;
     this.#concurrency = this.#limit = concurrency;
     this.#isPaused = isPaused;
-    this.#onFailure = onFailure;
   }
 
-  /** Resolves when no probe runs, and no other will start, because of an error or because the pool has been ended. */
-  get ended(): Promise<void> {
-    return this.#ended.promise;
+  /** Aborted when no further probe starts. */
+  get signal(): AbortSignal {
+    return this.#stop.signal;
   }
 
-  /** Appends a task to the queue, after `ms` milliseconds if given. */
-  add(task: ProbeTask, ms = 0) {
-    if (this.#isStopped) return;
-    if (ms === 0) {
-      this.#waiting.push(task);
-      this.start();
-      return;
-    }
-    const cancel = this.#clock.schedule(ms, () => {
-      this.#delayed.delete(cancel);
-      this.add(task);
-    });
-    this.#delayed.add(cancel);
-  }
-
-  /** Starts as many probes as possible. */
-  start() {
-    while (
-      !this.#isStopped && !this.#cancelPause && !this.#isPaused() && this.#running.size < this.#limit &&
-      this.#active < MAX_ACTIVE_PROBES
-    ) {
-      const task = this.#waiting.shift();
-      if (task === undefined) return;
-      try {
-        const target = task.target();
-        if (target) this.#run(task, target);
-      } catch (error) {
-        this.#fail(error); // thrown by the caller's function
-      }
-    }
+  get #hasRoom(): boolean {
+    return !this.#isOutOfResources && !this.#isPaused() && this.#taken < this.#limit &&
+      this.#active < MAX_ACTIVE_PROBES;
   }
 
   /**
-   * Drops all tasks, and aborts all probes. A probe whose greeting is complete still has a result. {@linkcode ended}
-   * resolves when the connections of all probes are closed.
+   * Waits for a place in the pool, or until the pool has been stopped. Checks that begin go first, so that each port is
+   * tried once before a port is tried again.
    */
+  acquire(isBeginning = false): Promise<void> {
+    if (this.signal.aborted) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    (isBeginning ? this.#beginning : this.#continuing).push(resolve);
+    this.start();
+    return promise;
+  }
+
+  /** Gives a place back. */
+  release() {
+    this.#taken--;
+    this.start();
+  }
+
+  /** Gives places to as many waiting checks as possible. */
+  start() {
+    while (!this.signal.aborted && this.#hasRoom) {
+      const next = this.#beginning.shift() ?? this.#continuing.shift();
+      if (!next) return;
+      this.#taken++;
+      this.#active++;
+      next();
+    }
+  }
+
+  /** Starts no further probe, and ends all waits and pauses. */
+  stop() {
+    this.#stop.abort();
+    for (const queue of [this.#beginning, this.#continuing]) {
+      for (let next = queue.shift(); next; next = queue.shift()) next();
+    }
+    for (const wake of this.#sleeping) wake();
+  }
+
+  /** Stops, and aborts all probes. A probe whose greeting is complete still has a result. */
   end() {
-    this.#stop();
+    this.stop();
     for (const probe of this.#running) probe.abort();
   }
 
-  #stop() {
-    this.#isStopped = true;
-    this.#waiting.clear();
-    this.#cancelPause?.();
-    for (const cancel of this.#delayed) cancel();
-    this.#delayed.clear();
-    if (this.#running.size === 0) this.#ended.resolve();
+  /** Waits for `ms` milliseconds, or until the pool has been stopped. */
+  async sleep(ms: number) {
+    if (this.signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const cancel = this.#clock.schedule(ms, resolve);
+    this.#sleeping.add(resolve);
+    await promise;
+    this.#sleeping.delete(resolve);
+    cancel();
   }
 
-  #fail(error: unknown) {
-    this.#stop();
-    this.#onFailure(error);
+  /**
+   * Runs a probe, for a check that has just got a place. Without a target, only returns. Returns `undefined` if the pool
+   * has been stopped before the probe could start, or if the probe has been aborted.
+   *
+   * @throws {ConnectError} If `Deno.connect` has thrown an error that says nothing about the port, but applies to its
+   * host, or if there have been no resources for as long as the timeout.
+   */
+  async probe(host: string, target: ProbeTarget | undefined): Promise<ProbeOutcome | undefined> {
+    for (;;) {
+      const deactivate = this.#deactivateLater();
+      if (!target || this.signal.aborted) return void deactivate();
+      const probe = new Probe({ ...target, timeout: this.#timeout, clock: this.#clock });
+      this.#running.add(probe);
+      try {
+        const outcome = await probe.run();
+        this.#limit = Math.min(this.#limit + 1, this.#concurrency);
+        this.#pauses = 0;
+        return outcome;
+      } catch (error) {
+        const isAlone = this.#running.size === 1;
+        // If no other probe has a descriptor, the interface does not exist.
+        const isTemporary = isOutOfResources(error) || (isZoneFailure(error, target.hostname) && !isAlone);
+        if (!isTemporary || this.#pauses * RESOURCE_PAUSE_MS >= this.#timeout) throw new ConnectError(host, error);
+        // Another probe has to end first.
+        this.#limit = Math.max(1, this.#running.size - 1);
+        this.#isOutOfResources = isAlone;
+      } finally {
+        this.#running.delete(probe);
+        deactivate();
+      }
+      this.release();
+      if (this.#isOutOfResources) await this.#pause();
+      await this.acquire();
+    }
   }
 
-  async #run(task: ProbeTask, target: ProbeTarget) {
-    const probe = new Probe({ ...target, timeout: this.#timeout, clock: this.#clock });
-    this.#running.add(probe);
-    this.#active++;
+  async #pause() {
+    this.#pauses++;
+    await this.sleep(RESOURCE_PAUSE_MS);
+    this.#isOutOfResources = false;
+  }
+
+  /** A place counts as active from the beginning. Ends that after a while. Returns a function that ends it at once. */
+  #deactivateLater(): () => void {
     let isActive = true;
     const deactivate = () => {
-      if (isActive) this.#active--;
+      cancel();
+      clearTimeout(timer);
+      if (!isActive) return;
       isActive = false;
+      this.#active--;
       this.start();
     };
     let turns = 0;
@@ -156,51 +185,6 @@ export class ProbePool {
       else deactivate();
     };
     const cancel = this.#clock.schedule(ACTIVE_MS, countTurn);
-    try {
-      const outcome = await probe.run();
-      this.#running.delete(probe);
-      if (outcome) this.#finish(task, outcome);
-    } catch (error) {
-      this.#running.delete(probe);
-      this.#handleError(error, task, target);
-    }
-    cancel();
-    clearTimeout(timer);
-    deactivate();
-    if (this.#isStopped && this.#running.size === 0) this.#ended.resolve();
-  }
-
-  #finish(task: ProbeTask, outcome: ProbeOutcome) {
-    this.#limit = Math.min(this.#limit + 1, this.#concurrency);
-    this.#pauses = 0;
-    try {
-      task.done(outcome);
-    } catch (error) {
-      this.#fail(error); // thrown by the caller's function
-    }
-  }
-
-  /**
-   * Handles an error that says nothing about the port: tries again if resources have run out. Other errors, such as a
-   * missing permission, apply to all ports of the host.
-   */
-  #handleError(error: unknown, task: ProbeTask, { hostname }: ProbeTarget) {
-    const isAlone = this.#running.size === 0;
-    // If no other probe has a descriptor, the interface does not exist.
-    const isTemporary = isOutOfResources(error) || (isZoneFailure(error, hostname) && !isAlone);
-    if (!isTemporary) return task.fail(new ConnectError(task.host, error));
-    if (this.#pauses * RESOURCE_PAUSE_MS >= this.#timeout) return this.#fail(new ConnectError(task.host, error));
-    this.#waiting.push(task);
-    // Another probe has to end first.
-    this.#limit = Math.max(1, this.#running.size);
-    if (isAlone) this.#pause();
-  }
-
-  #pause() {
-    this.#pauses++;
-    this.#cancelPause = this.#clock.schedule(RESOURCE_PAUSE_MS, () => {
-      this.#cancelPause = undefined;
-      this.start();
-    });
+    return deactivate;
   }
 }

@@ -14,6 +14,7 @@ import {
   until,
   within,
 } from "../tests/helpers.ts";
+import { ProbePool } from "./pool.ts";
 
 /** Descriptors are a resource of the process, so these tests run a script in a process that may have 64. */
 async function runScript(ports: readonly number[], script: string): Promise<unknown> {
@@ -39,6 +40,31 @@ async function runScript(ports: readonly number[], script: string): Promise<unkn
   assertEquals([status, stderr], [0, ""]);
   return JSON.parse(stdout);
 }
+
+Deno.test("ProbePool.stop() ends all pauses and waits, and those that begin later", async () => {
+  const pool = new ProbePool({ hostname: "lab", concurrency: 1 }, () => false);
+  await pool.acquire();
+  const waits = [pool.sleep(60_000), pool.acquire(), pool.acquire(true)];
+  pool.stop();
+  await within(Promise.all([...waits, pool.sleep(60_000), pool.acquire()]));
+});
+
+Deno.test("ProbePool gives the next place to a check that begins, and then in the order of the requests", async () => {
+  const pool = new ProbePool({ hostname: "lab", concurrency: 1 }, () => false);
+  await pool.acquire();
+  const order: string[] = [];
+  const wait = async (name: string, isBeginning = false) => {
+    await pool.acquire(isBeginning);
+    order.push(name);
+    await pool.probe("lab", undefined);
+    pool.release();
+  };
+  const waits = [wait("again 1"), wait("again 2"), wait("first 1", true), wait("first 2", true)];
+  pool.release();
+  await within(Promise.all(waits));
+  assertEquals(order, ["first 1", "first 2", "again 1", "again 2"]);
+  pool.end();
+});
 
 Deno.test("connect() pauses while there is no descriptor, and goes on when there is one (needs sh)", {
   ignore: needsPrograms("sh").ignore,

@@ -1,10 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { connect, type ConnectError, type ConnectOptions, type ProbeResult, type ProbeState } from "../client.ts";
+import { connect, type ConnectOptions, type ProbeResult, type ProbeState } from "../client.ts";
 import { serve } from "../server.ts";
-import { ENDLESS_MS, freePort, inNamespace, isLinux, run, startServer, within } from "../tests/helpers.ts";
+import { delay, ENDLESS_MS, freePort, inNamespace, isLinux, run, startServer, within } from "../tests/helpers.ts";
 import { PROBE_STATES } from "./options.ts";
-import { ProbePool } from "./pool.ts";
-import { type Finding, isConnected, PortCheck } from "./port_check.ts";
+import { checkPort, isConnected } from "./port_check.ts";
 import type { ProbeOutcome } from "./probe.ts";
 import { Host } from "./resolve.ts";
 
@@ -13,46 +12,102 @@ async function probe(options: Partial<ConnectOptions>): Promise<ProbeResult[]> {
   return await within(Array.fromAsync(connect({ hostname: "127.0.0.1", ...options })));
 }
 
-/** Replaces the pauses between attempts, which are from 100 ms to 1 s, until the returned function is called. */
-function replacePauses(replacement: (ms: number) => number): () => void {
-  const { add } = ProbePool.prototype;
-  ProbePool.prototype.add = function (task, ms = 0) {
-    add.call(this, task, ms === 0 ? 0 : replacement(ms));
+/** A check of a port that must greet, in a pool that has the outcomes of its attempts, and starts no probe. */
+async function checkWith(
+  outcomes: readonly Partial<ProbeOutcome>[],
+  { deadline = Infinity, sleep = (_ms: number) => Promise.resolve() } = {},
+) {
+  const host = new Host("127.0.0.1", {});
+  await host.resolve(0, new AbortController().signal);
+  const attempts: ProbeState[] = [];
+  const pauses: number[] = [];
+  const pool = {
+    signal: new AbortController().signal,
+    acquire: () => Promise.resolve(),
+    release: () => {},
+    sleep: (ms: number) => {
+      pauses.push(ms);
+      return sleep(ms);
+    },
+    // Without an outcome, it is as if the run had ended.
+    probe: () => {
+      const outcome = outcomes[attempts.length];
+      if (!outcome) return Promise.resolve(undefined);
+      const remoteAddr = { transport: "tcp" as const, hostname: "127.0.0.1", port: 22 };
+      const rest = { remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration: 1, error: undefined };
+      return Promise.resolve({ state: "timeout" as const, ...rest, ...outcome });
+    },
   };
-  return () => ProbePool.prototype.add = add;
+  const stop = new AbortController();
+  const finding = await checkPort(22, "greeted", {
+    host,
+    pool,
+    targetOf: (port, expectation) => ({ port, expectation }),
+    deadline,
+    stop,
+    onAttempt: ({ state }) => attempts.push(state),
+  });
+  return { finding, attempts, pauses, error: stop.signal.reason };
 }
 
-Deno.test("connect() doubles its pause from 100 ms to 1 s", async () => {
-  const pauses: number[] = [];
-  const restore = replacePauses((ms) => {
-    pauses.push(ms);
-    return 1;
-  });
-  const stop = new AbortController();
-  let attempts = 0;
-  const onResult = () => {
-    if (++attempts === 8) stop.abort();
-  };
-  try {
-    await probe({ port: freePort(), within: ENDLESS_MS, signal: stop.signal, onResult });
-  } finally {
-    restore();
-  }
-  assertEquals(pauses.slice(0, 7), [100, 200, 400, 800, 1000, 1000, 1000]);
+Deno.test("checkPort() doubles its pause from 100 ms to 1 s", async () => {
+  const { pauses } = await checkWith(Array(8).fill({ state: "refused" }));
+  assertEquals(pauses, [100, 200, 400, 800, 1000, 1000, 1000, 1000]);
 });
 
-Deno.test("connect() ends its pause when its signal is aborted, and keeps no timer", async () => {
-  const stop = new AbortController();
-  const restore = replacePauses(() => {
-    queueMicrotask(() => stop.abort());
-    return 60_000;
-  });
-  try {
-    const results = await probe({ port: freePort(), within: ENDLESS_MS, signal: stop.signal });
-    assertEquals(results.map(({ state }) => state), ["refused"]);
-  } finally {
-    restore();
+Deno.test("checkPort() shortens its last pause, so that the last attempt starts at the end of the time", async () => {
+  const started = performance.now();
+  const outcomes = Array(100).fill({ state: "refused" });
+  const { pauses, attempts } = await checkWith(outcomes, { deadline: started + 2000, sleep: delay });
+  assertEquals(pauses.slice(0, 2), [100, 200]);
+  // Otherwise, the fifth one would be 1 s.
+  const sum = pauses.reduce((sum, ms) => sum + ms, 0);
+  assert(sum <= 2000 && performance.now() - started >= 2000 && attempts.length === pauses.length + 1, `${pauses}`);
+});
+
+Deno.test("checkPort() keeps the state that says more, whichever came first", async () => {
+  const order: ProbeState[][] = [
+    ["mismatch"],
+    ["silent", "closed", "reset"],
+    ["refused"],
+    ["unreachable"],
+    ["timeout"],
+  ];
+  const rank = (state: ProbeState) => order.findIndex((states) => states.includes(state));
+  const states = order.flat();
+  for (const first of states) {
+    for (const second of states) {
+      const { finding } = await checkWith([{ state: first }, { state: second }]);
+      const kept = rank(first) < rank(second) ? first : second;
+      assertEquals([finding?.result.state, finding?.result.ok], [kept, false], `${first}, ${second}`);
+    }
   }
+});
+
+Deno.test("checkPort() keeps a timeout rather than an error of this machine, whichever came first", async () => {
+  const timeout = { state: "timeout" } as const;
+  for (const [code, kept] of [["ENETUNREACH", "timeout"], ["EHOSTUNREACH", "unreachable"]] as const) {
+    const cause = Object.assign(new Error("failed"), { code });
+    const unreachable = { state: "unreachable", cause } as const;
+    for (const outcomes of [[timeout, unreachable], [unreachable, timeout]]) {
+      const { finding } = await checkWith(outcomes);
+      assertEquals([finding?.result.state, finding?.cause], [kept, kept === "timeout" ? undefined : cause]);
+    }
+  }
+});
+
+Deno.test("checkPort() ends the check of its host if this machine does not have the family of its addresses", async () => {
+  for (const code of ["EADDRNOTAVAIL", "EAFNOSUPPORT", "ENETUNREACH"]) {
+    const cause = Object.assign(new Error("failed"), { code });
+    const { finding, error } = await checkWith([{ state: "unreachable", cause }]);
+    const isMissing = code !== "ENETUNREACH";
+    assertEquals([finding?.cause, error?.cause], isMissing ? [undefined, cause] : [cause, undefined]);
+  }
+});
+
+Deno.test("checkPort() makes no attempt after the first one that is as expected", async () => {
+  const { finding, attempts } = await checkWith([{ state: "mismatch" }, { state: "greeted" }, { state: "refused" }]);
+  assertEquals([finding?.result.state, finding?.result.ok, attempts], ["greeted", true, ["mismatch", "greeted"]]);
 });
 
 Deno.test("connect() uses the whole time of `within` for a port that is refused, and starts its last attempt at the end", async () => {
@@ -68,23 +123,6 @@ Deno.test("connect() uses the whole time of `within` for a port that is refused,
     assert((attempts.at(-1) ?? 0) >= ms - 5, `${attempts}`);
     assert(attempts.length > 1 && attempts.length <= 10, `${attempts}`);
   }));
-});
-
-Deno.test("connect() shortens its last pause, so that the last attempt starts at the end of the time", async () => {
-  const pauses: number[] = [];
-  const restore = replacePauses((ms) => {
-    pauses.push(ms);
-    return ms;
-  });
-  try {
-    await probe({ port: freePort(), within: 2000 });
-  } finally {
-    restore();
-  }
-  assertEquals(pauses.slice(0, 2), [100, 200]);
-  const sum = pauses.reduce((sum, ms) => sum + ms, 0);
-  // Otherwise, the fifth one would be 1 s. The clock may be early by 10 ms.
-  assert(sum < 2100, `${pauses}`);
 });
 
 Deno.test("connect() finds a server that starts when 80% of the time of `within` has passed", async () => {
@@ -171,87 +209,6 @@ Deno.test("connect() reports the latest attempt for a port that must be blocked"
   assertEquals(results.map(({ state, ok }) => [state, ok]), [["refused", true]]);
   assertEquals([states[0], states.at(-1)], ["greeted", "refused"]);
   await server.shutdown();
-});
-
-/** Reports the outcomes of attempts to a check whose pool starts no probe. Returns its finding. */
-async function findingAfter(outcomes: readonly Partial<ProbeOutcome>[]) {
-  const host = new Host("127.0.0.1", {});
-  await host.resolve(0, new AbortController().signal);
-  const pool = new ProbePool({ hostname: host.name }, () => true, () => {});
-  const decided: Finding[] = [];
-  const failures: ConnectError[] = [];
-  const check = new PortCheck(22, "greeted", {
-    host,
-    pool,
-    targetOf: (port, expectation) => ({ port, expectation }),
-    deadline: Infinity,
-    onAttempt: () => {},
-    onFailure: (error) => failures.push(error),
-    onDecided: (_check, finding) => decided.push(finding),
-  });
-  for (const outcome of outcomes) {
-    check.target();
-    check.done({
-      state: "timeout",
-      remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port: 22 },
-      localAddr: undefined,
-      greeting: new Uint8Array(),
-      duration: 1,
-      error: undefined,
-      ...outcome,
-    });
-  }
-  pool.end();
-  await pool.ended;
-  return { finding: check.finding, decided, failures };
-}
-
-Deno.test("PortCheck keeps the state that says more, whichever came first", async () => {
-  const order: ProbeState[][] = [["mismatch"], ["silent", "closed", "reset"], ["refused"], ["unreachable"], [
-    "timeout",
-  ]];
-  const rank = (state: ProbeState) => order.findIndex((states) => states.includes(state));
-  const states = order.flat();
-  for (const first of states) {
-    for (const second of states) {
-      const { finding, decided } = await findingAfter([{ state: first }, { state: second }]);
-      const kept = rank(first) < rank(second) ? first : second;
-      assertEquals(
-        [finding?.result.state, finding?.result.ok, decided.length],
-        [kept, false, 0],
-        `${first}, ${second}`,
-      );
-    }
-  }
-});
-
-Deno.test("PortCheck keeps a timeout rather than an error of this machine, whichever came first", async () => {
-  const timeout = { state: "timeout" } as const;
-  for (const [code, kept] of [["ENETUNREACH", "timeout"], ["EHOSTUNREACH", "unreachable"]] as const) {
-    const unreachable = { state: "unreachable", cause: Object.assign(new Error("failed"), { code }) } as const;
-    for (const outcomes of [[timeout, unreachable], [unreachable, timeout]]) {
-      const { finding } = await findingAfter(outcomes);
-      assertEquals([finding?.result.state, finding?.cause], [
-        kept,
-        kept === "timeout" ? undefined : unreachable.cause,
-      ]);
-    }
-  }
-});
-
-Deno.test("PortCheck fails for all ports of its host if this machine does not have the family of its addresses", async () => {
-  for (const code of ["EADDRNOTAVAIL", "EAFNOSUPPORT", "ENETUNREACH"]) {
-    const cause = Object.assign(new Error("failed"), { code });
-    const { finding, failures } = await findingAfter([{ state: "unreachable", cause }]);
-    const isMissing = code !== "ENETUNREACH";
-    assertEquals([finding?.cause, failures.map(({ cause }) => cause)], isMissing ? [undefined, [cause]] : [cause, []]);
-  }
-});
-
-Deno.test("PortCheck is decided by the first attempt that is as expected", async () => {
-  const { finding, decided } = await findingAfter([{ state: "mismatch" }, { state: "greeted" }]);
-  assertEquals([decided.length, decided[0]?.result.state, decided[0]?.result.ok], [1, "greeted", true]);
-  assertEquals(finding, undefined); // it must not use memory any longer
 });
 
 Deno.test("isConnected() is true for the states of ports that accept connections", () => {
