@@ -10,6 +10,7 @@ import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } f
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
 import { toServeGreeting } from "./cli/serve/greeting.ts";
 import { formatSomePorts } from "./cli/ports.ts";
+import { stopOnSignals } from "./cli/signals.ts";
 import { ProbeReport } from "./cli/connect/report.ts";
 import { errorLine, Report } from "./cli/serve/report.ts";
 import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./cli/serve/command.ts";
@@ -86,9 +87,8 @@ function printText(text: string) {
 }
 
 async function runServe({ options, greeting, within, skipTaken, ...reportOptions }: ServeCommand): Promise<number> {
-  const stop = new AbortController();
+  const stop = stopOnSignals();
   const { signal } = stop;
-  stopOnSignals(stop, stopSignals()); // before reading: as process 1, Deno 2.9 crashes on a signal without a listener
   const bytes = greeting ? toServeGreeting(greeting) : await unlessAborted(readGreeting(), signal);
   if (bytes === undefined) return signal.reason;
   const report = new Report(reportOptions);
@@ -136,9 +136,8 @@ async function readGreeting(): Promise<Uint8Array> {
 }
 
 async function runConnect(command: ConnectCommand): Promise<number> {
-  const stop = new AbortController();
+  const stop = stopOnSignals();
   const { signal } = stop;
-  stopOnSignals(stop, stopSignals()); // before the lookup: as process 1, Deno 2.9 crashes on a signal without a listener
   await using report = new ProbeReport(command, stop);
   const onLookup = report.addAddresses.bind(report);
   const onResult = report.addAttempt.bind(report);
@@ -158,51 +157,6 @@ async function runConnect(command: ConnectCommand): Promise<number> {
   // If the reason is not a status, the reader of standard output is gone.
   if (typeof signal.reason === "number") return signal.reason;
   return isAsExpected ? 0 : 1;
-}
-
-const SIGNAL_STATUS: Partial<Record<Deno.Signal, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGBREAK: 149 };
-
-/** Windows has SIGBREAK instead of SIGTERM. */
-const STOP_SIGNALS: readonly Deno.Signal[] = ["SIGINT", Deno.build.os === "windows" ? "SIGBREAK" : "SIGTERM"];
-
-/**
- * A signal within this time after the first one is a copy of it, in milliseconds. A terminal sends Ctrl-C to all
- * processes in it, and some parents, such as `deno task`, forward it as well.
- */
-const DUPLICATE_SIGNAL_MS = 100;
-
-/**
- * Aborts `stop` on the first signal. The reason is the exit status that shells report for a process killed by that
- * signal. A second signal ends the process at once with its status.
- *
- * Call this before the server listens. Deno 2.9 adds its own listener for SIGUSR1 500 ms after the start, and panics if
- * that is the first signal listener and no descriptor is left.
- */
-function stopOnSignals(stop: AbortController, signals: readonly Deno.Signal[]) {
-  let stopped = -Infinity;
-  for (const signal of signals) {
-    Deno.addSignalListener(signal, () => {
-      if (!stop.signal.aborted) {
-        stopped = performance.now();
-        stop.abort(SIGNAL_STATUS[signal]);
-      } else if (performance.now() - stopped >= DUPLICATE_SIGNAL_MS) {
-        Deno.exit(SIGNAL_STATUS[signal]);
-      }
-    });
-  }
-}
-
-/**
- * Returns the signals that stop greeter. They include SIGHUP if greeter runs in a terminal, where it means that the
- * terminal has been closed. Otherwise, ignores SIGHUP, so that `nohup` works: the first listener for any signal makes
- * Deno handle SIGHUP, which nohup had set to be ignored.
- */
-function stopSignals(): readonly Deno.Signal[] {
-  if (Deno.build.os === "windows") return STOP_SIGNALS;
-  // Checked at the start, because a terminal that has been closed no longer counts as one.
-  if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) return [...STOP_SIGNALS, "SIGHUP"];
-  Deno.addSignalListener("SIGHUP", () => {});
-  return STOP_SIGNALS;
 }
 
 /** Returns the message for an error that the user can fix, or `undefined` for any other error. */

@@ -14,12 +14,6 @@ export interface LogOptions {
   onError?: (error: unknown) => void;
   /** Called when everything has been written after an error. */
   onRecovery?: () => void;
-  /** How many bytes of lines may wait to be written. Default: {@linkcode MAX_BUFFERED_BYTES}. */
-  maxBufferedBytes?: number;
-  /** Whether an error ends the log. Default: a closed pipe or a bad descriptor does. */
-  isFinal?: (error: unknown) => boolean;
-  /** Called when an error has ended the log. */
-  onEnd?: (error: unknown) => void;
 }
 
 /** The state of a log that has been closed. */
@@ -77,8 +71,6 @@ const RETRY_MAX_MS = 1000;
 export class Log {
   readonly #stream: Stream;
   readonly #options: LogOptions;
-  readonly #maxBufferedBytes: number;
-  readonly #isFinal: (error: unknown) => boolean;
   /** Complete chunks, and the lines after them. Lines are ASCII, so their length is their size in bytes. */
   readonly #chunks: string[] = [];
   #buffered = "";
@@ -104,8 +96,6 @@ export class Log {
   constructor(stream: Stream, options: LogOptions = {}) {
     this.#stream = stream;
     this.#options = options;
-    this.#maxBufferedBytes = options.maxBufferedBytes ?? MAX_BUFFERED_BYTES;
-    this.#isFinal = options.isFinal ?? isPermanent;
   }
 
   /** How many lines have been dropped so far, because the buffer was full. */
@@ -123,7 +113,7 @@ export class Log {
     // After a gap, wait until there is room for a whole chunk. Otherwise, there would be many small gaps, and a line
     // for each of them.
     const needed = this.#gap > 0 ? CHUNK_BYTES : line.length + 1;
-    if (this.#size + this.#unwritten.length + needed > this.#maxBufferedBytes) {
+    if (this.#size + this.#unwritten.length + needed > MAX_BUFFERED_BYTES) {
       this.#dropped++;
       this.#gap++;
       return;
@@ -166,22 +156,20 @@ export class Log {
 
   /** Writes the rest of the chunk. Tries again after an error. */
   async #writeChunk() {
-    const { onError, onEnd } = this.#options;
+    const { onError } = this.#options;
     let pause = 0;
     while (this.#state !== "ended" && this.#unwritten.length > 0) {
-      // Write whole lines, if they are short enough.
-      const end = this.#unwritten.lastIndexOf(LINE_FEED, WRITE_BYTES - 1) + 1;
-      this.#inProgress = end > 0 ? end : Math.min(this.#unwritten.length, WRITE_BYTES);
+      const piece = nextPiece(this.#unwritten);
+      this.#inProgress = piece.length;
       try {
-        const written = await this.#stream.write(this.#unwritten.subarray(0, this.#inProgress));
+        const written = await this.#stream.write(piece);
         this.#unwritten = this.#unwritten.subarray(written);
         this.#inProgress = 0;
         pause = 0;
       } catch (error) {
         this.#inProgress = 0;
-        if (this.#isFinal(error)) {
+        if (isPermanent(error)) {
           this.#state = "ended";
-          onEnd?.(error);
           return;
         }
         if (!this.#isFailing) onError?.(error);
@@ -190,11 +178,6 @@ export class Log {
         await this.#changed.wait(pause);
       }
     }
-  }
-
-  /** Resolves when at most `bytes` bytes of lines wait to be written, or the log is no longer open. */
-  async drained(bytes: number) {
-    while (this.#state === "open" && this.#size + this.#unwritten.length > bytes) await this.#changed.wait();
   }
 
   /**
@@ -231,6 +214,12 @@ export interface Stream {
 }
 
 const LINE_FEED = 10;
+
+/** Returns what to write next: whole lines, if they are short enough, and otherwise a part of a line. */
+export function nextPiece(bytes: Uint8Array): Uint8Array {
+  const end = bytes.lastIndexOf(LINE_FEED, WRITE_BYTES - 1) + 1;
+  return bytes.subarray(0, end > 0 ? end : WRITE_BYTES);
+}
 
 /** Whether a write error is permanent: the pipe has no reader, or the descriptor is not open for writing. */
 function isPermanent(error: unknown): boolean {

@@ -263,34 +263,3 @@ Deno.test("Log.close() ends the pause before a retry, and more lines do not", as
     // If the stream is still broken, close() has ended another pause, or else the leak check would find its timer.
   }
 });
-
-Deno.test("Log.drained() resolves when the reader has caught up, or when the log is closed or has ended", async () => {
-  let read = () => {};
-  const written = Promise.withResolvers<void>();
-  const stream = {
-    write(data: Uint8Array): Promise<number> {
-      written.resolve();
-      return new Promise<number>((resolve) => read = () => resolve(data.length));
-    },
-  };
-  const log = new Log(stream);
-  log.print("x".repeat(100));
-  await log.drained(1000);
-  let isDrained = false;
-  const drained = log.drained(50).then(() => isDrained = true);
-  await within(written.promise);
-  assertEquals(isDrained, false);
-  read();
-  await drained;
-  await log.close(500);
-
-  const blocked = new Log({ write: () => new Promise<number>(() => {}) });
-  blocked.print("x");
-  const callers = [blocked.drained(0), blocked.drained(0)];
-  await blocked.close(10);
-  await Promise.all(callers);
-
-  const broken = new Log({ write: () => Promise.reject(new Deno.errors.BrokenPipe()) });
-  broken.print("x");
-  await broken.drained(0);
-});

@@ -5,10 +5,11 @@
  */
 import type { ConnectError, ConnectOptions, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
-import { type Closed, Log, MAX_BUFFERED_BYTES } from "../log.ts";
+import { MAX_BUFFERED_BYTES } from "../log.ts";
 import { formatSomePorts } from "../ports.ts";
 import type { ExpectedPorts } from "./expected_ports.ts";
 import { formatHeader, formatResults, formatTotals, SHOWN_BYTES } from "./lines.ts";
+import { Output } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { formatErrorRow, formatResultRow, formatSummaryRow } from "./rows.ts";
 import { type HostSummary, portCount, type RunSummary } from "./summary.ts";
@@ -45,9 +46,8 @@ export class ProbeReport implements AsyncDisposable {
   readonly #stop: AbortController;
   readonly #started: number = performance.now();
   readonly #isTerminal: boolean = Deno.stdout.isTerminal();
-  readonly #output: Log | undefined;
+  readonly #output: Output | undefined;
   readonly #progress: Progress;
-  #writeError: unknown;
 
   /**
    * Opens the output. Aborts `stop` if standard output can no longer be written. If it is aborted by a signal, with a
@@ -66,14 +66,7 @@ export class ProbeReport implements AsyncDisposable {
     } else if (!(json && this.#isTerminal)) { // JSON rows on the same terminal would mix with the progress line
       this.#progress.startOnTerminal();
     }
-    this.#output = new Log(Deno.stdout, {
-      maxBufferedBytes: Infinity, // results are not dropped: `add` waits
-      isFinal: (error) => !(error instanceof Deno.errors.WouldBlock),
-      onEnd: (error) => {
-        this.#writeError = error;
-        stop.abort();
-      },
-    });
+    this.#output = new Output(Deno.stdout, () => stop.abort());
     if (isReduced && !json) this.#output.print(`must be blocked: ${formatSomePorts(blocked)}`);
   }
 
@@ -110,7 +103,7 @@ export class ProbeReport implements AsyncDisposable {
     this.#hosts.get(result.host)?.results.push(kept);
     if (!this.#isJson || !this.#output) return;
     this.#output.print(formatResultRow(result));
-    await this.#wait(this.#output.drained(MAX_BUFFERED_BYTES), 0);
+    if (this.#output.size > MAX_BUFFERED_BYTES) await this.#wait(this.#output.flush(), 0);
   }
 
   /**
@@ -134,18 +127,18 @@ export class ProbeReport implements AsyncDisposable {
     };
     if (this.#isJson) this.#printSummaryRows(summary);
     else this.#printResults(summary);
-    await this.#wait(this.#output?.close(Infinity));
+    await this.#wait(this.#output?.flush());
     // A reader such as `head` may close the pipe early, and SIGHUP means that the terminal is gone. Neither is an error.
-    const isReaderGone = this.#writeError instanceof Deno.errors.BrokenPipe ||
-      (this.#isTerminal && signal.reason === 129);
-    if (this.#writeError !== undefined && !isReaderGone) throw outputError(this.#writeError);
+    const error = this.#output?.error;
+    const isReaderGone = error instanceof Deno.errors.BrokenPipe || (this.#isTerminal && signal.reason === 129);
+    if (error !== undefined && !isReaderGone) throw outputError(error);
     return hosts.every(({ results }) => this.#isComplete(results) && results.every(({ ok }) => ok));
   }
 
   /** Erases the progress line, and writes the results that are known if an error has ended the run. */
   async [Symbol.asyncDispose]() {
     await this.#wait(this.#progress.stop());
-    await this.#wait(this.#output?.close(Infinity));
+    await this.#wait(this.#output?.flush());
   }
 
   #isComplete(results: readonly ProbeResult[]): boolean {
@@ -170,7 +163,7 @@ export class ProbeReport implements AsyncDisposable {
   }
 
   /** Waits for a promise, which depends on a reader: at most `ms` milliseconds if a signal has been received. */
-  async #wait(promise: Promise<Closed | void> | undefined, ms = READER_TIMEOUT_MS) {
+  async #wait(promise: Promise<void> | undefined, ms = READER_TIMEOUT_MS) {
     const { signal } = this.#stop;
     const { promise: late, resolve } = Promise.withResolvers<void>();
     let timer: ReturnType<typeof setTimeout> | undefined;
