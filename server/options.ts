@@ -40,9 +40,9 @@ export interface ServeOptions {
   greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
   /**
    * The maximum number of open connections, not counting one per port that waits to be greeted. At the limit, the
-   * oldest connection that has been greeted is closed to make room. If there is none, the oldest one that has stalled
-   * is closed: its send buffer is smaller than the greeting, and nothing more could be sent for 20 ms. If there is none
-   * either, the oldest one that waits for its client to speak (`inputTimeout`) is greeted, and then closed. Default: 1000.
+   * oldest connection that has been greeted is closed to make room. If there is none, the oldest one is closed to which
+   * only a part of the greeting could be sent, because its send buffer is full. If there is none either, the oldest one that
+   * waits for its client to speak (`inputTimeout`) is greeted, and then closed. Default: 1000.
    */
   maxConnections?: number;
   /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */

@@ -3,7 +3,7 @@
 // greeting at once, as in greeter. It has no timeout, no limit and no log.
 //
 // minimal.ts PORT FILE
-const MAX_UNGREETED = 16; // the same as in ../../server/gate.ts
+const MAX_UNGREETED = 16; // the same as in ../../server.ts
 
 const [port, file = ""] = Deno.args;
 const greeting = Deno.readFileSync(file);
