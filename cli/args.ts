@@ -129,7 +129,7 @@ export function rewriteArgs(args: readonly string[], table: OptionTable): Rewrit
 }
 
 /** An option in an argument: as typed, its name unless it is unknown, and its value if the argument contains it. */
-interface Found {
+interface ParsedOption {
   option: string;
   name?: string;
   attached?: string;
@@ -159,7 +159,7 @@ function nearestOption(option: string, table: OptionTable): string | undefined {
 }
 
 /** Finds the option in `--name` or `--name=value`. */
-function findLong(arg: string, table: OptionTable): Found {
+function findLong(arg: string, table: OptionTable): ParsedOption {
   const [, name = "", attached] = arg.match(/^--([^=]*)(?:=(.*))?$/s) ?? [];
   if (!Object.hasOwn(table, name)) return { option: arg };
   if (attached !== undefined && table[name]?.value === undefined) {
@@ -169,10 +169,10 @@ function findLong(arg: string, table: OptionTable): Found {
 }
 
 /** Finds the options in an argument such as `-qp80`: flags, and optionally an option with a value at the end. */
-function findShort(arg: string, table: OptionTable): Found[] {
+function findShort(arg: string, table: OptionTable): ParsedOption[] {
   // In -port, a hyphen is missing: without this, it would be -p with the value "ort".
   const isLong = Object.hasOwn(table, longName(arg)) && longName(arg).length > 1;
-  const found: Found[] = isLong ? [{ option: arg }] : [];
+  const found: ParsedOption[] = isLong ? [{ option: arg }] : [];
   for (let i = 1; i < arg.length; i++) {
     const option = `-${arg.charAt(i)}`;
     const name = Object.keys(table).find((name) => table[name]?.short === arg.charAt(i));

@@ -30,7 +30,7 @@ interface Advice<E extends ListenError | ConnectError> {
 }
 
 /** The `hostname` of an error. */
-interface Host {
+interface HasHostname {
   hostname: string;
 }
 
@@ -42,15 +42,15 @@ const permissionAdvice = () => "Deno has no network permission; run it with --al
 // the system, so only its number tells: WSAHOST_NOT_FOUND to WSANO_DATA.
 const isLookupFailure = (cause: unknown) => /lookup|getaddrinfo|os error 1100[1-4]\b/.test(messageOf(cause));
 
-const isZoneMissing = (cause: unknown, { hostname }: Host) =>
+const isZoneMissing = (cause: unknown, { hostname }: HasHostname) =>
   codeOf(cause) === "EINVAL" && isLinkLocal(hostname) && !hostname.includes("%");
 // On Windows, a zone is the number of an interface.
 const [zone, exampleZone] = Deno.build.os === "windows" ? ["the number", "12"] : ["the name", "eth0"];
-const missingZoneAdvice = ({ hostname }: Host) =>
+const missingZoneAdvice = ({ hostname }: HasHostname) =>
   `${quote(hostname)} needs a zone; add the network interface, as in fe80::1%${exampleZone}`;
-const isZoneInvalid = (cause: unknown, { hostname }: Host) =>
+const isZoneInvalid = (cause: unknown, { hostname }: HasHostname) =>
   hostname.includes("%") && (isLookupFailure(cause) || /os error 19\b/.test(messageOf(cause))); // ENODEV, without a code
-const zoneAdvice = ({ hostname }: Host) =>
+const zoneAdvice = ({ hostname }: HasHostname) =>
   isLinkLocal(hostname)
     ? `unknown network interface in ${quote(hostname)}; after the %, write ${zone} of an interface of this machine`
     : `${quote(hostname)} has a zone, which only a link-local address can have; write ${

@@ -148,7 +148,7 @@ export function isPortList(operand: string): boolean {
 }
 
 /** Advises the user to write operands that are ports in the last `--port` option, or after `-p` if there is none. */
-export function writePorts(given: readonly Given[], operands: readonly string[]): string {
+export function portsAdvice(given: readonly Given[], operands: readonly string[]): string {
   const { option, text } = given.at(-1) ?? { option: "-p", text: "=" };
   // A list with a greeting has its own option. "-p 80, 443" has a comma already.
   const lists = text.includes("=") ? operands : [text.replace(/,$/, ""), ...operands];

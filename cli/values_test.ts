@@ -5,10 +5,10 @@ import {
   checkEscapes,
   hostname,
   integer,
+  portsAdvice,
   portsWithText,
   textsByPort,
   valuesOf,
-  writePorts,
 } from "./values.ts";
 
 const TABLE = {
@@ -89,11 +89,11 @@ Deno.test("textsByPort() returns the text of each port that has one, and rejects
   assertThrows(() => texts("23=", "23=b"), UsageError, message);
 });
 
-Deno.test("writePorts() appends ports to the last list that has no text", () => {
-  assertEquals(writePorts([], ["80", "443"]), "write -p 80,443");
-  assertEquals(writePorts([given("22")], ["80"]), "write -p 22,80");
-  assertEquals(writePorts([given("21"), { option: "--open", text: "22," }], ["80"]), "write --open 22,80");
-  assertEquals(writePorts([given("22=x")], ["80"]), "write -p 80");
+Deno.test("portsAdvice() appends ports to the last list that has no text", () => {
+  assertEquals(portsAdvice([], ["80", "443"]), "write -p 80,443");
+  assertEquals(portsAdvice([given("22")], ["80"]), "write -p 22,80");
+  assertEquals(portsAdvice([given("21"), { option: "--open", text: "22," }], ["80"]), "write --open 22,80");
+  assertEquals(portsAdvice([given("22=x")], ["80"]), "write -p 80");
 });
 
 Deno.test("hostname() accepts names and addresses, except numeric ones that people and the system read differently", () => {

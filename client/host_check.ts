@@ -60,9 +60,9 @@ export async function checkHost(host: Host, run: RunOptions): Promise<void> {
 const ONCE = -Infinity;
 
 /** A port, and what it should do. */
-type Port = readonly [port: number, expectation: Expectation];
+type PortToCheck = readonly [port: number, expectation: Expectation];
 
-function portsOf(expectation: Expectation, ports: RunOptions["ports"]): Port[] {
+function portsOf(expectation: Expectation, ports: RunOptions["ports"]): PortToCheck[] {
   return ports[expectation].map((port) => [port, expectation]);
 }
 
@@ -73,13 +73,13 @@ function portsOf(expectation: Expectation, ports: RunOptions["ports"]): Port[] {
 async function checkPorts(
   host: Host,
   { pool, targetOf, onAttempt }: RunOptions,
-  ports: readonly Port[],
+  ports: readonly PortToCheck[],
   deadline: number,
   onFinding: (finding: Finding) => void,
 ): Promise<void> {
   const stop = new AbortController();
   const options = { host, pool, targetOf, deadline, onAttempt, stop };
-  const check = async ([port, expectation]: Port) => {
+  const check = async ([port, expectation]: PortToCheck) => {
     const finding = await checkPort(port, expectation, options);
     if (finding) onFinding(finding);
     // Any other error than that of the host was thrown by a function of the caller, and ends the run.
@@ -148,7 +148,12 @@ async function checkWithControl(
 }
 
 /** Checks ports, and returns what is known about them when no further attempt follows. */
-async function findingsOf(host: Host, run: RunOptions, ports: readonly Port[], deadline: number): Promise<Finding[]> {
+async function findingsOf(
+  host: Host,
+  run: RunOptions,
+  ports: readonly PortToCheck[],
+  deadline: number,
+): Promise<Finding[]> {
   const findings: Finding[] = [];
   await checkPorts(host, run, ports, deadline, (finding) => findings.push(finding));
   return findings;

@@ -231,7 +231,7 @@ export function checkConnectRanges(options: ConnectOptions) {
   }
   for (const name of ["expect", "send"] as const) {
     const text = options[name];
-    if (text !== undefined && typeof text !== "function") checkText(name, text);
+    if (text !== undefined && typeof text !== "function") encodeOption(name, text);
   }
 }
 
@@ -252,7 +252,7 @@ function checkExpectations(options: ConnectOptions) {
  *
  * @throws {RangeError} If it is empty or too long.
  */
-export function checkText(name: string, text: TextOrBytes): Uint8Array {
+export function encodeOption(name: string, text: TextOrBytes): Uint8Array {
   const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
   if (bytes.length > 0 && bytes.length <= MAX_GREETING_BYTES) return bytes;
   throw new RangeError(`${name}: expected from 1 to ${MAX_GREETING_BYTES} bytes, not ${bytes.length}`);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { checkText, type ConnectOptions, type Expectation, type TextOrBytes } from "./options.ts";
+import { type ConnectOptions, encodeOption, type Expectation, type TextOrBytes } from "./options.ts";
 import type { ProbeTarget } from "./probe.ts";
 
 /**
@@ -24,7 +24,7 @@ export function targetFunction(
 
 /** Returns a function that encodes the text of a port. A constant text is encoded only once, here. */
 function bytesFunction(name: string, text: ConnectOptions["expect"]): (port: number) => Uint8Array | undefined {
-  const encode = (text: TextOrBytes | undefined) => text === undefined ? undefined : checkText(name, text);
+  const encode = (text: TextOrBytes | undefined) => text === undefined ? undefined : encodeOption(name, text);
   if (typeof text === "function") return (port) => encode(text(port));
   const encoded = encode(text);
   return () => encoded;

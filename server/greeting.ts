@@ -11,13 +11,13 @@ import type { ServeOptions } from "./options.ts";
 export function toGreetingFunction(
   greeting: Exclude<ServeOptions["greeting"], undefined>,
 ): (info: ConnInfo) => Uint8Array {
-  if (typeof greeting === "function") return (info) => encodeGreeting(greeting(info));
-  const encoded = encodeGreeting(greeting);
+  if (typeof greeting === "function") return (info) => toBytes(greeting(info));
+  const encoded = toBytes(greeting);
   return () => encoded;
 }
 
 /** Encodes text, and copies bytes because the caller may change them later. */
-function encodeGreeting(greeting: string | Uint8Array): Uint8Array {
+function toBytes(greeting: string | Uint8Array): Uint8Array {
   if (typeof greeting !== "string" && !(greeting instanceof Uint8Array)) {
     // Only a program without type checks can return something else.
     throw new RangeError("greeting: expected text or bytes; a greeting function cannot be async");

@@ -18,12 +18,12 @@ import {
   LIST_WITH_TEXT_ADVICE,
   milliseconds,
   portList,
+  portsAdvice,
   type PortsWithText,
   portsWithText,
   rejectBoth,
   textsByPort,
   type Values,
-  writePorts,
 } from "../values.ts";
 
 const DEFAULT_TIMEOUT_SECONDS = CONNECT_DEFAULTS.timeout / 1000;
@@ -38,7 +38,7 @@ export const CONNECT_OPTIONS = {
     repeatable: true,
     help: "ports that must greet, as in 22,80,8000-8100 or 60000-; TEXT: what their greeting must contain " +
       `(default: ${CONNECT_DEFAULTS.port} without -o and -b)`,
-    check: greetedPorts,
+    check: portsWithExpectedText,
   },
   open: {
     short: "o",
@@ -61,14 +61,14 @@ export const CONNECT_OPTIONS = {
     value: "TEXT",
     example: "SSH-2.0",
     help: "what the greeting of the other ports of -p must contain",
-    check: (given) => checkText(given, given.text),
+    check: (given) => checkClientText(given, given.text),
   },
   send: {
     short: "s",
     value: "TEXT",
     example: String.raw`'PING\r\n'`,
     help: "send this to the ports of -p after connecting",
-    check: (given) => checkText(given, given.text),
+    check: (given) => checkClientText(given, given.text),
   },
   timeout: {
     short: "t",
@@ -190,7 +190,7 @@ function toHostnames(operands: readonly string[], ports: readonly Given[]): stri
   const lists = operands.filter(isPortList);
   const [list] = lists;
   if (list !== undefined) {
-    throw new UsageError(`invalid HOST ${quote(list)}: to check ports, ${writePorts(ports, lists)}`);
+    throw new UsageError(`invalid HOST ${quote(list)}: to check ports, ${portsAdvice(ports, lists)}`);
   }
   return [...new Set(operands.map(toHostname))];
 }
@@ -218,14 +218,14 @@ function toHostname(host: string): string {
 }
 
 /** Parses `LIST` or `LIST=TEXT`. */
-function greetedPorts(given: Given): PortsWithText {
+function portsWithExpectedText(given: Given): PortsWithText {
   const ports = portsWithText(given, 1);
-  if (ports.text !== undefined) checkText(given, ports.text);
+  if (ports.text !== undefined) checkClientText(given, ports.text);
   return ports;
 }
 
 /** Checks the escapes and the length of a text, which is the whole value of an option or a part of it. */
-function checkText(given: Given, text: string): string {
+function checkClientText(given: Given, text: string): string {
   checkEscapes(given);
   const { length } = encodeText(text, { port: "65535" });
   if (length > 0 && length <= MAX_GREETING_BYTES) return text;

@@ -33,7 +33,7 @@ export interface ProbeReportOptions {
 }
 
 /** What is known about a host so far. */
-interface Host extends HostSummary {
+interface KnownHost extends HostSummary {
   addresses: readonly string[];
   results: ProbeResult[];
 }
@@ -42,7 +42,7 @@ interface Host extends HostSummary {
 export class ProbeReport implements AsyncDisposable {
   readonly #options: CheckOptions;
   readonly #isJson: boolean;
-  readonly #hosts: ReadonlyMap<string, Host>;
+  readonly #hosts: ReadonlyMap<string, KnownHost>;
   readonly #stop: AbortController;
   readonly #started: number = performance.now();
   readonly #isTerminal: boolean = Deno.stdout.isTerminal();

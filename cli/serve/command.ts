@@ -18,13 +18,13 @@ import {
   isPortList,
   LIST_WITH_TEXT_ADVICE,
   milliseconds,
+  portsAdvice,
   type PortsWithText,
   portsWithText,
   rejectBoth,
   textsByPort,
   valueError,
   type Values,
-  writePorts,
 } from "../values.ts";
 
 /** The default greeting without CR LF, which is appended to every greeting. */
@@ -39,7 +39,7 @@ export const SERVE_OPTIONS = {
     repeatable: true,
     help: "ports: 22,80,8000-8100, 60000-, - for all, 0 for any free port; " +
       `TEXT is their greeting (default: ${DEFAULTS.port})`,
-    check: greetedPorts,
+    check: portsWithGreeting,
   },
   host: {
     short: "H",
@@ -167,7 +167,7 @@ function operandAdvice(operands: readonly string[], ports: readonly Given[], has
       return "the server has no command name: write greeter [OPTIONS], such as greeter -p 8080";
   }
   if (operands.every(isPortList)) {
-    const advice = `to listen on ports, ${writePorts(ports, operands)}`;
+    const advice = `to listen on ports, ${portsAdvice(ports, operands)}`;
     return hasHttp ? `${advice}; to select ports for --http, write --http=${truncate(operands.join(","))}` : advice;
   }
   if (operands[0]?.startsWith("=") || ports.some(({ text }) => text.includes("="))) return LIST_WITH_TEXT_ADVICE;
@@ -232,7 +232,7 @@ export async function toServeCommand(
 }
 
 /** Parses `LIST` or `LIST=TEXT`. */
-function greetedPorts(given: Given): PortsWithText {
+function portsWithGreeting(given: Given): PortsWithText {
   const ports = portsWithText(given, 0);
   if (ports.text === undefined || !ports.list.includes(0)) return ports;
   throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
