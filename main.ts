@@ -15,7 +15,7 @@ import { ProbeReport } from "./cli/connect/report.ts";
 import { errorLine, Report } from "./cli/serve/report.ts";
 import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./cli/serve/command.ts";
 import { valuesOf } from "./cli/values.ts";
-import { connect, ConnectError } from "./client.ts";
+import { checkPorts, ConnectError } from "./client.ts";
 import config from "./deno.json" with { type: "json" };
 import { ListenError, MAX_GREETING_BYTES, serve, type Server } from "./server.ts";
 import { messageOf } from "./shared/errors.ts";
@@ -54,6 +54,12 @@ function unknownOption({ name, text }: UnknownOption, isConnect: boolean): Usage
   if (!isConnect && isOfConnect && !isOfServer) {
     return new UsageError(`unknown option ${text}; only greeter connect has it: see greeter connect --help`);
   }
+  if (!isConnect && name === "b") {
+    return new UsageError(
+      `unknown option ${text}; write --backlog for the length of the accept queue; ` +
+        "-b of greeter connect is something else: ports that must be blocked",
+    );
+  }
   const help = isConnect ? "greeter connect --help" : "greeter --help";
   if (isConnect && isOfServer && !isOfConnect) {
     return new UsageError(`unknown option ${text}; only the server has it: see ${help}`);
@@ -86,21 +92,14 @@ function printText(text: string) {
   }
 }
 
-async function runServe({ options, greeting, within, skipTaken, ...reportOptions }: ServeCommand): Promise<number> {
+async function runServe({ options, greeting, within, ...reportOptions }: ServeCommand): Promise<number> {
   const stop = stopOnSignals();
   const { signal } = stop;
   const bytes = greeting ? toServeGreeting(greeting) : await unlessAborted(readGreeting(), signal);
   if (bytes === undefined) return signal.reason;
   const report = new Report(reportOptions);
-  const skipped: number[] = [];
-  const server = serve({
-    ...options,
-    ...report.callbacks(),
-    greeting: bytes,
-    signal,
-    onPortInUse: skipTaken ? (port) => skipped.push(port) : undefined,
-  });
-  if (skipped.length > 0) report.error(`skipped ports that are in use: ${formatSomePorts(skipped)}`);
+  const server = serve({ ...options, ...report.callbacks(), greeting: bytes, signal });
+  if (server.skipped.length > 0) report.error(`skipped ports that are in use: ${formatSomePorts(server.skipped)}`);
   report.listening(server.addrs);
   warnIfNoPortIsLeft(server, report);
   if (within !== undefined) setTimeout(() => stop.abort(), within);
@@ -140,9 +139,10 @@ async function runConnect(command: ConnectCommand): Promise<number> {
   const { signal } = stop;
   await using report = new ProbeReport(command, stop);
   const onLookup = report.addAddresses.bind(report);
-  const onResult = report.addAttempt.bind(report);
+  const onAttempt = report.addAttempt.bind(report);
   try {
-    for await (const result of connect({ ...command.options, signal, onLookup, onResult })) await report.add(result);
+    const results = checkPorts(command.check, { ...command.options, signal, onLookup, onAttempt });
+    for await (const result of results) await report.add(result);
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
     // The check of one host has failed. The others have been checked.

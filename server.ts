@@ -29,7 +29,7 @@ import { ConnectionList } from "./server/connections.ts";
 import { toGreetingFunction } from "./server/greeting.ts";
 import { KEPT_BYTES, readInput, waitForInput } from "./server/input.ts";
 import { invoke } from "./server/invoke.ts";
-import { listen, ListenError, type ListenErrorDetails } from "./server/listen.ts";
+import { listen, ListenError, type ListenErrorDetails, type Listening } from "./server/listen.ts";
 import { checkRanges, DEFAULTS, type ServeOptions } from "./server/options.ts";
 import { Port } from "./server/port.ts";
 import { Semaphore } from "./server/semaphore.ts";
@@ -58,8 +58,10 @@ const PENDING_OPERATIONS_WAIT_MS = 100;
 export interface Server extends AsyncDisposable {
   /** The first address that the server listens on. If the port was 0, this has the port that the system chose. */
   readonly addr: Deno.NetAddr;
-  /** All addresses that the server listens on, in the order of the `port` option. */
+  /** All addresses that the server listens on: for each port of the `port` option, each address of `hostname`. */
   readonly addrs: readonly Deno.NetAddr[];
+  /** The ports that were skipped because they are in use. None without `skipTaken`. */
+  readonly skipped: readonly number[];
   /** Resolves when the server has shut down and its last connection is closed. */
   readonly finished: Promise<void>;
   /**
@@ -102,16 +104,16 @@ export interface Server extends AsyncDisposable {
 export function serve(options: ServeOptions = {}): Server {
   checkRanges(options);
   const greetingFor = toGreetingFunction(options.greeting ?? DEFAULTS.greeting);
-  const { listeners, skipped } = listen(options);
-  for (const port of skipped) invoke(options.onPortInUse, port);
-  for (const { addr } of listeners) invoke(options.onListen, addr);
-  return new GreetingServer(options, greetingFor, listeners);
+  const listening = listen(options);
+  for (const { addr } of listening.ports.flat()) invoke(options.onListen, addr);
+  return new GreetingServer(options, greetingFor, listening);
 }
 
-/** A running server: an accept loop for each port. All ports share one list of connections and one gate. */
+/** A running server: an accept loop for each port and address. All share one list of connections and one gate. */
 class GreetingServer implements Server {
   readonly addr: Deno.NetAddr;
   readonly addrs: readonly Deno.NetAddr[];
+  readonly skipped: readonly number[];
   readonly finished: Promise<void>;
   readonly #options: ServeOptions;
   readonly #greetingFor: (info: ConnInfo) => Uint8Array;
@@ -129,35 +131,37 @@ class GreetingServer implements Server {
   constructor(
     options: ServeOptions,
     greetingFor: (info: ConnInfo) => Uint8Array,
-    listeners: readonly Deno.TcpListener[],
+    { ports, skipped }: Listening,
   ) {
     const { timeout = DEFAULTS.timeout, maxConnections = DEFAULTS.maxConnections, count = Infinity, signal } = options;
-    this.addrs = listeners.map(({ addr }) => addr);
+    this.addrs = ports.flat().map(({ addr }) => addr);
+    this.skipped = skipped;
     const [addr] = this.addrs;
     if (!addr) throw new RangeError("port: expected at least one port");
     this.addr = addr;
     this.#options = options;
     this.#greetingFor = greetingFor;
-    this.#ports = listeners.map((listener) => new Port(listener, count));
-    this.#openPorts = listeners.length;
+    this.#ports = ports.map((listeners) => new Port(listeners, count));
+    this.#openPorts = ports.length;
     this.#connections = new ConnectionList(timeout, maxConnections);
     this.#acceptErrors = new AcceptErrors(this.#connections, options.onAcceptError);
-    this.finished = Promise.all(this.#ports.map((port) => this.#acceptUntilClosed(port))).then(() => this.#drain());
+    const loops = this.#ports.flatMap((port) => port.listeners.map((each) => this.#acceptUntilClosed(port, each)));
+    this.finished = Promise.all(loops).then(() => this.#drain());
     if (signal?.aborted) this.shutdown();
     else signal?.addEventListener("abort", this.#onAbort);
   }
 
   /** Accepts until the port is closed. An error ends the `for await` loop, but the listener can be iterated again. */
-  async #acceptUntilClosed(port: Port) {
+  async #acceptUntilClosed(port: Port, listener: Deno.TcpListener) {
     const { allow, ignore, onDenied, onConnection, onResetBeforeAccept } = this.#options;
     const { inputTimeout = DEFAULTS.inputTimeout } = this.#options;
     const connections = this.#connections;
     // Only an IPv6 socket has IPv4-mapped addresses. For other sockets, nothing has to be converted.
-    const isIPv6 = port.listener.addr.hostname.includes(":");
+    const isIPv6 = listener.addr.hostname.includes(":");
     let backoff = 0;
     while (!port.closed) {
       try {
-        for await (const conn of port.listener) {
+        for await (const conn of listener) {
           backoff = 0;
           this.#acceptErrors.end();
           const info = isIPv6 ? unmapIPv4(conn) : conn;
@@ -187,7 +191,7 @@ class GreetingServer implements Server {
         if (isClientReset(error)) {
           backoff = 0; // accepting works again, although this client is gone
           this.#acceptErrors.end();
-          invoke(onResetBeforeAccept, port.listener.addr);
+          invoke(onResetBeforeAccept, listener.addr);
         } else backoff = await this.#acceptErrors.pauseAfter(error, backoff, this.#runningHandlers > 0);
       }
     }

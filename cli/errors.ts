@@ -3,11 +3,16 @@
  *
  * @module
  */
-import type { ConnectError } from "../client.ts";
-import { codeOf, messageOf } from "../shared/errors.ts";
-import { isOutOfDescriptors } from "../server/accept_errors.ts";
-import { isLinkLocal, isLocalError, isOutOfResources } from "../client/connect_errors.ts";
-import { LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 } from "../client/resolve.ts";
+import {
+  type ConnectError,
+  isLinkLocal,
+  isLocalError,
+  isOutOfResources,
+  LOOKUP_TIMEOUT,
+  NO_IPV4,
+  NO_IPV6,
+} from "../client.ts";
+import { codeOf, isOutOfDescriptors, messageOf } from "../shared/errors.ts";
 import type { ListenError } from "../server.ts";
 import { quote, truncate } from "./args.ts";
 import { formatSomePorts } from "./ports.ts";

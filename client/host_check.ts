@@ -6,15 +6,14 @@
 import { ConnectError, type Expectation, type ProbeResult, type ProbeState } from "./options.ts";
 import { isLocalError } from "./connect_errors.ts";
 import type { ProbePool } from "./pool.ts";
-import { checkPort, type Finding, isConnected, type PortCheckOptions } from "./port_check.ts";
+import { checkPort, type Finding, isConnected } from "./port_check.ts";
 import type { Host } from "./resolve.ts";
+import type { HostTarget } from "./targets.ts";
 
-/** What all hosts of a run share. */
-export interface RunOptions extends Pick<PortCheckOptions, "targetOf"> {
+/** What to check, and what all hosts of a run share. */
+export interface HostCheckOptions extends Pick<HostTarget, "ports" | "targetOf"> {
   /** Runs the probes. It is stopped when the run ends early. */
   pool: ProbePool;
-  /** The ports of each expectation. */
-  ports: Readonly<Record<Expectation, readonly number[]>>;
   /** When `within` is over, on the clock of `performance.now()`. */
   deadline: number;
   /** Called when the addresses of a host are known, or without addresses when its lookup has failed. */
@@ -31,7 +30,7 @@ export interface RunOptions extends Pick<PortCheckOptions, "targetOf"> {
  * @throws {ConnectError} After all known results: if the host has no address, if no port can be probed, or if ports must be
  * blocked and this machine has no route to the host.
  */
-export async function checkHost(host: Host, run: RunOptions): Promise<void> {
+export async function checkHost(host: Host, run: HostCheckOptions): Promise<void> {
   const { pool: { signal }, ports, deadline, onLookup, onDecided } = run;
   try {
     await host.resolve(deadline, signal);
@@ -42,7 +41,7 @@ export async function checkHost(host: Host, run: RunOptions): Promise<void> {
   if (signal.aborted) return;
   onLookup?.(host.name, host.addresses);
   const required: Finding[] = [];
-  await checkPorts(
+  await checkEach(
     host,
     run,
     [...portsOf("greeted", ports), ...portsOf("open", ports)],
@@ -62,7 +61,7 @@ const ONCE = -Infinity;
 /** A port, and what it should do. */
 type PortToCheck = readonly [port: number, expectation: Expectation];
 
-function portsOf(expectation: Expectation, ports: RunOptions["ports"]): PortToCheck[] {
+function portsOf(expectation: Expectation, ports: HostCheckOptions["ports"]): PortToCheck[] {
   return ports[expectation].map((port) => [port, expectation]);
 }
 
@@ -70,9 +69,9 @@ function portsOf(expectation: Expectation, ports: RunOptions["ports"]): PortToCh
  * Checks ports until each is as expected, or until `deadline`. Calls `onFinding` with what is known about each port when
  * no further attempt follows.
  */
-async function checkPorts(
+async function checkEach(
   host: Host,
-  { pool, targetOf, onAttempt }: RunOptions,
+  { pool, targetOf, onAttempt }: HostCheckOptions,
   ports: readonly PortToCheck[],
   deadline: number,
   onFinding: (finding: Finding) => void,
@@ -103,7 +102,7 @@ async function checkPorts(
  * The ports of a host that is down are not reachable either. So they are judged only if all other ports are as expected,
  * and if one of these, the control, still is afterwards.
  */
-async function checkBlocked(host: Host, run: RunOptions, required: readonly Finding[]): Promise<ProbeResult[]> {
+async function checkBlocked(host: Host, run: HostCheckOptions, required: readonly Finding[]): Promise<ProbeResult[]> {
   const isUp = required.every(({ result }) => result.ok);
   const { findings, error } = isUp
     ? await checkWithControl(host, run, required[0]?.result)
@@ -124,7 +123,7 @@ async function checkBlocked(host: Host, run: RunOptions, required: readonly Find
  */
 async function checkWithControl(
   host: Host,
-  run: RunOptions,
+  run: HostCheckOptions,
   control: ProbeResult | undefined,
 ): Promise<{ findings: Finding[]; error?: string }> {
   const { pool: { signal }, deadline } = run;
@@ -150,19 +149,19 @@ async function checkWithControl(
 /** Checks ports, and returns what is known about them when no further attempt follows. */
 async function findingsOf(
   host: Host,
-  run: RunOptions,
+  run: HostCheckOptions,
   ports: readonly PortToCheck[],
   deadline: number,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
-  await checkPorts(host, run, ports, deadline, (finding) => findings.push(finding));
+  await checkEach(host, run, ports, deadline, (finding) => findings.push(finding));
   return findings;
 }
 
 /** Checks a port again. Returns its state if it is not as expected, or `undefined` if it is or the run ends early. */
 async function failureOf(
   host: Host,
-  run: RunOptions,
+  run: HostCheckOptions,
   { remoteAddr, expected }: ProbeResult,
   deadline: number,
 ): Promise<ProbeState | undefined> {

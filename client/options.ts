@@ -1,5 +1,5 @@
 /**
- * The options and results of `connect()`: their types, defaults and ranges.
+ * The options and results of `checkPorts()`: their types, defaults and ranges.
  *
  * @module
  */
@@ -8,9 +8,9 @@ import { messageOf } from "../shared/errors.ts";
 import { DEFAULT_PORT, MAX_GREETING_BYTES } from "../shared/limits.ts";
 import { checkInteger, checkMilliseconds } from "../shared/ranges.ts";
 
-/** The default options of `connect`; `timeout` is in milliseconds. */
-export const CONNECT_DEFAULTS = {
-  port: DEFAULT_PORT,
+/** The default options of `checkPorts`; `timeout` is in milliseconds. */
+export const CHECK_DEFAULTS = {
+  greeted: DEFAULT_PORT,
   // Linux gives up on an address that no host has after 3.05 to 3.1 s. With 3 s, such a port would be `timeout` or
   // `unreachable` by chance.
   timeout: 3500,
@@ -68,13 +68,13 @@ export const PROBE_STATES = [
  * |               | rule of this machine                                                                 |             |
  *
  * A port that must be `open` is `open` if data was received, even if the server then closes the connection, as many
- * servers do when they refuse a client. To check the data, use `port` and `expect`. A port that must be `blocked` is
+ * servers do when they refuse a client. To check the data, use `greeted` and `expect`. A port that must be `blocked` is
  * `greeted` if data was received.
  */
 export type ProbeState = typeof PROBE_STATES[number];
 
 /**
- * Thrown by `connect` if the ports of a host cannot be probed, or if they must be blocked and this machine has no route to
+ * Thrown by `checkPorts` if the ports of a host cannot be probed, or if they must be blocked and this machine has no route to
  * the host, so that an unreachable port proves nothing. Its `cause` is what the lookup or `Deno.connect` threw.
  */
 export class ConnectError extends Error {
@@ -90,7 +90,7 @@ export class ConnectError extends Error {
   }
 }
 
-/** What `connect` found out about a port. */
+/** What `checkPorts` found out about a port. */
 export interface ProbeResult {
   /** The host as given. */
   readonly host: string;
@@ -121,31 +121,46 @@ export interface ProbeResult {
 /** Text, encoded as UTF-8, or bytes. */
 export type TextOrBytes = string | Uint8Array;
 
-/** Options of `connect`. */
-export interface ConnectOptions {
-  /** One host, or several: names or addresses. The same ports are checked on each. A host given twice is checked once. */
+/** What a function in a {@linkcode Check} gets. */
+export interface HostPort {
+  /** The host as given. */
+  readonly host: string;
+  /** The port. */
+  readonly port: number;
+}
+
+/** What to check: ports of one host, or the same ports of several hosts. */
+export interface Check {
+  /** One host, or several: names or addresses. A host given twice is checked once. */
   hostname: string | readonly string[];
   /** Ports that must greet, from 1 to 65535. Default: 999 if there is neither `open` nor `blocked`. */
-  port?: number | readonly number[];
+  greeted?: number | readonly number[];
   /** Ports that must be open. No greeting is required. */
   open?: number | readonly number[];
   /**
-   * Ports that must not be reachable. They are judged only after all ports of `port` and `open` are as expected, and one
-   * of those is probed again afterwards, because the ports of a host that is down are not reachable either.
+   * Ports that must not be reachable. They are judged only after all ports of the host in `greeted` and `open` are as
+   * expected, and one of those is probed again afterwards, because the ports of a host that is down are not reachable
+   * either.
    */
   blocked?: number | readonly number[];
   /**
-   * What the greeting of a port in `port` must contain. Or a function that returns that for a port, or `undefined` to
-   * accept any greeting. Default: any greeting is accepted.
+   * What the greeting of a port in `greeted` must contain. Or a function that returns that for a host and a port, or
+   * `undefined` to accept any greeting. Default: any greeting is accepted.
    */
-  expect?: TextOrBytes | ((port: number) => TextOrBytes | undefined);
+  expect?: TextOrBytes | ((target: HostPort) => TextOrBytes | undefined);
   /**
-   * What to send to the ports in `port` after connecting. Or a function that returns that for a port, or `undefined` to
-   * send nothing. Default: nothing is sent.
+   * What to send to the ports in `greeted` after connecting. Or a function that returns that for a host and a port, or
+   * `undefined` to send nothing. Default: nothing is sent.
    */
-  send?: TextOrBytes | ((port: number) => TextOrBytes | undefined);
+  send?: TextOrBytes | ((target: HostPort) => TextOrBytes | undefined);
+  /** The only family of addresses to use. Default: both, IPv4 first. */
+  family?: 4 | 6;
+}
+
+/** Options of `checkPorts`, which apply to all checks. */
+export interface CheckOptions {
   /**
-   * How long one probe may take, in milliseconds. For a port in `port`, it covers the time from connecting to the end of
+   * How long one probe may take, in milliseconds. For a port in `greeted`, it covers the time from connecting to the end of
    * the greeting. For other ports, it covers only connecting. Default: 3500. With `blocked`, at least 1500.
    *
    * If it is given, the lookup of a name may not take longer either. Without `timeout` and `within`, a lookup may take
@@ -163,8 +178,6 @@ export interface ConnectOptions {
    * How many probes run at once. If there are fewer descriptors or local ports, as many as possible run. Default: 4096.
    */
   concurrency?: number;
-  /** The only family of addresses to use. Default: both, IPv4 first. */
-  family?: 4 | 6;
   /**
    * Aborting it ends the iteration, also during the lookup of a name. Known results are still delivered; unfinished
    * ports have no result. A pending lookup cannot be canceled: it keeps the process alive until the system's resolver
@@ -181,69 +194,70 @@ export interface ConnectOptions {
    * what this attempt says: a port that must be blocked is judged later. Also called when a port is probed again to judge
    * blocked ports, which may be after its result has been yielded.
    */
-  onResult?: (result: ProbeResult) => void;
+  onAttempt?: (result: ProbeResult) => void;
 }
 
-/** The ports of each expectation, each once. */
+/** Ports by what they should do. */
+export type PortsByExpectation = Readonly<Record<Expectation, readonly number[]>>;
+
+/** The ports of a check, each once. */
 export function portsByExpectation(
-  { port, open = [], blocked = [] }: Pick<ConnectOptions, "port" | "open" | "blocked">,
-): Record<Expectation, readonly number[]> {
+  { greeted, open = [], blocked = [] }: Pick<Check, Expectation>,
+): PortsByExpectation {
   const unique = (ports: number | readonly number[]) => [...new Set([ports].flat())];
-  const isDefault = port === undefined && [open, blocked].flat().length === 0;
+  const isDefault = greeted === undefined && [open, blocked].flat().length === 0;
   return {
-    greeted: unique(port ?? (isDefault ? CONNECT_DEFAULTS.port : [])),
+    greeted: unique(greeted ?? (isDefault ? CHECK_DEFAULTS.greeted : [])),
     open: unique(open),
     blocked: unique(blocked),
   };
 }
 
 /**
- * Rejects options that are out of range.
+ * Rejects what is out of range.
  *
- * @throws {RangeError} If a number is out of range, there is no host or no port, a numeric address is ambiguous, a port has
- * two expectations, or a text is empty or too long. The message begins with the option's name.
+ * @throws {RangeError} If a number is out of range, there is no check, no host or no port, a numeric address is ambiguous,
+ * a port has two expectations, or a text is empty or too long. The message begins with the option's name.
  */
-export function checkConnectRanges(options: ConnectOptions) {
-  const { hostname, port, open, blocked, timeout, within, concurrency, family } = options;
-  if ([hostname].flat().length === 0) throw new RangeError("hostname: expected at least one host");
-  if ([hostname].flat().includes("")) {
-    throw new RangeError("hostname: expected a name or an address, not an empty text");
-  }
-  for (const each of [hostname].flat()) checkAddress("hostname", each);
-  for (const [name, ports] of Object.entries({ port, open, blocked })) {
-    if (ports === undefined) continue;
-    for (const each of [ports].flat()) checkInteger(name, each, 1, 65_535);
-  }
-  if ([port ?? CONNECT_DEFAULTS.port, open ?? [], blocked ?? []].flat().length === 0) {
-    throw new RangeError("port: expected at least one port");
-  }
-  checkExpectations(options);
+export function checkChecks(checks: readonly Check[], { timeout, within, concurrency }: CheckOptions) {
+  if (checks.length === 0) throw new RangeError("checks: expected at least one check");
+  for (const check of checks) checkCheck(check);
   checkMilliseconds("timeout", timeout);
-  if ([blocked ?? []].flat().length > 0 && timeout !== undefined && timeout < MIN_BLOCKED_TIMEOUT_MS) {
+  const hasBlocked = checks.some(({ blocked = [] }) => [blocked].flat().length > 0);
+  if (hasBlocked && timeout !== undefined && timeout < MIN_BLOCKED_TIMEOUT_MS) {
     throw new RangeError(
       `timeout: expected at least ${MIN_BLOCKED_TIMEOUT_MS} milliseconds for blocked ports, not ${timeout}`,
     );
   }
   if (within !== 0) checkMilliseconds("within", within);
   checkInteger("concurrency", concurrency, 1, Number.MAX_SAFE_INTEGER);
-  if (family !== undefined && family !== 4 && family !== 6) {
-    throw new RangeError(`family: expected 4 or 6, not ${family}`);
-  }
-  for (const name of ["expect", "send"] as const) {
-    const text = options[name];
-    if (text !== undefined && typeof text !== "function") encodeOption(name, text);
-  }
 }
 
-function checkExpectations(options: ConnectOptions) {
+function checkCheck(check: Check) {
+  const { hostname, greeted, open, blocked, family } = check;
+  if ([hostname].flat().length === 0) throw new RangeError("hostname: expected at least one host");
+  for (const each of [hostname].flat()) {
+    if (each === "") throw new RangeError("hostname: expected a name or an address, not an empty text");
+    checkAddress("hostname", each);
+  }
+  for (const [name, ports] of Object.entries({ greeted, open, blocked })) {
+    if (ports === undefined) continue;
+    for (const each of [ports].flat()) checkInteger(name, each, 1, 65_535);
+  }
+  const ports = portsByExpectation(check);
+  if (Object.values(ports).every(({ length }) => length === 0)) {
+    throw new RangeError("greeted: expected at least one port");
+  }
   const expectationOf = new Map<number, Expectation>();
-  const ports = portsByExpectation(options);
   for (const expectation of EXPECTATIONS) {
     for (const port of ports[expectation]) {
       const other = expectationOf.get(port);
       if (other) throw new RangeError(`${expectation}: port ${port} must be ${other} already`);
       expectationOf.set(port, expectation);
     }
+  }
+  if (family !== undefined && family !== 4 && family !== 6) {
+    throw new RangeError(`family: expected 4 or 6, not ${family}`);
   }
 }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CONNECT_DEFAULTS, ConnectError, type ConnectOptions } from "./options.ts";
+import { CHECK_DEFAULTS, type CheckOptions, ConnectError } from "./options.ts";
 import { LoopClock } from "./clock.ts";
 import { isOutOfResources, isZoneFailure } from "./connect_errors.ts";
 import { Probe, type ProbeOutcome, type ProbeTarget } from "./probe.ts";
@@ -52,7 +52,7 @@ export class ProbePool {
 
   /** While `isPaused()` returns true, no probe starts; call {@linkcode start} when that changes. */
   constructor(
-    { timeout = CONNECT_DEFAULTS.timeout, concurrency = CONNECT_DEFAULTS.concurrency }: ConnectOptions,
+    { timeout = CHECK_DEFAULTS.timeout, concurrency = CHECK_DEFAULTS.concurrency }: CheckOptions,
     isPaused: () => boolean,
   ) {
     this.#timeout = timeout;

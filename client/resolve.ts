@@ -5,11 +5,11 @@
  */
 import { unlessAborted } from "../shared/abort.ts";
 import { codeOf } from "../shared/errors.ts";
-import { CONNECT_DEFAULTS, ConnectError, type ConnectOptions } from "./options.ts";
+import { type Check, CHECK_DEFAULTS, type CheckOptions, ConnectError } from "./options.ts";
 
 /** The causes of a `ConnectError` if the host has no address of the family in `family`. The name may be unknown. */
 export const NO_IPV4 = new Error("the host has no IPv4 address");
-/** See {@linkcode NO_IPV4}. */
+/** The same for IPv6. */
 export const NO_IPV6 = new Error("the host has no IPv6 address");
 
 /** The cause of a `ConnectError` if the system's resolver has not answered in time. */
@@ -50,11 +50,11 @@ export class Host {
   /** Looks nothing up yet. */
   constructor(
     name: string,
-    { family, timeout, within = 0 }: Pick<ConnectOptions, "family" | "timeout" | "within">,
+    { family, timeout, within = 0 }: Pick<Check, "family"> & Pick<CheckOptions, "timeout" | "within">,
   ) {
     this.name = name;
     this.#family = family;
-    this.#timeout = timeout ?? (within > 0 ? CONNECT_DEFAULTS.timeout : LOOKUP_TIMEOUT_MS);
+    this.#timeout = timeout ?? (within > 0 ? CHECK_DEFAULTS.timeout : LOOKUP_TIMEOUT_MS);
     this.#isAddress = ADDRESS.test(name);
   }
 

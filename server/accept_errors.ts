@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { codeOf } from "../shared/errors.ts";
+import { isOutOfDescriptors } from "../shared/errors.ts";
 import type { ConnectionList } from "./connections.ts";
 import { invoke } from "./invoke.ts";
 
@@ -19,11 +19,6 @@ export function isClientReset(error: unknown, os: typeof Deno.build.os = Deno.bu
     // The class of EINVAL depends on the version of Deno: TypeError or InvalidInput, with or without a code. accept()
     // itself fails with EINVAL only on a socket that does not listen, so this cannot become a busy loop.
     (os === "darwin" && error instanceof Error && /os error 22\b/.test(error.message));
-}
-
-/** Whether no descriptor is left: EMFILE in this process, ENFILE in the system. */
-export function isOutOfDescriptors(error: unknown): boolean {
-  return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
 }
 
 /** The shortest and the longest pause after an accept error, in milliseconds, as in Go's net/http. */

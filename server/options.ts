@@ -21,9 +21,12 @@ export const DEFAULTS = {
 
 /** Options of `serve`. */
 export interface ServeOptions {
-  /** A host name or an address of this machine. `::` accepts IPv6 and, except on Windows, IPv4. Default: `0.0.0.0`. */
-  hostname?: string;
-  /** One port, or several. 0 is any free port. Default: 999. */
+  /**
+   * A host name or an address of this machine, or several, at each of which the server listens on each port. `::` accepts
+   * IPv6 and, except on Windows, IPv4. Default: `0.0.0.0`.
+   */
+  hostname?: string | readonly string[];
+  /** One port, or several. 0 is any free port, the same one at all addresses. Default: 999. */
   port?: number | readonly number[];
   /**
    * How many connections the kernel may queue until they are accepted. The kernel has its own limit (Linux:
@@ -49,8 +52,11 @@ export interface ServeOptions {
   allow?: (addr: Deno.NetAddr) => boolean;
   /** Whether a client is greeted without being counted, and without calls of the callbacks. Default: none. */
   ignore?: (addr: Deno.NetAddr) => boolean;
-  /** Called for each port that is skipped because it is in use. Default: `serve` throws a ListenError instead. */
-  onPortInUse?: (port: number) => void;
+  /**
+   * Skips ports that are in use at one of the addresses. `Server.skipped` has them. If all are in use, `serve` throws a
+   * ListenError. Default: false, that is, it throws if one is in use.
+   */
+  skipTaken?: boolean;
   /**
    * Greet exactly this many clients on each port. A port that has greeted them is closed; the server shuts down when
    * all ports are closed. Default: no limit.
@@ -72,7 +78,7 @@ export interface ServeOptions {
    * server listens on. Deno does not provide the client's address: it asks for it after accepting, which then fails.
    */
   onResetBeforeAccept?: (addr: Deno.NetAddr) => void;
-  /** Called for each port, when all ports are open. */
+  /** Called for each address and port, when all ports are open. */
   onListen?: (addr: Deno.NetAddr) => void;
   /** Called for each connection when it is accepted, before it is greeted. */
   onConnection?: (connection: Connection) => void;
@@ -86,11 +92,6 @@ export interface ServeOptions {
    * works again.
    */
   onAcceptError?: (error: unknown) => void;
-  /**
-   * Opens a listener. Default: `Deno.listen`. A test can wrap it to cause accept errors that real clients cannot
-   * cause.
-   */
-  listen?: (options: Deno.TcpListenOptions) => Deno.TcpListener;
 }
 
 /**
@@ -101,7 +102,8 @@ export interface ServeOptions {
 export function checkRanges(
   { hostname = DEFAULTS.hostname, port, backlog, maxConnections, count, timeout, inputTimeout }: ServeOptions,
 ) {
-  checkAddress("hostname", hostname);
+  if ([hostname].flat().length === 0) throw new RangeError("hostname: expected at least one name or address");
+  for (const each of [hostname].flat()) checkAddress("hostname", each);
   for (const each of [port ?? DEFAULTS.port].flat()) checkInteger("port", each, 0, 65_535);
   checkInteger("backlog", backlog, 1, 65_535);
   checkInteger("maxConnections", maxConnections, 1, Number.MAX_SAFE_INTEGER);

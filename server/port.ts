@@ -7,15 +7,15 @@ import { Semaphore } from "./semaphore.ts";
 
 /** A port that the server listens on. */
 export class Port {
-  /** Whether the listener has been closed. */
+  /** Whether the listeners have been closed. */
   closed = false;
   /** A slot for each of the `count` clients. A connection takes one before it is greeted, and keeps it if it is. */
   readonly slots: Semaphore;
   /** How many clients have been greeted. */
   #greeted = 0;
 
-  /** `count` is how many clients the port greets. */
-  constructor(readonly listener: Deno.TcpListener, readonly count: number) {
+  /** There is a listener for each address. `count` is how many clients the port greets. */
+  constructor(readonly listeners: readonly Deno.TcpListener[], readonly count: number) {
     this.slots = new Semaphore(count);
   }
 
@@ -24,10 +24,10 @@ export class Port {
     return ++this.#greeted === this.count;
   }
 
-  /** Closes the listener, and ends all waits for a slot. */
+  /** Closes the listeners, and ends all waits for a slot. */
   close() {
     this.closed = true;
-    this.listener.close();
+    for (const listener of this.listeners) listener.close();
     while (this.slots.waiting > 0) this.slots.release();
   }
 }

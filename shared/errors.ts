@@ -12,6 +12,11 @@ export function codeOf(error: unknown): string | undefined {
   return error.message.startsWith("Too many open files in system") ? "ENFILE" : undefined;
 }
 
+/** Whether no descriptor is left: EMFILE in this process, ENFILE in the system. */
+export function isOutOfDescriptors(error: unknown): boolean {
+  return ["EMFILE", "ENFILE"].includes(codeOf(error) ?? "");
+}
+
 /** Returns the message of any value that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

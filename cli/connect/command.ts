@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { CONNECT_DEFAULTS, MIN_BLOCKED_TIMEOUT_MS } from "../../client.ts";
+import { CHECK_DEFAULTS, type HostPort, MIN_BLOCKED_TIMEOUT_MS } from "../../client.ts";
 import { MAX_GREETING_BYTES } from "../../server.ts";
 import { addressAdvice } from "../../shared/addresses.ts";
 import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
@@ -26,7 +26,7 @@ import {
   type Values,
 } from "../values.ts";
 
-const DEFAULT_TIMEOUT_SECONDS = CONNECT_DEFAULTS.timeout / 1000;
+const DEFAULT_TIMEOUT_SECONDS = CHECK_DEFAULTS.timeout / 1000;
 const MIN_BLOCKED_TIMEOUT_SECONDS = MIN_BLOCKED_TIMEOUT_MS / 1000;
 
 /** The options of `greeter connect`. */
@@ -37,7 +37,7 @@ export const CONNECT_OPTIONS = {
     example: "8080",
     repeatable: true,
     help: "ports that must greet, as in 22,80,8000-8100 or 60000-; TEXT: what their greeting must contain " +
-      `(default: ${CONNECT_DEFAULTS.port} without -o and -b)`,
+      `(default: ${CHECK_DEFAULTS.greeted} without -o and -b)`,
     check: portsWithExpectedText,
   },
   open: {
@@ -87,7 +87,7 @@ export const CONNECT_OPTIONS = {
   concurrency: {
     value: "N",
     example: "100",
-    help: `ports to check at once (default: ${CONNECT_DEFAULTS.concurrency})`,
+    help: `ports to check at once (default: ${CHECK_DEFAULTS.concurrency})`,
     check: integer(1, 65_535),
   },
   ipv4: { short: "4", help: "use IPv4 only" },
@@ -148,12 +148,12 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
   const texts = textsByPort(greeted, "texts");
   const expect = textFunction(one(CONNECT_OPTIONS.expect), texts);
   const send = textFunction(one(CONNECT_OPTIONS.send));
-  if (ports.port.length === 0) {
+  if (ports.greeted.length === 0) {
     const [useless] = [...given(CONNECT_OPTIONS.expect), ...given(CONNECT_OPTIONS.send)];
     if (useless) throw new UsageError(`${useless.option} applies only to ports that must greet; add them with -p LIST`);
   }
   const [unused] = given(CONNECT_OPTIONS.expect);
-  if (unused && ports.port.every((each) => texts.has(each))) {
+  if (unused && ports.greeted.every((each) => texts.has(each))) {
     throw new UsageError(
       `${unused.option} applies to no port, because each port of -p has its own TEXT; remove ${unused.option}`,
     );
@@ -166,16 +166,14 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
   }
   return {
     kind: "connect",
-    options: {
+    check: {
       hostname,
       ...ports,
       expect,
       send,
-      timeout,
-      within: one(CONNECT_OPTIONS.within),
-      concurrency: one(CONNECT_OPTIONS.concurrency),
       family: flag(CONNECT_OPTIONS.ipv4) ? 4 : flag(CONNECT_OPTIONS.ipv6) ? 6 : undefined,
     },
+    options: { timeout, within: one(CONNECT_OPTIONS.within), concurrency: one(CONNECT_OPTIONS.concurrency) },
     isReduced,
     json: flag(CONNECT_OPTIONS.json),
     quiet: flag(CONNECT_OPTIONS.quiet),
@@ -236,9 +234,9 @@ function checkClientText(given: Given, text: string): string {
 function textFunction(
   text: string | undefined,
   byPort: ReadonlyMap<number, string> = new Map(),
-): ((port: number) => Uint8Array | undefined) | undefined {
+): ((target: HostPort) => Uint8Array | undefined) | undefined {
   if (text === undefined && byPort.size === 0) return undefined;
-  return (port) => {
+  return ({ port }) => {
     const template = byPort.get(port) ?? text;
     return template === undefined ? undefined : encodeText(template, { port: `${port}` });
   };

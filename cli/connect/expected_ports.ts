@@ -3,22 +3,12 @@
  *
  * @module
  */
-import { portsByExpectation } from "../../client/options.ts";
+import { type PortsByExpectation, portsByExpectation } from "../../client.ts";
 import { type Given, UsageError } from "../args.ts";
 import { uniquePorts } from "../ports.ts";
 
-/** The ports of each option of `connect`, each port once. */
-export interface ExpectedPorts {
-  /** The ports that must greet. */
-  port: readonly number[];
-  /** The ports that must be open. */
-  open: readonly number[];
-  /** The ports that must not be reachable. */
-  blocked: readonly number[];
-}
-
-/** The ports of each option, and what was changed. */
-export interface MergedPorts extends ExpectedPorts {
+/** The ports of each option, each once, and what was changed. */
+export interface MergedPorts extends PortsByExpectation {
   /** Whether a range of `--blocked` had ports with another expectation, which it leaves out. */
   isReduced: boolean;
 }
@@ -40,7 +30,7 @@ interface BlockedPorts {
  * import { assertEquals } from "@std/assert";
  *
  * const blocked = { given: { option: "-b", text: "21-24" }, list: [21, 22, 23, 24] };
- * assertEquals(expectedPorts([22], [], [blocked]), { port: [22], open: [], blocked: [21, 23, 24], isReduced: true });
+ * assertEquals(expectedPorts([22], [], [blocked]), { greeted: [22], open: [], blocked: [21, 23, 24], isReduced: true });
  * ```
  */
 export function expectedPorts(
@@ -62,8 +52,8 @@ export function expectedPorts(
   if (blocked.length > 0 && left.length === 0) {
     throw new UsageError("all ports of --blocked are also in --port or --open; remove them from one of the lists");
   }
-  const ports = portsByExpectation({ port: greeted.length === 0 ? undefined : greeted, open, blocked: left });
-  return { port: ports.greeted, open: ports.open, blocked: ports.blocked, isReduced: left.length < all.length };
+  const ports = portsByExpectation({ greeted: greeted.length === 0 ? undefined : greeted, open, blocked: left });
+  return { ...ports, isReduced: left.length < all.length };
 }
 
 function twoExpectations(port: number, options: string): UsageError {

@@ -94,8 +94,8 @@ function foldResults(results: readonly ProbeResult[], firstAddress: string | und
 }
 
 /** Whether a greeting contains the expected text, so that greetings may differ in the rest. */
-function isMatch({ state, expected, remoteAddr }: ProbeResult, expect: Expect): boolean {
-  return state === "greeted" && expected === "greeted" && expect?.(remoteAddr.port) !== undefined;
+function isMatch({ host, state, expected, remoteAddr: { port } }: ProbeResult, expect: Expect): boolean {
+  return state === "greeted" && expected === "greeted" && expect?.({ host, port }) !== undefined;
 }
 
 function detailsOf(result: ProbeResult, firstAddress: string | undefined, expect: Expect): string[] {
@@ -109,10 +109,10 @@ function detailsOf(result: ProbeResult, firstAddress: string | undefined, expect
 
 /** What was expected of a port that is not as expected. */
 function expectationOf(
-  { state, expected, error, remoteAddr: { port } }: ProbeResult,
+  { host, state, expected, error, remoteAddr: { port } }: ProbeResult,
   expect: Expect,
 ): string | undefined {
-  const text = state === "mismatch" ? expect?.(port) : undefined;
+  const text = state === "mismatch" ? expect?.({ host, port }) : undefined;
   if (text) return `expected ${quoteGreeting(text)}`;
   // Ports that could not be reached although they must be blocked: the detail says why that proves nothing.
   if (expected === "blocked" && error !== undefined) return undefined;
@@ -132,7 +132,7 @@ export function formatHeader({ host, addresses }: HostSummary): string {
 export function formatTotals({ hosts, ports, expect, isSending, duration, interrupted }: RunSummary): string {
   const results = hosts.flatMap(({ results }) => results);
   const total = hosts.length * portCount(ports);
-  const isContentChecked = ports.port.every((port) => expect?.(port) !== undefined);
+  const isContentChecked = ports.greeted.every((port) => expect?.({ host: hosts[0]?.host ?? "", port }) !== undefined);
   const hint = isContentChecked ? "" : " (content not checked; see --expect)";
   const seconds = (duration / 1000).toFixed(1);
   const parts = [`${portsWith(true, results).length} of ${plural(total, "port")} as expected${hint} in ${seconds}s`];

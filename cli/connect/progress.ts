@@ -4,9 +4,8 @@
  *
  * @module
  */
-import { type Expectation, EXPECTATIONS, type ProbeResult } from "../../client.ts";
+import { type Expectation, EXPECTATIONS, type PortsByExpectation, type ProbeResult } from "../../client.ts";
 import { columnsOf, plural } from "../text.ts";
-import type { ExpectedPorts } from "./expected_ports.ts";
 import { formatPortsOfHosts } from "./lines.ts";
 import { portCount } from "./summary.ts";
 
@@ -33,7 +32,7 @@ const EXPECTED_TO: Readonly<Record<Expectation, string>> = {
 
 /** The progress of a run. */
 export class Progress {
-  readonly #ports: ExpectedPorts;
+  readonly #ports: PortsByExpectation;
   /** The hosts that are being looked up. */
   readonly #unresolved: Set<string>;
   /** For each host, whether the latest attempt at each port that has been tried was as expected. */
@@ -47,7 +46,7 @@ export class Progress {
   #isShown = false;
 
   /** `ports` are checked on each of the hosts. */
-  constructor(hosts: readonly string[], ports: ExpectedPorts) {
+  constructor(hosts: readonly string[], ports: PortsByExpectation) {
     this.#ports = ports;
     this.#unresolved = new Set(hosts);
     this.#attempts = new Map(hosts.map((host) => [host, new Map()]));
@@ -85,14 +84,14 @@ export class Progress {
 
   /** Returns the text of the line. */
   text(): string {
-    const { port, open } = this.#ports;
     const hosts = this.#attempts.size;
     const { greeted, open: opened, blocked } = this.#tried;
     const total = hosts * portCount(this.#ports);
     const tried = greeted + opened + blocked;
     if (this.#unresolved.size === hosts) return this.#lookups();
     // Ports that must be blocked are tried only when all others are as expected.
-    const isWaiting = greeted + opened === hosts * (port.length + open.length) && this.#okCount < tried;
+    const isWaiting = greeted + opened === hosts * (this.#ports.greeted.length + this.#ports.open.length) &&
+      this.#okCount < tried;
     const parts = isWaiting
       ? [`waiting for ${this.#pending()}`]
       : [`checked ${tried} of ${plural(total, "port")}, ${this.#okCount} as expected`];
@@ -106,12 +105,10 @@ export class Progress {
 
   /** Lists the ports whose latest attempt was not as expected. */
   #pending(): string {
-    const { port, open, blocked } = this.#ports;
-    const portsOf = { greeted: port, open, blocked };
     const lists = EXPECTATIONS.map((expectation) => {
       const hosts = [...this.#attempts].map(([host, attempts]) => ({
         host,
-        ports: portsOf[expectation].filter((port) => attempts.get(port) === false),
+        ports: this.#ports[expectation].filter((port) => attempts.get(port) === false),
       }));
       const count = hosts.reduce((sum, { ports }) => sum + ports.length, 0);
       if (count === 0) return "";

@@ -3,11 +3,10 @@
  *
  * @module
  */
-import type { ConnectError, ConnectOptions, ProbeResult } from "../../client.ts";
+import type { Check, CheckOptions, ConnectError, PortsByExpectation, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
 import { MAX_BUFFERED_BYTES } from "../log.ts";
 import { formatSomePorts } from "../ports.ts";
-import type { ExpectedPorts } from "./expected_ports.ts";
 import { formatHeader, formatResults, formatTotals, SHOWN_BYTES } from "./lines.ts";
 import { Output } from "./output.ts";
 import { Progress } from "./progress.ts";
@@ -17,12 +16,14 @@ import { type HostSummary, portCount, type RunSummary } from "./summary.ts";
 /** How long to wait for a reader that has stopped, in milliseconds, once a signal has been received. */
 const READER_TIMEOUT_MS = 500;
 
-/** The options of `connect` as the command sets them: hosts and ports in lists, each once, and texts as functions. */
-export type CheckOptions = ConnectOptions & ExpectedPorts & { hostname: string[]; expect: RunSummary["expect"] };
+/** A check as the command sets it: hosts and ports in lists, each once, and texts as functions. */
+export type ConnectCheck = Check & PortsByExpectation & { hostname: string[]; expect: RunSummary["expect"] };
 
 /** What is printed, and how. */
 export interface ProbeReportOptions {
-  /** What is passed to `connect`. An option that was not given is undefined. */
+  /** What is checked. */
+  check: ConnectCheck;
+  /** What is passed to `checkPorts`. An option that was not given is undefined. */
   options: CheckOptions;
   /** Whether a range of `--blocked` had ports with another expectation, which it leaves out. */
   isReduced: boolean;
@@ -40,7 +41,7 @@ interface KnownHost extends HostSummary {
 
 /** Reports one run of the client. */
 export class ProbeReport implements AsyncDisposable {
-  readonly #options: CheckOptions;
+  readonly #check: ConnectCheck;
   readonly #isJson: boolean;
   readonly #hosts: ReadonlyMap<string, KnownHost>;
   readonly #stop: AbortController;
@@ -53,16 +54,16 @@ export class ProbeReport implements AsyncDisposable {
    * Opens the output. Aborts `stop` if standard output can no longer be written. If it is aborted by a signal, with a
    * reason, the report waits only {@linkcode READER_TIMEOUT_MS} for readers.
    */
-  constructor({ options, isReduced, json, quiet }: ProbeReportOptions, stop: AbortController) {
-    const { hostname, within, blocked } = options;
+  constructor({ check, options, isReduced, json, quiet }: ProbeReportOptions, stop: AbortController) {
+    const { hostname, blocked } = check;
     this.#hosts = new Map(hostname.map((host) => [host, { host, addresses: [], results: [] }]));
-    this.#options = options;
+    this.#check = check;
     this.#isJson = json;
     this.#stop = stop;
-    this.#progress = new Progress(hostname, options);
+    this.#progress = new Progress(hostname, check);
     if (quiet) return;
     if (!Deno.stderr.isTerminal()) {
-      this.#progress.startLines(within !== undefined);
+      this.#progress.startLines(options.within !== undefined);
     } else if (!(json && this.#isTerminal)) { // JSON rows on the same terminal would mix with the progress line
       this.#progress.startOnTerminal();
     }
@@ -113,13 +114,13 @@ export class ProbeReport implements AsyncDisposable {
    */
   async close(): Promise<boolean> {
     await this.#wait(this.#progress.stop());
-    const { port, open, blocked, expect, send } = this.#options;
+    const { greeted, open, blocked, expect, send } = this.#check;
     const { signal } = this.#stop;
     const hosts = [...this.#hosts.values()];
     const duration = performance.now() - this.#started;
     const summary: RunSummary = {
       hosts,
-      ports: { port, open, blocked },
+      ports: { greeted, open, blocked },
       expect,
       isSending: send !== undefined,
       duration,
@@ -142,7 +143,7 @@ export class ProbeReport implements AsyncDisposable {
   }
 
   #isComplete(results: readonly ProbeResult[]): boolean {
-    return results.length === portCount(this.#options);
+    return results.length === portCount(this.#check);
   }
 
   #printSummaryRows(summary: RunSummary) {

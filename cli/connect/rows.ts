@@ -34,12 +34,12 @@ export function formatErrorRow(host: string, message: string): string {
 
 /** Formats the summary of a host: how many of its ports are as expected, and which are not. */
 export function formatSummaryRow({ host, addresses, results }: HostSummary, run: RunSummary): string {
-  const { ports: { port, open, blocked }, duration, interrupted } = run;
+  const { ports: { greeted, open, blocked }, duration, interrupted } = run;
   const counts = PROBE_STATES.map((state) => [state, results.filter((result) => result.state === state).length]);
   return row("summary", {
     host,
     addresses,
-    ports: formatPorts([...port, ...open, ...blocked]),
+    ports: formatPorts([...greeted, ...open, ...blocked]),
     ok: portsWith(true, results).length,
     not_ok: formatPorts(portsWith(false, results)),
     not_judged: formatPorts(portsWith(null, results)),

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import type { ProbeResult } from "../../client.ts";
-import type { ExpectedPorts } from "./expected_ports.ts";
+import type { HostPort, PortsByExpectation, ProbeResult } from "../../client.ts";
 
 /** What is known about one host. */
 export interface HostSummary {
@@ -21,9 +20,9 @@ export interface RunSummary {
   /** The hosts, in the order of the command line. */
   hosts: readonly HostSummary[];
   /** The ports that were to be checked on each host. */
-  ports: ExpectedPorts;
+  ports: PortsByExpectation;
   /** What the greeting of a port must contain. */
-  expect: ((port: number) => Uint8Array | undefined) | undefined;
+  expect: ((target: HostPort) => Uint8Array | undefined) | undefined;
   /** Whether a text was sent to the ports that must greet. */
   isSending: boolean;
   /** How long the run took, in milliseconds. */
@@ -33,13 +32,13 @@ export interface RunSummary {
 }
 
 /** How many ports are to be checked on each host. */
-export function portCount({ port, open, blocked }: ExpectedPorts): number {
-  return port.length + open.length + blocked.length;
+export function portCount({ greeted, open, blocked }: PortsByExpectation): number {
+  return greeted.length + open.length + blocked.length;
 }
 
 /** Whether ports must be blocked, but none must be greeted or open, so that the host may be down. */
-export function isControlMissing({ port, open, blocked }: ExpectedPorts): boolean {
-  return blocked.length > 0 && port.length + open.length === 0;
+export function isControlMissing({ greeted, open, blocked }: PortsByExpectation): boolean {
+  return blocked.length > 0 && greeted.length + open.length === 0;
 }
 
 /** The ports of the results whose `ok` has a value. */

@@ -91,7 +91,6 @@ export const SERVE_OPTIONS = {
   timestamps: { help: "begin each line of the log with the local time" },
   quiet: { short: "q", help: "do not log; errors still go to standard error" },
   backlog: {
-    short: "b",
     value: "N",
     example: "128",
     help: `length of the kernel's accept queue (default: ${DEFAULTS.backlog})`,
@@ -125,8 +124,6 @@ export interface ServeCommand extends ReportOptions {
   greeting: Greeting | undefined;
   /** When to stop, in milliseconds after the start. */
   within: number | undefined;
-  /** Whether ports that are in use are skipped. */
-  skipTaken: boolean;
 }
 
 /** What `greeter --help` prints. */
@@ -220,10 +217,10 @@ export async function toServeCommand(
       maxConnections: one(SERVE_OPTIONS["max-connections"]),
       timeout,
       inputTimeout: toInputTimeout(http, timeout ?? DEFAULTS.timeout),
+      skipTaken: flag(SERVE_OPTIONS["skip-taken"]),
     },
     greeting: isStdin ? undefined : { text: text ?? DEFAULT_GREETING_TEXT, byPort, http },
     within: one(SERVE_OPTIONS.within),
-    skipTaken: flag(SERVE_OPTIONS["skip-taken"]),
     clients: flag(SERVE_OPTIONS.clients),
     json: flag(SERVE_OPTIONS.json),
     quiet: flag(SERVE_OPTIONS.quiet),
