@@ -82,17 +82,6 @@ export interface UnknownOption {
  *
  * @throws {UsageError} If an option lacks its value, has one that it does not accept, or is repeated but not
  * repeatable.
- *
- * @example
- * ```ts
- * import { rewriteArgs } from "./args.ts";
- * import { assertEquals } from "@std/assert";
- *
- * const port = { short: "p", value: "PORT", help: "", check: ({ text }: { text: string }) => Number(text) };
- * const table = { port, quiet: { short: "q", help: "" } };
- * const { args, operands } = rewriteArgs(["-qp", "80", "lab"], table);
- * assertEquals([args, operands], [["--quiet", "--port=80"], ["lab"]]);
- * ```
  */
 export function rewriteArgs(args: readonly string[], table: OptionTable): Rewritten {
   const result: Rewritten = { args: [], operands: [], typed: {}, unknown: undefined };

@@ -36,15 +36,6 @@ const encoder = new TextEncoder();
  * and decodes the escapes `\r`, `\n`, `\t`, `\\` and `\xHH`, which is exactly one byte.
  *
  * @throws {InvalidEscape} If a backslash is not followed by what makes it an escape.
- *
- * @example
- * ```ts
- * import { encodeText } from "./escapes.ts";
- * import { assertEquals } from "@std/assert";
- *
- * const bytes = encodeText(String.raw`{port}\xff \x7bport}\n`, { port: "80" });
- * assertEquals(bytes, Uint8Array.from([0x38, 0x30, 0xff, ...new TextEncoder().encode(" {port}\n")]));
- * ```
  */
 export function encodeText(text: string, values: Readonly<Record<string, string>> = {}): Uint8Array<ArrayBuffer> {
   const expanded = text.replace(

@@ -56,17 +56,6 @@ const RETRY_MAX_MS = 1000;
  *
  * A closed pipe or a bad descriptor ends the log. After any other error, for example if the disk is full or another
  * process has made the pipe non-blocking, the log tries again.
- *
- * @example All lines are written when the log is closed
- * ```ts
- * import { Log } from "./log.ts";
- * import { assertEquals } from "@std/assert";
- *
- * const log = new Log(Deno.stdout);
- * log.print("one");
- * log.print("two");
- * assertEquals(await log.close(500, ["three"]), { complete: true, missing: 0 });
- * ```
  */
 export class Log {
   readonly #stream: Stream;

@@ -10,15 +10,6 @@ const MAX_PORT = 65_535;
 /**
  * Parses a port list. Returns the ports in the order of the list, or `undefined` if it is invalid. 0 stands for any
  * free port; it may be repeated, but not in a range.
- *
- * @example
- * ```ts
- * import { parsePorts } from "./ports.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(parsePorts("80,20-22,21,65534-"), [80, 20, 21, 22, 21, 65534, 65535]);
- * assertEquals(parsePorts("http"), undefined);
- * ```
  */
 export function parsePorts(list: string): number[] | undefined {
   const ports: number[] = [];
@@ -37,14 +28,6 @@ export function parsePorts(list: string): number[] | undefined {
 /**
  * Removes repeated ports, so that ranges may overlap. Keeps the first of each, and every 0, which stands for any free
  * port.
- *
- * @example
- * ```ts
- * import { uniquePorts } from "./ports.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(uniquePorts([80, 22, 80, 0, 0]), [80, 22, 0, 0]);
- * ```
  */
 export function uniquePorts(ports: readonly number[]): number[] {
   const seen = new Set<number>();
@@ -79,17 +62,7 @@ export function formatRange({ start, end }: PortRange): string {
   return start === end ? `${start}` : `${start}-${end}`;
 }
 
-/**
- * Formats ports as a list, sorted, with ranges: the inverse of {@linkcode parsePorts}, and valid for `nmap -p`.
- *
- * @example
- * ```ts
- * import { formatPorts } from "./ports.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(formatPorts([8001, 22, 8000, 8002]), "22,8000-8002");
- * ```
- */
+/** Formats ports as a list, sorted, with ranges: the inverse of {@linkcode parsePorts}, and valid for `nmap -p`. */
 export function formatPorts(ports: Iterable<number>): string {
   return portRanges(ports).map(formatRange).join(",");
 }
@@ -100,16 +73,6 @@ const MAX_NAMED_RANGES = 10;
 /**
  * Formats ports for a line of text: like {@linkcode formatPorts}, but names at most 10 ranges, and counts the other
  * ports.
- *
- * @example
- * ```ts
- * import { formatSomePorts } from "./ports.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(formatSomePorts([8001, 22, 8000]), "22,8000-8001");
- * const odd = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23];
- * assertEquals(formatSomePorts(odd), "1,3,5,7,9,11,13,15,17,19 and 2 more ports");
- * ```
  */
 export function formatSomePorts(ports: Iterable<number>): string {
   return formatSomeRanges(portRanges(ports));

@@ -7,18 +7,7 @@ import { closestString } from "@std/text/closest-string";
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 import { parsePorts } from "./ports.ts";
 
-/**
- * Returns the word nearest to one that was typed, or `undefined` if none is close enough to be what was meant.
- *
- * @example
- * ```ts
- * import { nearest } from "./suggestions.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(nearest("prot", ["host", "port"]), "port");
- * assertEquals(nearest("test", ["host", "port"]), undefined);
- * ```
- */
+/** Returns the word nearest to one that was typed, or `undefined` if none is close enough to be what was meant. */
 export function nearest(typed: string, words: readonly string[]): string | undefined {
   const word = typed.toLowerCase();
   const plausible = words.filter((candidate) => isPlausible(word, candidate));
@@ -64,15 +53,6 @@ const SERVICE_PORTS: Readonly<Record<string, number>> = {
 /**
  * Returns a valid port list for one that has names of services, spaces or semicolons between the ports, or ranges such
  * as `80:90`, `80..90`, `90-80`, `-90` and `0-90`. Returns `undefined` if it has anything else that is invalid.
- *
- * @example
- * ```ts
- * import { suggestPorts } from "./suggestions.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(suggestPorts("ssh, 80;8000:8100"), "22,80,8000-8100");
- * assertEquals(suggestPorts("lab"), undefined);
- * ```
  */
 export function suggestPorts(list: string): string | undefined {
   const items = list.split(/[\s,;]+/).filter((item) => item !== "").map((item) => {
@@ -93,15 +73,6 @@ const SECONDS: Readonly<Record<string, number>> = { ms: 0.001, s: 1, sec: 1, m: 
 /**
  * Returns the number of seconds for a duration with units, such as `10m`, or with a decimal comma. Returns `undefined`
  * for anything else.
- *
- * @example
- * ```ts
- * import { suggestSeconds } from "./suggestions.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(["5s", "1m30s", "250 ms", "0,5"].map(suggestSeconds), [5, 90, 0.25, 0.5]);
- * assertEquals(suggestSeconds("soon"), undefined);
- * ```
  */
 export function suggestSeconds(text: string): number | undefined {
   const duration = text.toLowerCase().replace(/^(\d+),(\d+)$/, "$1.$2s");

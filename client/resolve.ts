@@ -145,14 +145,6 @@ function familyOf(address: string): 4 | 6 {
 /**
  * Returns the addresses of a name, each once: IPv4 first, otherwise in the order of the system. With a family, asks only
  * for that one, because some name servers never answer for the other. Deno 2.6 asks for both, and omits the other.
- *
- * @example
- * ```ts
- * import { lookUpAddresses } from "./resolve.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals((await lookUpAddresses("localhost"))[0], "127.0.0.1");
- * ```
  */
 export async function lookUpAddresses(name: string, family?: 4 | 6): Promise<string[]> {
   // Imported here because loading it takes time, and because Deno 2.6 prints a warning when it is loaded.

@@ -9,19 +9,6 @@
  *
  * It has no state of its own, and a notification does not say what has changed. So wait in a loop that checks the
  * condition, and notify after each change that may make the condition true.
- *
- * @example Wait until a number has been changed
- * ```ts
- * import { ConditionVariable } from "./condition_variable.ts";
- *
- * let open = 1;
- * const changed = new ConditionVariable();
- * setTimeout(() => {
- *   open--;
- *   changed.notifyAll();
- * });
- * while (open > 0) await changed.wait();
- * ```
  */
 export class ConditionVariable {
   readonly #waiters = new Set<() => void>();

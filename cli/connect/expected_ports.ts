@@ -23,15 +23,6 @@ interface BlockedPorts {
  * Merges the lists of each option. A range of `--blocked` leaves out the ports that have another expectation.
  *
  * @throws {UsageError} If a port has two expectations, or if no port is left for `--blocked`.
- *
- * @example
- * ```ts
- * import { expectedPorts } from "./expected_ports.ts";
- * import { assertEquals } from "@std/assert";
- *
- * const blocked = { given: { option: "-b", text: "21-24" }, list: [21, 22, 23, 24] };
- * assertEquals(expectedPorts([22], [], [blocked]), { greeted: [22], open: [], blocked: [21, 23, 24], isReduced: true });
- * ```
  */
 export function expectedPorts(
   greeted: readonly number[],

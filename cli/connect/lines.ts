@@ -18,28 +18,6 @@ type Expect = RunSummary["expect"];
 /**
  * Formats one line for each range of consecutive ports with the same result, sorted by port. `firstAddress` is the address
  * that is not mentioned.
- *
- * @example
- * ```ts
- * import { formatResults } from "./lines.ts";
- * import { assertEquals } from "@std/assert";
- *
- * const result = (port: number) => ({
- *   host: "lab",
- *   expected: "open" as const,
- *   ok: false,
- *   state: "refused" as const,
- *   remoteAddr: { transport: "tcp" as const, hostname: "192.0.2.1", port },
- *   localAddr: undefined,
- *   greeting: new Uint8Array(),
- *   duration: 1,
- *   error: undefined,
- * });
- * assertEquals(formatResults([81, 22, 80].map(result), "192.0.2.1"), [
- *   "22     refused  expected open",
- *   "80-81  refused  expected open",
- * ]);
- * ```
  */
 export function formatResults(
   results: readonly ProbeResult[],
@@ -158,19 +136,7 @@ function listPorts(hosts: readonly HostSummary[], ok: boolean | null): string {
   return formatPortsOfHosts(hosts.map(({ host, results }) => ({ host, ports: portsWith(ok, results) })));
 }
 
-/**
- * Lists ports of hosts, with at most 10 ranges. If there is only one host, it is not named.
- *
- * @example
- * ```ts
- * import { formatPortsOfHosts } from "./lines.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(formatPortsOfHosts([{ host: "web1", ports: [80, 22, 81] }]), "22,80-81");
- * const hosts = [{ host: "web1", ports: [80, 22] }, { host: "::1", ports: [80] }];
- * assertEquals(formatPortsOfHosts(hosts), "web1:22,web1:80,[::1]:80");
- * ```
- */
+/** Lists ports of hosts, with at most 10 ranges. If there is only one host, it is not named. */
 export function formatPortsOfHosts(hosts: readonly { host: string; ports: Iterable<number> }[]): string {
   return formatSomeRanges(hosts.flatMap(({ host, ports }) => {
     const prefix = hosts.length === 1 ? "" : host.includes(":") ? `[${host}]:` : `${host}:`;

@@ -130,15 +130,6 @@ export type ClientList = Pick<Clients, "busiest" | "others" | "resetsBeforeAccep
  * Adds a port to a set of ports, which is stored as the bounds of its ranges: `[22, 23, 80, 82]` stands for 22 and
  * 80-81. This takes less memory than an object for each range. Returns the new bounds, or `undefined` if there would be
  * more than {@linkcode MAX_RANGES} ranges.
- *
- * @example
- * ```ts
- * import { addPort } from "./clients.ts";
- * import { assertEquals } from "@std/assert";
- *
- * assertEquals(addPort([22, 23, 80, 81], 81), [22, 23, 80, 82]);
- * assertEquals(addPort([22, 23, 80, 81], 443), [22, 23, 80, 81, 443, 444]);
- * ```
  */
 export function addPort(bounds: readonly number[], port: number): readonly number[] | undefined {
   const next = bounds.findIndex((bound) => bound > port);

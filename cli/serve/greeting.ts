@@ -38,17 +38,6 @@ export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
  * Encodes the greeting for a connection. Appends CR LF unless the text ends in a line feed.
  *
  * @throws {InvalidEscape} If an escape in the text is invalid.
- *
- * @example
- * ```ts
- * import { encodeGreeting } from "./greeting.ts";
- * import { assertEquals } from "@std/assert";
- *
- * const addr = (hostname: string, port: number) => ({ transport: "tcp" as const, hostname, port });
- * const info = { remoteAddr: addr("192.0.2.7", 51514), localAddr: addr("192.0.2.1", 80) };
- * const bytes = encodeGreeting({ text: "port {port}, {client}", byPort: new Map(), http: new Set() }, info);
- * assertEquals(new TextDecoder().decode(bytes), "port 80, 192.0.2.7:51514\r\n");
- * ```
  */
 export function encodeGreeting({ text, byPort, http }: Greeting, { remoteAddr, localAddr }: ConnInfo): Uint8Array {
   const template = byPort.get(localAddr.port) ?? text;
