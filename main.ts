@@ -9,6 +9,7 @@ import { parseOptions, rewriteArgs, type UnknownOption, UsageError } from "./cli
 import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect/command.ts";
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
 import { toServeGreeting } from "./cli/serve/greeting.ts";
+import { readGreeting } from "./cli/serve/stdin.ts";
 import { formatSomePorts } from "./cli/ports.ts";
 import { stopOnSignals } from "./cli/signals.ts";
 import { ProbeReport } from "./cli/connect/report.ts";
@@ -17,8 +18,7 @@ import { SERVE_OPTIONS, type ServeCommand, serveHelp, toServeCommand } from "./c
 import { valuesOf } from "./cli/values.ts";
 import { checkPorts, ConnectError } from "./client.ts";
 import config from "./deno.json" with { type: "json" };
-import { ListenError, MAX_GREETING_BYTES, serve, type Server } from "./server.ts";
-import { messageOf } from "./shared/errors.ts";
+import { ListenError, serve, type Server } from "./server.ts";
 
 /** A parsed command line. */
 export type Command = { kind: "help"; text: string } | { kind: "version" } | ServeCommand | ConnectCommand;
@@ -115,23 +115,6 @@ function warnIfNoPortIsLeft({ addr: { hostname } }: Server, report: Report) {
     if (!(error instanceof Deno.errors.AddrInUse)) return; // such as ENFILE, which accepting will report
     report.error("no ephemeral port is left for outgoing connections from this machine; remove some ports from --port");
   }
-}
-
-/** Reads the greeting from standard input. Stops at the limit, because an input such as /dev/zero never ends. */
-async function readGreeting(): Promise<Uint8Array> {
-  const buffer = new Uint8Array(MAX_GREETING_BYTES + 1);
-  let length = 0;
-  while (length < buffer.length) {
-    let n: number | null;
-    try {
-      n = await Deno.stdin.read(buffer.subarray(length));
-    } catch (error) {
-      throw new StreamError(`cannot read standard input: ${messageOf(error)}; redirect it from a file or a pipe`);
-    }
-    if (n === null) return buffer.subarray(0, length);
-    length += n;
-  }
-  throw new StreamError(`standard input is too long: at most ${MAX_GREETING_BYTES} bytes can be sent; shorten it`);
 }
 
 async function runConnect(command: ConnectCommand): Promise<number> {
