@@ -8,12 +8,12 @@ import { codeOf } from "../shared/errors.ts";
 import { type Check, CHECK_DEFAULTS, type CheckOptions, ConnectError } from "./options.ts";
 
 /** The causes of a `ConnectError` if the host has no address of the family in `family`. The name may be unknown. */
-export const NO_IPV4 = new Error("the host has no IPv4 address");
+export const NO_IPV4: Error = new Error("the host has no IPv4 address");
 /** The same for IPv6. */
-export const NO_IPV6 = new Error("the host has no IPv6 address");
+export const NO_IPV6: Error = new Error("the host has no IPv6 address");
 
 /** The cause of a `ConnectError` if the system's resolver has not answered in time. */
-export const LOOKUP_TIMEOUT = new Error("the lookup was not answered");
+export const LOOKUP_TIMEOUT: Error = new Error("the lookup was not answered");
 
 /**
  * How long a lookup may take by default, in milliseconds. glibc sends its query again after 5 s, and gives up after 10 to
