@@ -45,6 +45,10 @@ export class ProbePool {
   #taken = 0;
   /** How many probes are active. See ACTIVE_MS. */
   #active = 0;
+  /** The probes that have been active for ACTIVE_MS, in order, and the last turn in which they count. */
+  readonly #overdue = new Map<() => void, number>();
+  #turn = 0;
+  #turnTimer: ReturnType<typeof setTimeout> | undefined;
   /** Whether no probe starts for a while, because no resources are left for even a single one. */
   #isOutOfResources = false;
   /** How many such pauses there have been since the last result. */
@@ -172,19 +176,27 @@ export class ProbePool {
     let isActive = true;
     const deactivate = () => {
       cancel();
-      clearTimeout(timer);
+      this.#overdue.delete(deactivate);
+      if (this.#overdue.size === 0) clearTimeout(this.#turnTimer);
       if (!isActive) return;
       isActive = false;
       this.#active--;
       this.start();
     };
-    let turns = 0;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const countTurn = () => {
-      if (turns++ < ACTIVE_TURNS) timer = setTimeout(countTurn);
-      else deactivate();
-    };
-    const cancel = this.#clock.schedule(ACTIVE_MS, countTurn);
+    const cancel = this.#clock.schedule(ACTIVE_MS, () => {
+      if (this.#overdue.size === 0) this.#turnTimer = setTimeout(this.#countTurn);
+      this.#overdue.set(deactivate, this.#turn + ACTIVE_TURNS);
+    });
     return deactivate;
   }
+
+  /** Counts a turn of the event loop. One timer for all probes, because a scan of open ports starts thousands. */
+  #countTurn = () => {
+    this.#turn++;
+    for (const [deactivate, lastTurn] of this.#overdue) {
+      if (lastTurn > this.#turn) break;
+      deactivate();
+    }
+    if (this.#overdue.size > 0) this.#turnTimer = setTimeout(this.#countTurn);
+  };
 }
