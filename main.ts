@@ -8,6 +8,7 @@ import { unlessAborted } from "./shared/abort.ts";
 import { parseOptions, rewriteArgs, type UnknownOption, UsageError } from "./cli/args.ts";
 import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect/command.ts";
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
+import { ERROR, FAILURE, SUCCESS } from "./cli/exit_status.ts";
 import { toServeGreeting } from "./cli/serve/greeting.ts";
 import { readGreeting } from "./cli/serve/stdin.ts";
 import { formatSomePorts } from "./cli/ports.ts";
@@ -72,10 +73,10 @@ async function run(command: Command): Promise<number> {
   switch (command.kind) {
     case "help":
       printText(command.text);
-      return 0;
+      return SUCCESS;
     case "version":
       printText(`greeter ${config.version}`);
-      return 0;
+      return SUCCESS;
     case "serve":
       return await runServe(command);
     case "connect":
@@ -104,7 +105,7 @@ async function runServe({ options, greeting, within, ...reportOptions }: ServeCo
   warnIfNoPortIsLeft(server, report);
   if (within !== undefined) setTimeout(() => stop.abort(), within);
   await server.finished;
-  return await report.close(options.count ?? 0) ? 0 : 1;
+  return await report.close(options.count ?? 0) ? SUCCESS : FAILURE;
 }
 
 /** Warns if greeter listens on every ephemeral port, which leaves none for outgoing connections. */
@@ -139,7 +140,7 @@ async function runConnect(command: ConnectCommand): Promise<number> {
   const isAsExpected = await report.close();
   // If the reason is not a status, the reader of standard output is gone.
   if (typeof signal.reason === "number") return signal.reason;
-  return isAsExpected ? 0 : 1;
+  return isAsExpected ? SUCCESS : FAILURE;
 }
 
 /** Returns the message for an error that the user can fix, or `undefined` for any other error. */
@@ -158,7 +159,7 @@ if (import.meta.main) {
     try {
       console.error(errorLine(message));
     } finally {
-      Deno.exit(2); // even if standard error cannot be written
+      Deno.exit(ERROR); // even if standard error cannot be written
     }
   }
 }

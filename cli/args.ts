@@ -23,6 +23,13 @@ export interface Flag {
   readonly help: string;
 }
 
+/** Converts a value, or throws a {@linkcode UsageError} if it is invalid. */
+export interface ValueCheck<V> {
+  (given: Given): V;
+  /** The least and the greatest value, if it is a number. */
+  readonly range?: readonly [min: number, max: number];
+}
+
 /** An option with a value of type `V`. */
 export interface Valued<V> {
   /** The letter of the short form, without the hyphen. */
@@ -40,8 +47,12 @@ export interface Valued<V> {
   readonly repeatable?: boolean;
   /** What it does, for the help. */
   readonly help: string;
-  /** Converts the value, or throws a {@linkcode UsageError} if it is invalid. */
-  readonly check: (given: Given) => V;
+  /** The default in the unit of the value, for the help and the table of limits. */
+  readonly default?: number | string;
+  /** What the number limits, for the table of limits. */
+  readonly limit?: string;
+  /** Checks and converts the value. */
+  readonly check: ValueCheck<V>;
 }
 
 /** The options of a command by their long names, in the order in which the help lists them. */
@@ -228,7 +239,9 @@ const HELP_WIDTH = 80;
 export function formatOptions(table: OptionTable): string {
   const rows = Object.entries(table).map(([name, option]) => ({
     left: `  ${option.short ? `-${option.short},` : "   "} --${name}${metavar(option)}`,
-    help: option.help,
+    help: option.value === undefined || option.default === undefined
+      ? option.help
+      : `${option.help} (default: ${option.default})`,
   }));
   const indent = Math.max(...rows.map(({ left }) => left.length)) + 2;
   return rows.map(({ left, help }) => {

@@ -3,9 +3,7 @@
  *
  * @module
  */
-
-/** The exit status that shells report for a process that was ended by a signal. */
-const STATUS: Partial<Record<Deno.Signal, number>> = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143, SIGBREAK: 149 };
+import { SIGNAL_STATUS } from "./exit_status.ts";
 
 /**
  * A signal within this time after the first one is a copy of it, in milliseconds. A terminal sends Ctrl-C to all
@@ -27,9 +25,9 @@ export function stopOnSignals(): AbortController {
     Deno.addSignalListener(signal, () => {
       if (!stop.signal.aborted) {
         stopped = performance.now();
-        stop.abort(STATUS[signal]);
+        stop.abort(SIGNAL_STATUS[signal]);
       } else if (performance.now() - stopped >= DUPLICATE_SIGNAL_MS) {
-        Deno.exit(STATUS[signal]);
+        Deno.exit(SIGNAL_STATUS[signal]);
       }
     });
   }
@@ -41,7 +39,7 @@ export function stopOnSignals(): AbortController {
  * terminal has been closed. Otherwise, ignores SIGHUP, so that `nohup` works: the first listener for any signal makes
  * Deno handle SIGHUP, which nohup had set to be ignored.
  */
-function stopSignals(): readonly Deno.Signal[] {
+function stopSignals(): readonly (keyof typeof SIGNAL_STATUS)[] {
   if (Deno.build.os === "windows") return ["SIGINT", "SIGBREAK"]; // instead of SIGTERM
   // Checked at the start, because a terminal that has been closed no longer counts as one.
   if ([Deno.stdin, Deno.stdout, Deno.stderr].some((stream) => stream.isTerminal())) {

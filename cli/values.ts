@@ -12,6 +12,7 @@ import {
   type Rewritten,
   truncate,
   UsageError,
+  type ValueCheck,
   type Valued,
 } from "./args.ts";
 import { addressAdvice } from "../shared/addresses.ts";
@@ -166,22 +167,25 @@ export function rejectBoth(first: string, second: string, { typed }: Rewritten) 
 }
 
 /** Returns a check for whole numbers. It uses a pattern because Number() also accepts 0x50, 1e3 and " 80". */
-export function integer(min: number, max: number): (given: Given) => number {
-  return (given) => {
+export function integer(min: number, max: number): ValueCheck<number> {
+  const check = (given: Given) => {
     const value = /^\d+$/.test(given.text) ? Number(given.text) : NaN;
     if (value >= min && value <= max) return value;
     throw invalidValue(given, `a whole number from ${min} to ${max}`);
   };
+  return Object.assign(check, { range: [min, max] as const });
 }
 
+const MIN_SECONDS = 0.001;
+const MAX_SECONDS = 86_400;
+
 /** Checks a number of seconds, with or without a fraction. Returns milliseconds. */
-export function milliseconds(given: Given): number {
+export const milliseconds: ValueCheck<number> = Object.assign((given: Given) => {
+  const isValid = (seconds: number | undefined) =>
+    seconds !== undefined && seconds >= MIN_SECONDS && seconds <= MAX_SECONDS;
   const seconds = /^(\d+\.?\d*|\.\d+)$/.test(given.text) ? Number(given.text) : NaN;
-  if (seconds >= 0.001 && seconds <= 86_400) return seconds * 1000;
+  if (isValid(seconds)) return seconds * 1000;
   const suggestion = suggestSeconds(given.text);
-  const isValid = suggestion !== undefined && suggestion >= 0.001 && suggestion <= 86_400;
-  throw invalidValue(
-    given,
-    "seconds from 0.001 to 86400" + writeInstead(isValid ? `${suggestion}` : undefined, given.text),
-  );
-}
+  const advice = writeInstead(isValid(suggestion) ? `${suggestion}` : undefined, given.text);
+  throw invalidValue(given, `seconds from ${MIN_SECONDS} to ${MAX_SECONDS}${advice}`);
+}, { range: [MIN_SECONDS, MAX_SECONDS] as const });

@@ -26,16 +26,15 @@ export const MIN_BLOCKED_TIMEOUT_MS = 1500;
 /** What a port should do. */
 export const EXPECTATIONS = ["greeted", "open", "blocked"] as const;
 
-/**
- * What a port should do.
- *
- * | expectation | as expected if the state is                                                         |
- * | ----------- | ----------------------------------------------------------------------------------- |
- * | `greeted`   | `greeted`                                                                           |
- * | `open`      | `open`                                                                              |
- * | `blocked`   | `refused`, `timeout` or `unreachable`, and the host can be reached at the same time |
- */
+/** What a port should do: greet, be open, or not be reachable. */
 export type Expectation = typeof EXPECTATIONS[number];
+
+/** What a port must do, for the documentation. */
+export const EXPECTATION_MEANINGS: Readonly<Record<Expectation, string>> = {
+  greeted: "send a greeting that contains the expected text, if there is one",
+  open: "accept a connection, and not close or reset it at once without sending anything",
+  blocked: "not be reachable, while all ports of the host that must greet or be open are as expected",
+};
 
 /** All states, in the order of the summary. */
 export const PROBE_STATES = [
@@ -51,27 +50,64 @@ export const PROBE_STATES = [
 ] as const;
 
 /**
- * The state of a port. The last column is the state that nmap reports for such a port.
- *
- * | state         | meaning                                                                              | in nmap     |
- * | ------------- | ------------------------------------------------------------------------------------ | ----------- |
- * | `greeted`     | data was received; with `expect`, it contains the expected text                      | open        |
- * | `open`        | connected, and data was received, or the connection was neither closed nor reset     | open        |
- * |               | 100 ms later. A port that must be `greeted` never has this state                     |             |
- * | `mismatch`    | data was received, but not what `expect` says                                        | open        |
- * | `silent`      | connected, but no data was received within the timeout                               | open        |
- * | `closed`      | connected, then closed without data                                                  | open        |
- * | `reset`       | connected, then reset before any data could be read                                  | open        |
- * | `refused`     | the connection was refused: RST, or ICMP port unreachable                            | closed      |
- * | `timeout`     | the attempt to connect was not answered within the timeout                           | filtered    |
- * | `unreachable` | another network error: an ICMP message that is an error, no route to the host, or a  | filtered    |
- * |               | rule of this machine                                                                 |             |
+ * The state of a port. docs/manual.md has a table of what each one means, under "Expectations".
  *
  * A port that must be `open` is `open` if data was received, even if the server then closes the connection, as many
  * servers do when they refuse a client. To check the data, use `greeted` and `expect`. A port that must be `blocked` is
  * `greeted` if data was received.
  */
 export type ProbeState = typeof PROBE_STATES[number];
+
+/** What a state means, for the documentation. */
+export interface StateMeaning {
+  /** What happened. */
+  readonly meaning: string;
+  /** The expectations of the ports that can have this state. */
+  readonly expectations: readonly Expectation[];
+  /** The state that nmap reports for such a port. */
+  readonly nmap: string;
+}
+
+/** What the states mean, for the documentation. */
+export const STATE_MEANINGS: Readonly<Record<ProbeState, StateMeaning>> = {
+  greeted: {
+    meaning: "data was received; if a text is expected, the data contains it",
+    expectations: ["greeted", "blocked"],
+    nmap: "open",
+  },
+  open: {
+    meaning: "connected, and data was received or the connection stayed open",
+    expectations: ["open", "blocked"],
+    nmap: "open",
+  },
+  mismatch: {
+    meaning: "data was received, but not the expected text",
+    expectations: ["greeted"],
+    nmap: "open",
+  },
+  silent: {
+    meaning: "connected, but nothing was received within the timeout",
+    expectations: ["greeted"],
+    nmap: "open",
+  },
+  closed: { meaning: "connected, then closed without data", expectations: EXPECTATIONS, nmap: "open" },
+  reset: { meaning: "connected, then reset before any data could be read", expectations: EXPECTATIONS, nmap: "open" },
+  refused: {
+    meaning: "the connection was refused: RST, or ICMP port unreachable",
+    expectations: EXPECTATIONS,
+    nmap: "closed",
+  },
+  timeout: {
+    meaning: "the attempt to connect was not answered within the timeout",
+    expectations: EXPECTATIONS,
+    nmap: "filtered",
+  },
+  unreachable: {
+    meaning: 'another network error, such as "No route to host"; the result names it',
+    expectations: EXPECTATIONS,
+    nmap: "filtered",
+  },
+};
 
 /**
  * Thrown by `checkPorts` if the ports of a host cannot be probed, or if they must be blocked and this machine has no route to

@@ -41,6 +41,11 @@ export function isConnected(state: ProbeState): boolean {
   return EVIDENCE[state] > EVIDENCE.refused;
 }
 
+/** Whether a port in this state does what it should do. A blocked port is judged by more than that. */
+export function isAsExpected(expected: Expectation, state: ProbeState): boolean {
+  return expected === "blocked" ? !isConnected(state) : state === expected;
+}
+
 /** What is known about a port after one attempt. */
 export interface Finding {
   /** The result. Its `ok` is only what the state says. */
@@ -87,7 +92,7 @@ export async function checkPort(
       const { cause, ...rest } = outcome;
       // The host has only IPv6 addresses, and this machine has none, or its kernel has no IPv6.
       if (["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(codeOf(cause) ?? "")) throw new ConnectError(host.name, cause);
-      const ok = expected === "blocked" ? !isConnected(outcome.state) : outcome.state === expected;
+      const ok = isAsExpected(expected, outcome.state);
       const result = { host: host.name, expected, ok, ...rest };
       onAttempt(result);
       // For a port that must be blocked, the latest attempt counts.

@@ -1,11 +1,10 @@
 /**
- * Compares tables and figures in the manual with the code: the JSON fields, the exit statuses, the escapes of TEXT, and
- * the limits and messages that the manual quotes.
+ * Compares tables and figures in the manual with the code: the JSON fields, the escapes of TEXT, and the limits and
+ * messages that the manual quotes.
  *
  * @module
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { constants } from "node:os";
 import { formatErrorRow, formatResultRow, formatSummaryRow } from "../cli/connect/rows.ts";
 import { SHOWN_BYTES } from "../cli/connect/lines.ts";
 import { Progress } from "../cli/connect/progress.ts";
@@ -24,7 +23,7 @@ import { KEPT_BYTES } from "../server/input.ts";
 import { RESERVED_DESCRIPTORS } from "../server/listen.ts";
 import { MAX_GREETING_BYTES } from "../shared/limits.ts";
 import { tableAfter } from "./docs_blocks.ts";
-import { GREETER, probeResult, ROOT, run, startServer } from "./helpers.ts";
+import { probeResult, ROOT } from "./helpers.ts";
 
 const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
 
@@ -103,7 +102,7 @@ Deno.test("the manual lists the fields of each row that greeter connect --json p
   const results = [probeResult(22, "unreachable", { localAddr: address, greeting: "x", error, expected: "blocked" })];
   const summary = formatSummaryRow({ host: "lab", addresses: ["192.0.2.1"], results }, {
     hosts: [],
-    ports: { port: [], open: [], blocked: [22] },
+    ports: { greeted: [], open: [], blocked: [22] },
     expect: undefined,
     isSending: false,
     duration: 1,
@@ -118,37 +117,6 @@ Deno.test("the manual lists the fields of each row that greeter connect --json p
   }
   documented.delete("all");
   assertFields([...results.map(formatResultRow), summary, formatErrorRow("lab", error)], documented);
-});
-
-Deno.test("the manual's table of exit statuses is right", async () => {
-  await using server = await startServer((socket) => socket.end("220 ready\r\n"));
-  const client = ["connect", "127.0.0.1", "-p", `${server.port}`];
-  const outcomes = [
-    ["`greeter`", "stopped by a signal or `--within`, or", ["-p0", "--within=0.1"]],
-    ["`greeter`", "stopped by a signal or `--within` before", ["-p0", "--count=1", "--within=0.1"]],
-    ["`greeter`", "an invalid command line", ["--bogus"]],
-    ["`greeter`", "a port that is in use", ["-H", "127.0.0.1", "-p", `${server.port}`]],
-    ["`greeter connect`", "each port is as expected", client],
-    ["`greeter connect`", "a port is not as expected", [...client, "--expect=other"]],
-    ["`greeter connect`", "was not judged", [...client, "--expect=other", "-b1"]],
-    ["`greeter connect`", "an unknown host", ["connect", "host.invalid"]],
-  ] as const;
-  const rows = tableAfter("docs/manual.md", "### Exit status");
-  for (const [column, part, args] of outcomes) {
-    const statuses = rows.filter((row) => row[column]?.includes(part)).map((row) => row["exit status"]);
-    const { code } = await run([...GREETER, ...args]);
-    assertEquals(statuses, [`${code}`], part);
-  }
-  // The status of a signal is 128 and its number. Windows has the names of its own signals.
-  const numbers: Record<string, number> = { ...constants.signals, SIGBREAK: 21 };
-  const bySignal = rows.filter((row) => /SIG|Ctrl-Break/.test(row["`greeter`"] ?? ""));
-  assert(bySignal.length > 0);
-  for (const { "exit status": statuses, "`greeter`": server = "", "`greeter connect`": client = "" } of bySignal) {
-    for (const cell of [server, client]) {
-      const names = [...cell.replace("Ctrl-Break", "SIGBREAK").matchAll(/SIG\w+/g)].map(([name]) => name);
-      assertEquals(statuses, names.map((name) => 128 + (numbers[name] ?? NaN)).join(", "), cell);
-    }
-  }
 });
 
 Deno.test("the manual's table of escapes has those that TEXT accepts, and no others", () => {
@@ -175,8 +143,8 @@ Deno.test("the manual quotes messages as they are printed", async () => {
   const [, args = "", ports] = MANUAL.match(/so `(-p \d+ -o \d+ -b [\d-]+)` means .*?`must be blocked: (.*?)`/) ?? [];
   const command = await parse(["connect", "lab", ...args.split(" ")]);
   assert(command.kind === "connect");
-  assertEquals(ports, formatSomePorts(command.options.blocked));
-  const progress = new Progress(["lab"], { port: [80], open: [], blocked: [] });
+  assertEquals(ports, formatSomePorts(command.check.blocked));
+  const progress = new Progress(["lab"], { greeted: [80], open: [], blocked: [] });
   progress.resolved("lab");
   progress.add(probeResult(80, "refused"));
   assertStringIncludes(MANUAL, `\`greeter: ${progress.text()}\``);
@@ -206,9 +174,11 @@ Deno.test("the manual and the page of the module state the limits that the code 
   ) assertStringIncludes(page, text);
 });
 
-Deno.test("the manual installs the current version, with the flag and the limit of the project", () => {
+Deno.test("the manual installs the latest release, with the flag and the limit of the project", () => {
+  const [, current = "", released] = read("CHANGELOG.md").match(/^## (?:(\S+-dev)\n[^]*?^## )?\[([\d.]+)\] - /m) ?? [];
+  assertEquals(config.version, current || released);
   const versions = [...MANUAL.matchAll(/greeter-(\d+\.\d+\.\d+)-/g)].map(([, version]) => version);
-  assertEquals([...new Set(versions)], [config.version]);
+  assertEquals([...new Set(versions)], [released]);
   const flags = [MANUAL, config.tasks.start, read("tools/compile.ts")].map((text) =>
     text.match(/--v8-flags=[\w=-]+/)?.[0]
   );

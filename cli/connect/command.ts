@@ -26,7 +26,6 @@ import {
   type Values,
 } from "../values.ts";
 
-const DEFAULT_TIMEOUT_SECONDS = CHECK_DEFAULTS.timeout / 1000;
 const MIN_BLOCKED_TIMEOUT_SECONDS = MIN_BLOCKED_TIMEOUT_MS / 1000;
 
 /** The options of `greeter connect`. */
@@ -36,8 +35,8 @@ export const CONNECT_OPTIONS = {
     value: "LIST[=TEXT]",
     example: "8080",
     repeatable: true,
-    help: "ports that must greet, as in 22,80,8000-8100 or 60000-; TEXT: what their greeting must contain " +
-      `(default: ${CHECK_DEFAULTS.greeted} without -o and -b)`,
+    help: "ports that must greet, as in 22,80,8000-8100 or 60000-; TEXT: what their greeting must contain",
+    default: `${CHECK_DEFAULTS.greeted} without -o and -b`,
     check: portsWithExpectedText,
   },
   open: {
@@ -74,7 +73,9 @@ export const CONNECT_OPTIONS = {
     short: "t",
     value: "SECONDS",
     example: "5",
-    help: `time to connect and to read the greeting (default: ${DEFAULT_TIMEOUT_SECONDS})`,
+    help: "time to connect and to read the greeting",
+    default: CHECK_DEFAULTS.timeout / 1000,
+    limit: "seconds for each attempt at an address; if given, also for a lookup",
     check: milliseconds,
   },
   within: {
@@ -82,12 +83,15 @@ export const CONNECT_OPTIONS = {
     value: "SECONDS",
     example: "60",
     help: "keep retrying ports that are not as expected for this long",
+    limit: "seconds during which ports are tried again",
     check: milliseconds,
   },
   concurrency: {
     value: "N",
     example: "100",
-    help: `ports to check at once (default: ${CHECK_DEFAULTS.concurrency})`,
+    help: "ports to check at once",
+    default: CHECK_DEFAULTS.concurrency,
+    limit: "ports that are checked at once",
     check: integer(1, 65_535),
   },
   ipv4: { short: "4", help: "use IPv4 only" },

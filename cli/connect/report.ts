@@ -5,6 +5,7 @@
  */
 import type { Check, CheckOptions, ConnectError, PortsByExpectation, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
+import { SIGNAL_STATUS } from "../exit_status.ts";
 import { MAX_BUFFERED_BYTES } from "../log.ts";
 import { formatSomePorts } from "../ports.ts";
 import { formatHeader, formatResults, formatTotals, SHOWN_BYTES } from "./lines.ts";
@@ -131,7 +132,8 @@ export class ProbeReport implements AsyncDisposable {
     await this.#wait(this.#output?.flush());
     // A reader such as `head` may close the pipe early, and SIGHUP means that the terminal is gone. Neither is an error.
     const error = this.#output?.error;
-    const isReaderGone = error instanceof Deno.errors.BrokenPipe || (this.#isTerminal && signal.reason === 129);
+    const isReaderGone = error instanceof Deno.errors.BrokenPipe ||
+      (this.#isTerminal && signal.reason === SIGNAL_STATUS.SIGHUP);
     if (error !== undefined && !isReaderGone) throw outputError(error);
     return hosts.every(({ results }) => this.#isComplete(results) && results.every(({ ok }) => ok));
   }
