@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { connect, ConnectError, type ConnectOptions, type ProbeResult, type ProbeState } from "./client.ts";
+import { type Check, ConnectError, type HostPort, type ProbeResult, type ProbeState } from "./client.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
+import { check, type CheckArguments } from "./tests/check.ts";
 import {
   block,
   DEADLINE_MS,
@@ -17,21 +18,23 @@ import {
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 /** Probes ports on the loopback interface. */
-async function probe(port: number | number[], options: Partial<ConnectOptions> = {}): Promise<ProbeResult[]> {
-  return await within(Array.fromAsync(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS, ...options })));
+async function probe(port: number | number[], options: CheckArguments = {}): Promise<ProbeResult[]> {
+  return await within(
+    Array.fromAsync(check({ hostname: "127.0.0.1", greeted: port, timeout: ENDLESS_MS, ...options })),
+  );
 }
 
-async function probeOne(port: number, options: Partial<ConnectOptions> = {}): Promise<ProbeResult> {
+async function probeOne(port: number, options: CheckArguments = {}): Promise<ProbeResult> {
   const [result] = await probe(port, options);
   if (!result) throw new Error("there is no result");
   return result;
 }
 
-async function stateOf(port: number, options: Partial<ConnectOptions> = {}): Promise<ProbeState> {
+async function stateOf(port: number, options: CheckArguments = {}): Promise<ProbeState> {
   return (await probeOne(port, options)).state;
 }
 
-Deno.test("connect() reports the greeting, both addresses and the duration for a port that greets", async () => {
+Deno.test("checkPorts() reports the greeting, both addresses and the duration for a port that greets", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const { port } = server.addr;
   const { duration, localAddr, ...rest } = await probeOne(port);
@@ -48,24 +51,24 @@ Deno.test("connect() reports the greeting, both addresses and the duration for a
   assert(duration > 0 && duration < DEADLINE_MS);
 });
 
-Deno.test("connect() compares the greeting with the expected text or bytes, which may depend on the port", async () => {
+Deno.test("checkPorts() compares the greeting with the expected text or bytes, which may depend on the port", async () => {
   await using server = serve({
     hostname: "127.0.0.1",
     port: [0, 0],
     greeting: ({ localAddr }) => `<${localAddr.port}>\r\n`,
   });
   const [first = 0, second = 0] = server.addrs.map(({ port }) => port);
-  const statesFor = async (expect: ConnectOptions["expect"]) => {
+  const statesFor = async (expect: Check["expect"]) => {
     const results = await probe([first, second], { expect });
     return results.toSorted((a) => a.remoteAddr.port === first ? -1 : 1).map(({ state }) => state);
   };
   assertEquals(await statesFor(`<${first}>`), ["greeted", "mismatch"]);
-  assertEquals(await statesFor((port) => bytes(`<${port}>\r\n`)), ["greeted", "greeted"]);
+  assertEquals(await statesFor(({ port }) => bytes(`<${port}>\r\n`)), ["greeted", "greeted"]);
   assertEquals(await statesFor("\r\n"), ["greeted", "greeted"]);
   assertEquals(await statesFor("é"), ["mismatch", "mismatch"]);
 });
 
-Deno.test("connect() finds expected bytes that arrive in pieces", async () => {
+Deno.test("checkPorts() finds expected bytes that arrive in pieces", async () => {
   await using server = await startServer(async (socket) => {
     for (const byte of bytes("220 lab ready\r\n")) {
       socket.write(new Uint8Array([byte]));
@@ -75,7 +78,7 @@ Deno.test("connect() finds expected bytes that arrive in pieces", async () => {
   assertEquals(await stateOf(server.port, { expect: "lab ready\r\n" }), "greeted");
 });
 
-Deno.test("connect() distinguishes servers that are silent, close, reset, or refuse", async () => {
+Deno.test("checkPorts() distinguishes servers that are silent, close, reset, or refuse", async () => {
   await using silent = await startServer(() => {});
   await using closing = await startServer((socket) => socket.end());
   await using resetting = await startServer((socket) => socket.resetAndDestroy());
@@ -87,7 +90,7 @@ Deno.test("connect() distinguishes servers that are silent, close, reset, or ref
   assertEquals(await stateOf(freePort()), "refused");
 });
 
-Deno.test("connect() reports a port whose handshake is not answered as a timeout (needs Linux)", {
+Deno.test("checkPorts() reports a port whose handshake is not answered as a timeout (needs Linux)", {
   ignore: Deno.build.os !== "linux",
 }, async () => {
   // The kernel drops a SYN when the accept queue is full.
@@ -99,7 +102,7 @@ Deno.test("connect() reports a port whose handshake is not answered as a timeout
   for (const conn of conns) conn.close();
 });
 
-Deno.test("connect() does not count the time in which its own event loop is blocked", async () => {
+Deno.test("checkPorts() does not count the time in which its own event loop is blocked", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // nothing is accepted, so nothing is sent
   const result = stateOf(listener.addr.port, { timeout: 300 });
   await delay(20);
@@ -109,14 +112,14 @@ Deno.test("connect() does not count the time in which its own event loop is bloc
   assert(performance.now() - unblocked > 200);
 });
 
-Deno.test("connect() does not wait for the timeout if a server greets but does not close", async () => {
+Deno.test("checkPorts() does not wait for the timeout if a server greets but does not close", async () => {
   await using server = await startServer((socket) => socket.write("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary"));
   const { state, greeting } = await probeOne(server.port);
   assertEquals([state, greeting], ["greeted", bytes("SSH-2.0-OpenSSH_9.2p1\r\n\0\0binary")]);
   assertEquals(await stateOf(server.port, { expect: "OpenSSH" }), "greeted");
 });
 
-Deno.test("connect() waits for an expected text until the server closes or the time is over, not until it is silent", async () => {
+Deno.test("checkPorts() waits for an expected text until the server closes or the time is over, not until it is silent", async () => {
   await using slow = await startServer(async (socket) => {
     socket.write("220-welcome\r\n");
     await delay(400);
@@ -128,7 +131,7 @@ Deno.test("connect() waits for an expected text until the server closes or the t
   assertEquals(await stateOf(closing.port, { expect: "never" }), "mismatch");
 });
 
-Deno.test("connect() waits for the rest of a greeting that pauses before its first line end", async () => {
+Deno.test("checkPorts() waits for the rest of a greeting that pauses before its first line end", async () => {
   await using server = await startServer(async (socket) => {
     socket.write("220 ");
     await delay(400);
@@ -137,7 +140,7 @@ Deno.test("connect() waits for the rest of a greeting that pauses before its fir
   assertEquals((await probeOne(server.port)).greeting, bytes("220 ready\r\n"));
 });
 
-Deno.test("connect() reads at most 16 KiB from a server that never stops sending", async () => {
+Deno.test("checkPorts() reads at most 16 KiB from a server that never stops sending", async () => {
   await using server = await startServer((socket) => {
     const send = () => {
       while (!socket.destroyed && socket.write(new Uint8Array(65_536).fill(120)));
@@ -150,7 +153,7 @@ Deno.test("connect() reads at most 16 KiB from a server that never stops sending
   assertEquals(await stateOf(server.port, { expect: "y" }), "mismatch");
 });
 
-Deno.test("connect() ends at its timeout even if the server keeps sending single bytes", async () => {
+Deno.test("checkPorts() ends at its timeout even if the server keeps sending single bytes", async () => {
   await using server = await startServer((socket) => {
     const timer = setInterval(() => socket.write("x"), 20);
     socket.on("close", () => clearInterval(timer));
@@ -160,7 +163,7 @@ Deno.test("connect() ends at its timeout even if the server keeps sending single
   assert(greeting.length > 1, `${greeting.length}`);
 });
 
-Deno.test("connect() closes connections so that a greeter server reports `closed`, never `reset`", async () => {
+Deno.test("checkPorts() closes connections so that a greeter server reports `closed`, never `reset`", async () => {
   const reasons: (CloseReason | undefined)[] = [];
   const long = `begin${"x".repeat(MAX_GREETING_BYTES - 8)}end`;
   await using server = serve({
@@ -177,19 +180,19 @@ Deno.test("connect() closes connections so that a greeter server reports `closed
   assertEquals(new Set(reasons), new Set(["closed"] as const));
 });
 
-Deno.test("connect() probes at most `concurrency` ports at once", async () => {
+Deno.test("checkPorts() probes at most `concurrency` ports at once", async () => {
   let connections = 0;
   const servers = await Promise.all(Array.from({ length: 12 }, () => startServer(() => connections++)));
   let atFirstResult = 0;
   const port = servers.map(({ port }) => port);
-  const onResult = () => atFirstResult ||= connections;
-  const results = await probe(port, { concurrency: 4, timeout: 300, onResult });
+  const onAttempt = () => atFirstResult ||= connections;
+  const results = await probe(port, { concurrency: 4, timeout: 300, onAttempt });
   assertEquals(results.map(({ state }) => state), Array(12).fill("silent"));
   assertEquals([atFirstResult, connections], [4, 12]);
   for (const server of servers) await server[Symbol.asyncDispose]();
 });
 
-Deno.test("connect() closes every connection when the consumer stops", async () => {
+Deno.test("checkPorts() closes every connection when the consumer stops", async () => {
   let open = 0;
   await using silent = await startServer((socket) => {
     open++;
@@ -197,8 +200,8 @@ Deno.test("connect() closes every connection when the consumer stops", async () 
     socket.on("close", () => open--);
   });
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  const port = [silent.port, server.addr.port];
-  for await (const { state } of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS }))) {
+  const greeted = [silent.port, server.addr.port];
+  for await (const { state } of timely(check({ hostname: "127.0.0.1", greeted, timeout: ENDLESS_MS }))) {
     assertEquals(state, "greeted");
     await until(() => open === 1);
     break;
@@ -206,7 +209,7 @@ Deno.test("connect() closes every connection when the consumer stops", async () 
   await until(() => open === 0);
   await assertRejects(
     async () => {
-      for await (const _ of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS }))) {
+      for await (const _ of timely(check({ hostname: "127.0.0.1", greeted, timeout: ENDLESS_MS }))) {
         throw new Error("enough");
       }
     },
@@ -216,7 +219,7 @@ Deno.test("connect() closes every connection when the consumer stops", async () 
   await until(() => open === 0);
 });
 
-Deno.test("connect() closes connections that are made just before they are aborted", async () => {
+Deno.test("checkPorts() closes connections that are made just before they are aborted", async () => {
   // The connections stay in the queue of the listener. A connection that is left open fails the test.
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 4096 });
   for (let i = 0; i < 250; i++) {
@@ -228,15 +231,15 @@ Deno.test("connect() closes connections that are made just before they are abort
   }
 });
 
-Deno.test("connect() does not run ahead of a consumer that does not ask for results", async () => {
+Deno.test("checkPorts() does not run ahead of a consumer that does not ask for results", async () => {
   let connections = 0;
   await using server = serve({
     hostname: "127.0.0.1",
     port: Array(40).fill(0),
     onConnection: () => connections++,
   });
-  const port = server.addrs.map(({ port }) => port);
-  const results = connect({ hostname: "127.0.0.1", port, concurrency: 4 });
+  const greeted = server.addrs.map(({ port }) => port);
+  const results = check({ hostname: "127.0.0.1", greeted, concurrency: 4 });
   await within(results.next());
   // One result has been read, four wait, and four more probes may run.
   await until(() => connections >= 5);
@@ -245,23 +248,23 @@ Deno.test("connect() does not run ahead of a consumer that does not ask for resu
   assertEquals((await within(Array.fromAsync(results))).length, 39);
 });
 
-Deno.test("connect() ends with the known results when its signal is aborted", async () => {
+Deno.test("checkPorts() ends with the known results when its signal is aborted", async () => {
   await using silent = await startServer(() => {});
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const stop = new AbortController();
-  const port = [silent.port, server.addr.port];
+  const greeted = [silent.port, server.addr.port];
   const states: ProbeState[] = [];
   for await (
-    const { state } of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS, signal: stop.signal }))
+    const { state } of timely(check({ hostname: "127.0.0.1", greeted, timeout: ENDLESS_MS, signal: stop.signal }))
   ) {
     states.push(state);
     setTimeout(() => stop.abort(), 20);
   }
   assertEquals(states, ["greeted"]);
-  assertEquals(await probe(port, { signal: AbortSignal.abort() }), []);
+  assertEquals(await probe(greeted, { signal: AbortSignal.abort() }), []);
 });
 
-Deno.test("connect() tries only those ports again that were not greeted", async () => {
+Deno.test("checkPorts() tries only those ports again that were not greeted", async () => {
   let connections = 0;
   await using up = serve({ hostname: "127.0.0.1", port: 0, onConnection: () => connections++ });
   const later = freePort();
@@ -269,18 +272,18 @@ Deno.test("connect() tries only those ports again that were not greeted", async 
   const attempts: number[] = [];
   const results: [number, ProbeState][] = [];
   const stop = new AbortController();
-  const onResult = ({ state, remoteAddr: { port } }: ProbeResult) => {
+  const onAttempt = ({ state, remoteAddr: { port } }: ProbeResult) => {
     attempts.push(port);
     if (port === later && state === "greeted") stop.abort();
   };
   let late: ReturnType<typeof serve> | undefined;
-  const port = [up.addr.port, later, never];
+  const greeted = [up.addr.port, later, never];
   for await (
-    const { state, remoteAddr } of timely(connect({
+    const { state, remoteAddr } of timely(check({
       hostname: "127.0.0.1",
-      port,
+      greeted,
       within: ENDLESS_MS,
-      onResult,
+      onAttempt,
       signal: stop.signal,
     }))
   ) {
@@ -294,14 +297,14 @@ Deno.test("connect() tries only those ports again that were not greeted", async 
   await late?.shutdown();
 });
 
-Deno.test("connect() has one result for a port that is given twice", async () => {
+Deno.test("checkPorts() has one result for a port that is given twice", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const { port } = server.addr;
   const results = await probe([port, port]);
   assertEquals(results.map(({ state }) => state), ["greeted"]);
 });
 
-Deno.test("connect() uses only addresses of the family in `family`", async () => {
+Deno.test("checkPorts() uses only addresses of the family in `family`", async () => {
   await assertRejects(() => probe(freePort(), { family: 6 }), ConnectError, "the host has no IPv6 address");
   await assertRejects(
     () => probe(freePort(), { hostname: "::1", family: 4 }),
@@ -311,58 +314,58 @@ Deno.test("connect() uses only addresses of the family in `family`", async () =>
   assertEquals(await stateOf(freePort(), { family: 4 }), "refused");
 });
 
-Deno.test("connect() leaves no listener on its signal, however often it pauses", async () => {
+Deno.test("checkPorts() leaves no listener on its signal, however often it pauses", async () => {
   const { signal } = new AbortController();
   const listeners = new Set<unknown>();
   signal.addEventListener = (_type: string, listener: unknown) => listeners.add(listener);
   signal.removeEventListener = (_type: string, listener: unknown) => listeners.delete(listener);
   let attempts = 0;
-  await probe(freePort(), { within: 400, signal, onResult: () => attempts++ });
+  await probe(freePort(), { within: 400, signal, onAttempt: () => attempts++ });
   assert(attempts > 1);
   assertEquals(listeners, new Set());
 });
 
-Deno.test("connect() yields the latest results when its signal is aborted between two attempts", async () => {
+Deno.test("checkPorts() yields the latest results when its signal is aborted between two attempts", async () => {
   const stop = new AbortController();
   const port = freePort();
-  const onResult = () => stop.abort();
-  const results = await probe(port, { within: ENDLESS_MS, signal: stop.signal, onResult });
+  const onAttempt = () => stop.abort();
+  const results = await probe(port, { within: ENDLESS_MS, signal: stop.signal, onAttempt });
   assertEquals(results.map(({ state }) => state), ["refused"]);
 });
 
-Deno.test("connect() probes IPv6 and names (needs IPv6)", { ignore: !hasIPv6() }, async () => {
+Deno.test("checkPorts() probes IPv6 and names (needs IPv6)", { ignore: !hasIPv6() }, async () => {
   await using server = serve({ hostname: "::", port: 0 });
   for (const family of [6, undefined] as const) {
-    const [result] = await within(Array.fromAsync(connect({ hostname: "::1", port: server.addr.port, family })));
+    const [result] = await within(Array.fromAsync(check({ hostname: "::1", greeted: server.addr.port, family })));
     assertEquals([result?.state, result?.remoteAddr.hostname], ["greeted", "::1"]);
   }
   // On Windows, `::` accepts IPv6 only.
   await using ipv4 = serve({ hostname: "127.0.0.1", port: 0 });
-  const [result] = await within(Array.fromAsync(connect({ hostname: "localhost", port: ipv4.addr.port })));
+  const [result] = await within(Array.fromAsync(check({ hostname: "localhost", greeted: ipv4.addr.port })));
   assertEquals([result?.host, result?.state, result?.remoteAddr.hostname], ["localhost", "greeted", "127.0.0.1"]);
 });
 
-Deno.test("connect() throws a ConnectError with hostname and cause if no port can be probed", async () => {
+Deno.test("checkPorts() throws a ConnectError with hostname and cause if no port can be probed", async () => {
   for (const hostname of ["nope.invalid", "fe80::1"]) {
-    const error = await assertRejects(() => within(Array.fromAsync(connect({ hostname }))), ConnectError);
+    const error = await assertRejects(() => within(Array.fromAsync(check({ hostname }))), ConnectError);
     assertEquals([error.name, error.hostname, error.cause instanceof Error], ["ConnectError", hostname, true]);
   }
 });
 
-Deno.test("connect() throws what `expect` throws", async () => {
-  const expect = (port: number) => {
+Deno.test("checkPorts() throws what `expect` throws", async () => {
+  const expect = ({ port }: HostPort) => {
     if (port === 2) throw new Error("no text");
     return "text";
   };
   await assertRejects(() => probe([1, 2, 3], { expect }), Error, "no text");
 });
 
-Deno.test("connect() yields the results that are known before it throws, even to a slow consumer", async () => {
+Deno.test("checkPorts() yields the results that are known before it throws, even to a slow consumer", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
   const ports = server.addrs.map(({ port }) => port);
   const bad = freePort();
   const { promise: failed, resolve: fail } = Promise.withResolvers<void>();
-  const expect = (port: number) => {
+  const expect = ({ port }: HostPort) => {
     if (port !== bad) return "Thank you";
     fail();
     throw new Error("no text");
@@ -371,7 +374,7 @@ Deno.test("connect() yields the results that are known before it throws, even to
   await assertRejects(
     async () => {
       for await (
-        const { state } of timely(connect({ hostname: "127.0.0.1", port: [...ports, bad], expect, concurrency: 2 }))
+        const { state } of timely(check({ hostname: "127.0.0.1", greeted: [...ports, bad], expect, concurrency: 2 }))
       ) {
         states.push(state);
         // The other probes end while the first result is used.

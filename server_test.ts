@@ -10,6 +10,7 @@ import {
   type ServeOptions,
   type Server,
 } from "./server.ts";
+import { LISTEN, type ListenOptions } from "./server/listen.ts";
 import {
   DEADLINE_MS,
   delay,
@@ -30,7 +31,7 @@ import {
 } from "./tests/helpers.ts";
 
 /** A server on a free loopback port, and the close reasons of its connections by the client's port. */
-function start(options: ServeOptions = {}): { server: Server; reasons: Map<number, CloseReason | undefined> } {
+function start(options: ListenOptions = {}): { server: Server; reasons: Map<number, CloseReason | undefined> } {
   const reasons = new Map<number, CloseReason | undefined>();
   const server = serve({
     hostname: "127.0.0.1",
@@ -117,7 +118,7 @@ Deno.test("serve() opens port 0 last, because the system could choose one of the
     return Deno.listen(options);
   };
   const [first, second] = [freePort(), freePort()];
-  const { server } = start({ port: [0, first, 0, second], listen });
+  const { server } = start({ port: [0, first, 0, second], [LISTEN]: listen });
   assertEquals(requested, [first, second, 0, 0]);
   // The addresses are in the order of the option.
   const [any, ...addrs] = server.addrs.map(({ port }) => port);
@@ -134,7 +135,10 @@ Deno.test("serve() throws a ListenError that says how many ports are possible if
       if (++opened > descriptors) throw outOfDescriptors("EMFILE");
       return Deno.listen(options);
     };
-    assertEquals(assertThrows(() => start({ port: Array(500).fill(0), listen }), ListenError).maxPorts, maxPorts);
+    assertEquals(
+      assertThrows(() => start({ port: Array(500).fill(0), [LISTEN]: listen }), ListenError).maxPorts,
+      maxPorts,
+    );
   }
 });
 
@@ -214,7 +218,8 @@ Deno.test("serve() ignores accept errors that clients cause", async () => {
   const { NotConnected, ConnectionReset, ConnectionAborted } = Deno.errors;
   const errors: unknown[] = [];
   const steps = [new NotConnected(), new ConnectionReset(), new ConnectionAborted()].values();
-  await using server = start({ listen: listenWithErrors(steps), onAcceptError: (error) => errors.push(error) }).server;
+  await using server =
+    start({ [LISTEN]: listenWithErrors(steps), onAcceptError: (error) => errors.push(error) }).server;
   assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
   assertEquals([errors, steps.next().done], [[], true]);
 });
@@ -223,7 +228,7 @@ Deno.test("serve() reports an accept error once, and again after a success", asy
   const steps = [1, 2, 3, "accept", 4, 5].map((step) => typeof step === "number" ? new Error(`error ${step}`) : step);
   const errors: unknown[] = [];
   await using server = start({
-    listen: listenWithErrors(steps.values()),
+    [LISTEN]: listenWithErrors(steps.values()),
     onAcceptError: (error) => errors.push(error),
   }).server;
   for (let i = 0; i < 2; i++) assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
@@ -235,7 +240,7 @@ Deno.test("serve() reports an accept error only once if it affects many ports", 
   const steps = Array.from({ length: 50 }, (_, i) => new Error(`error ${i}`));
   await using server = start({
     port: Array(50).fill(0),
-    listen: listenWithErrors(steps.values()),
+    [LISTEN]: listenWithErrors(steps.values()),
     onAcceptError: (error) => errors.push(error),
   }).server;
   assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
@@ -250,7 +255,7 @@ Deno.test("serve() pauses between accept errors, and shutdown() ends the pause",
       for (;; attempts++) yield error;
     };
     const { server } = start({
-      listen: listenWithErrors(endlessErrors()),
+      [LISTEN]: listenWithErrors(endlessErrors()),
       onAcceptError: (error) => errors.push(error),
     });
     const started = performance.now();
@@ -266,7 +271,7 @@ Deno.test("serve() pauses between accept errors, and shutdown() ends the pause",
 
 Deno.test("serve() pauses only briefly after an accept error, even if there were many before the last success", async () => {
   const steps = [...Array(8).fill(new Error("before")), "accept", ...Array(5).fill(new Error("after"))];
-  await using server = start({ listen: listenWithErrors(steps.values()) }).server;
+  await using server = start({ [LISTEN]: listenWithErrors(steps.values()) }).server;
   assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
   // The pauses are 155 ms in all. Without the success, each would be 1 s. Up to three end early, with the first client.
   const started = performance.now();
@@ -280,7 +285,7 @@ Deno.test("serve() reports an accept error again after a client's reset, which s
   const reset = new Deno.errors.NotConnected();
   const [first, second] = [new Error("first"), new Error("second")];
   await using server = start({
-    listen: listenWithErrors([...Array(8).fill(first), reset, ...Array(5).fill(second)].values()),
+    [LISTEN]: listenWithErrors([...Array(8).fill(first), reset, ...Array(5).fill(second)].values()),
     onAcceptError: (error) => errors.push(error),
   }).server;
   await until(() => errors.length === 2);
@@ -304,7 +309,7 @@ Deno.test("serve() evicts the oldest greeted connection when no descriptor is le
   for (const code of ["EMFILE", "ENFILE"] as const) {
     const errors: unknown[] = [];
     const { server, reasons } = start({
-      listen: listenWithErrors(["accept", "accept", outOfDescriptors(code)].values()),
+      [LISTEN]: listenWithErrors(["accept", "accept", outOfDescriptors(code)].values()),
       onAcceptError: (error) => errors.push(error),
     });
     const first = await connect(server);
@@ -326,7 +331,7 @@ Deno.test("serve() reports that no descriptor is left if it cannot close any con
   const errors: unknown[] = [];
   const error = outOfDescriptors("EMFILE");
   await using server = start({
-    listen: listenWithErrors([error].values()),
+    [LISTEN]: listenWithErrors([error].values()),
     onAcceptError: (error) => errors.push(error),
   }).server;
   assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
@@ -595,48 +600,21 @@ Deno.test("serve() calls `allow` before `ignore`", async () => {
   await server.shutdown();
 });
 
-Deno.test("serve() skips ports that are in use if `onPortInUse` is given, unless all are in use", async () => {
+Deno.test("serve() skips ports that are in use if `skipTaken` is set, unless all are in use", async () => {
   using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = occupied.addr;
-  const skipped: number[] = [];
-  const { server } = start({ port: [port, 0], onPortInUse: (port) => skipped.push(port) });
-  assertEquals([skipped, server.addrs.length], [[port], 1]);
+  const { server } = start({ port: [port, 0], skipTaken: true });
+  assertEquals([server.skipped, server.addrs.length], [[port], 1]);
   await server.shutdown();
   using alsoOccupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const taken = [port, alsoOccupied.addr.port];
-  const onPortInUse = (port: number) => skipped.push(port);
-  assertEquals(assertThrows(() => start({ port: taken, onPortInUse }), ListenError).portsInUse, taken);
+  assertEquals(assertThrows(() => start({ port: taken, skipTaken: true }), ListenError).portsInUse, taken);
   assertEquals(assertThrows(() => start({ port: taken }), ListenError).portsInUse, [port]);
   const listen = (options: Deno.TcpListenOptions) => {
     if (options.port === 1) throw new Deno.errors.PermissionDenied();
     return Deno.listen(options);
   };
-  assertThrows(() => start({ port: [1, 0], listen, onPortInUse: (port) => skipped.push(port) }), ListenError);
-  assertEquals(skipped, [port]);
-});
-
-Deno.test("serve() reports an exception in `onPortInUse`, and listens on the other ports", async () => {
-  const reported: unknown[] = [];
-  const report = (event: ErrorEvent) => {
-    event.preventDefault();
-    reported.push(event.error);
-  };
-  using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const thrown = new Error("from the callback");
-  addEventListener("error", report);
-  try {
-    const { server } = start({
-      port: [occupied.addr.port, 0],
-      onPortInUse() {
-        throw thrown;
-      },
-    });
-    assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
-    await server.shutdown();
-    assertEquals(reported, [thrown]);
-  } finally {
-    removeEventListener("error", report);
-  }
+  assertThrows(() => start({ port: [1, 0], [LISTEN]: listen, skipTaken: true }), ListenError);
 });
 
 Deno.test("serve() passes the backlog to the kernel, 4,096 by default", async () => {
@@ -645,8 +623,8 @@ Deno.test("serve() passes the backlog to the kernel, 4,096 by default", async ()
     backlogs.push(options.tcpBacklog);
     return Deno.listen(options);
   };
-  await start({ listen }).server.shutdown();
-  await start({ listen, backlog: 7 }).server.shutdown();
+  await start({ [LISTEN]: listen }).server.shutdown();
+  await start({ [LISTEN]: listen, backlog: 7 }).server.shutdown();
   assertEquals(backlogs, [4096, 7]);
 });
 
@@ -671,7 +649,7 @@ Deno.test("serve() greets 1,000 clients that connect to 500 ports at once, and n
 Deno.test("serve() reports the port of a connection that is reset before it is accepted", async () => {
   const resets: number[] = [];
   await using server = start({
-    listen: listenWithErrors([new Deno.errors.NotConnected(), new Deno.errors.ConnectionReset()].values()),
+    [LISTEN]: listenWithErrors([new Deno.errors.NotConnected(), new Deno.errors.ConnectionReset()].values()),
     onResetBeforeAccept: ({ port }) => resets.push(port),
   }).server;
   assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
@@ -715,7 +693,7 @@ Deno.test("serve() calls onClose when the last read of a connection has ended, a
   const { server } = start({
     timeout: 300,
     inputTimeout: 60_000,
-    listen,
+    [LISTEN]: listen,
     onConnection: (connection) => connections.push(connection),
     onClose: ({ bytesReceived, received }) => closed.push([bytesReceived, received]),
   });

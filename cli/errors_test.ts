@@ -39,7 +39,7 @@ Deno.test("listenMessage() and connectMessage() say what is wrong with an addres
 Deno.test("listenMessage() and connectMessage() recognize a failed lookup of Windows in any language", () => {
   const failed = (number: number) =>
     Object.assign(new Error(`Der angegebene Host ist unbekannt. (os error ${number})`), { code: "ENOENT" });
-  const details = { portCount: 1, portsInUse: [], maxPorts: undefined };
+  const details = { portCount: 1, portsInUse: [], maxPorts: undefined, excludedBy: undefined };
   for (const number of [11001, 11002, 11003, 11004]) {
     const listen = listenMessage(new ListenError("lab", 80, failed(number), details));
     assertEquals(listen, 'cannot listen: unknown host "lab"; choose another with --host');
@@ -108,7 +108,7 @@ Deno.test("portPermissionAdvice() says how to permit a port on each system, and 
 });
 
 Deno.test("listenMessage() and connectMessage() distinguish the limit of the process from that of the system", () => {
-  const tooMany = { portCount: 10_000, portsInUse: [], maxPorts: 904 };
+  const tooMany = { portCount: 10_000, portsInUse: [], maxPorts: 904, excludedBy: undefined };
   const failed = (code: string) => Object.assign(new Error("Too many open files"), { code });
   const listen = (code: string) => listenMessage(new ListenError("::", 80, failed(code), tooMany));
   const connect = (code: string) => connectMessage(new ConnectError("::1", failed(code)));
@@ -117,7 +117,9 @@ Deno.test("listenMessage() and connectMessage() distinguish the limit of the pro
     "cannot listen: too many ports: the limit on open files allows only 904; raise it with ulimit -n 10100",
   );
   assertEquals(
-    listenMessage(new ListenError("::", 80, failed("EMFILE"), { portCount: 3, portsInUse: [], maxPorts: 0 })),
+    listenMessage(
+      new ListenError("::", 80, failed("EMFILE"), { portCount: 3, portsInUse: [], maxPorts: 0, excludedBy: undefined }),
+    ),
     "cannot listen: the limit on open files is too low; raise it with ulimit -n 103",
   );
   assertEquals(connect("EMFILE"), "cannot connect: too many open files; raise the limit with ulimit -n 1024");
@@ -176,7 +178,7 @@ Deno.test("connectMessage() tells a rule of this machine from a missing permissi
 });
 
 Deno.test("listenMessage() and connectMessage() show the cause if there is no advice for it", () => {
-  const details = { portCount: 1, portsInUse: [], maxPorts: undefined };
+  const details = { portCount: 1, portsInUse: [], maxPorts: undefined, excludedBy: undefined };
   assertEquals(
     listenMessage(new ListenError("::", 80, new Error("some reason"), details)),
     "cannot listen: some reason",
@@ -186,7 +188,7 @@ Deno.test("listenMessage() and connectMessage() show the cause if there is no ad
 
 Deno.test("listenMessage() names --skip-taken if another port may be left to listen on", () => {
   const inUse = (portCount: number, ...portsInUse: number[]) => {
-    const details = { portCount, portsInUse, maxPorts: undefined };
+    const details = { portCount, portsInUse, maxPorts: undefined, excludedBy: undefined };
     return listenMessage(new ListenError("127.0.0.1", 80, new Deno.errors.AddrInUse(), details));
   };
   assertEquals(inUse(1, 80), "cannot listen: port 80 is in use; choose another with --port");
@@ -200,7 +202,7 @@ Deno.test("listenMessage() names --skip-taken if another port may be left to lis
 
 Deno.test("listenMessage() names at most 10 ranges of ports that are in use", () => {
   const portsInUse = Array.from({ length: 12 }, (_, i) => 2 * i + 1);
-  const details = { portCount: 12, portsInUse, maxPorts: undefined };
+  const details = { portCount: 12, portsInUse, maxPorts: undefined, excludedBy: undefined };
   assertEquals(
     listenMessage(new ListenError("127.0.0.1", 1, new Deno.errors.AddrInUse(), details)),
     "cannot listen: ports 1,3,5,7,9,11,13,15,17,19 and 2 more ports are in use; choose others with --port",

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { connect, type ConnectOptions, type ProbeResult } from "../client.ts";
+import type { CheckOptions, ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
+import { check, type CheckArguments } from "../tests/check.ts";
 import { delay, ENDLESS_MS, freePort, isLinux, startServer, timely, until, within } from "../tests/helpers.ts";
 
 /** A result in short. */
@@ -11,7 +12,7 @@ function rowOf({ expected, state, ok }: ProbeResult): string {
 /** A state of a check in which it is ended. */
 interface Phase {
   /** What to check. One of the ports greets at once. */
-  options: Partial<ConnectOptions>;
+  options: CheckArguments;
   /** Resolves when the check is in this phase. */
   reached: Promise<unknown>;
   /** The results of the ports that are known in this phase, apart from the one that greets. */
@@ -42,12 +43,12 @@ async function startClosingServer(stack: AsyncDisposableStack, greeted = 0) {
 }
 
 /** Returns options that note when an attempt has this result for the nth time. */
-function untilAttempt(row: string, count = 1): Pick<ConnectOptions, "onResult"> & { reached: Promise<void> } {
+function untilAttempt(row: string, count = 1): Pick<CheckOptions, "onAttempt"> & { reached: Promise<void> } {
   const { promise: reached, resolve } = Promise.withResolvers<void>();
-  const onResult = (result: ProbeResult) => {
+  const onAttempt = (result: ProbeResult) => {
     if (rowOf(result) === row && --count === 0) resolve();
   };
-  return { onResult, reached };
+  return { onAttempt, reached };
 }
 
 async function startGreetingServer(stack: AsyncDisposableStack): Promise<number> {
@@ -57,16 +58,16 @@ async function startGreetingServer(stack: AsyncDisposableStack): Promise<number>
 const PHASES: Record<string, StartPhase> = {
   "a server has not greeted yet": async (stack) => {
     const { port, reached } = await startSilentServer(stack);
-    return { options: { ...WAIT, port: [await startGreetingServer(stack), port] }, reached, known: [] };
+    return { options: { ...WAIT, greeted: [await startGreetingServer(stack), port] }, reached, known: [] };
   },
   "an open port is observed": async (stack) => {
     const { port, reached } = await startSilentServer(stack);
-    return { options: { ...WAIT, port: await startGreetingServer(stack), open: port }, reached, known: [] };
+    return { options: { ...WAIT, greeted: await startGreetingServer(stack), open: port }, reached, known: [] };
   },
   "it pauses before the next attempt": async (stack) => {
-    const { onResult, reached } = untilAttempt("greeted refused false");
-    const port = [await startGreetingServer(stack), freePort()];
-    return { options: { ...WAIT, port, onResult }, reached, known: ["greeted refused false"] };
+    const { onAttempt, reached } = untilAttempt("greeted refused false");
+    const greeted = [await startGreetingServer(stack), freePort()];
+    return { options: { ...WAIT, greeted, onAttempt }, reached, known: ["greeted refused false"] };
   },
   "it tries a port again": async (stack) => {
     const { promise: reached, resolve } = Promise.withResolvers<void>();
@@ -77,31 +78,35 @@ const PHASES: Record<string, StartPhase> = {
         else resolve();
       }),
     );
-    const port = [await startGreetingServer(stack), server.port];
-    return { options: { ...WAIT, port }, reached, known: ["greeted closed false"] };
+    const greeted = [await startGreetingServer(stack), server.port];
+    return { options: { ...WAIT, greeted }, reached, known: ["greeted closed false"] };
   },
   "a blocked port is observed": async (stack) => {
     const { port: blocked, reached } = await startSilentServer(stack);
-    return { options: { ...WAIT, port: await startGreetingServer(stack), blocked }, reached, known: [] };
+    return { options: { ...WAIT, greeted: await startGreetingServer(stack), blocked }, reached, known: [] };
   },
   "it pauses before it tries a blocked port again": async (stack) => {
-    const { onResult, reached } = untilAttempt("blocked closed false");
+    const { onAttempt, reached } = untilAttempt("blocked closed false");
     const blocked = [(await startClosingServer(stack)).port, freePort()];
-    const port = await startGreetingServer(stack);
+    const greeted = await startGreetingServer(stack);
     return {
-      options: { ...WAIT, port, blocked, onResult },
+      options: { ...WAIT, greeted, blocked, onAttempt },
       reached,
       known: ["blocked closed false", "blocked refused null"],
     };
   },
   "it checks whether the host is still up": async (stack) => {
-    const { port, reached } = await startSilentServer(stack, 1);
-    return { options: { ...WAIT, port, blocked: freePort() }, reached, known: ["blocked refused null"] };
+    const { port: greeted, reached } = await startSilentServer(stack, 1);
+    return { options: { ...WAIT, greeted, blocked: freePort() }, reached, known: ["blocked refused null"] };
   },
   "it waits until the host is up again": async (stack) => {
-    const { onResult, reached } = untilAttempt("greeted closed false", 2);
-    const { port } = await startClosingServer(stack, 1);
-    return { options: { ...WAIT, port, blocked: freePort(), onResult }, reached, known: ["blocked refused null"] };
+    const { onAttempt, reached } = untilAttempt("greeted closed false", 2);
+    const { port: greeted } = await startClosingServer(stack, 1);
+    return {
+      options: { ...WAIT, greeted, blocked: freePort(), onAttempt },
+      reached,
+      known: ["blocked refused null"],
+    };
   },
 };
 
@@ -111,8 +116,8 @@ if (isLinux) {
     const listener = stack.use(Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 }));
     const { port } = listener.addr;
     for (let i = 0; i < 2; i++) stack.use(await Deno.connect({ hostname: "127.0.0.1", port }));
-    const { onResult, reached } = untilAttempt("greeted greeted true");
-    return { options: { ...WAIT, port: [await startGreetingServer(stack), port], onResult }, reached, known: [] };
+    const { onAttempt, reached } = untilAttempt("greeted greeted true");
+    return { options: { ...WAIT, greeted: [await startGreetingServer(stack), port], onAttempt }, reached, known: [] };
   };
 }
 
@@ -132,14 +137,14 @@ function countListeners(signal: AbortSignal): () => number {
 }
 
 for (const [name, start] of Object.entries(PHASES)) {
-  Deno.test(`connect() yields what is known and leaves nothing behind if it is aborted while ${name}`, async () => {
+  Deno.test(`checkPorts() yields what is known and leaves nothing behind if it is aborted while ${name}`, async () => {
     await using stack = new AsyncDisposableStack();
     const { options, reached, known } = await start(stack);
     const stop = new AbortController();
     const listeners = countListeners(stop.signal);
     const rows: string[] = [];
     const consume = async () => {
-      for await (const result of connect({ hostname: "127.0.0.1", ...options, signal: stop.signal })) {
+      for await (const result of check({ hostname: "127.0.0.1", ...options, signal: stop.signal })) {
         rows.push(rowOf(result));
         if (rows.length > 1) continue;
         await within(reached);
@@ -153,14 +158,14 @@ for (const [name, start] of Object.entries(PHASES)) {
     assertEquals(listeners(), 0);
   });
 
-  Deno.test(`connect() leaves nothing behind if its consumer stops or throws while ${name}`, async () => {
+  Deno.test(`checkPorts() leaves nothing behind if its consumer stops or throws while ${name}`, async () => {
     for (const error of [undefined, new Error("enough")]) {
       await using stack = new AsyncDisposableStack();
       const { options, reached } = await start(stack);
       const { signal } = new AbortController();
       const listeners = countListeners(signal);
       const consume = async () => {
-        for await (const result of connect({ hostname: "127.0.0.1", ...options, signal })) {
+        for await (const result of check({ hostname: "127.0.0.1", ...options, signal })) {
           assertEquals(rowOf(result), "greeted greeted true");
           await within(reached);
           if (error) throw error;
@@ -173,7 +178,7 @@ for (const [name, start] of Object.entries(PHASES)) {
   });
 }
 
-Deno.test("connect() has a result for a port that must be blocked and has greeted if it is aborted while it lingers", async () => {
+Deno.test("checkPorts() has a result for a port that must be blocked and has greeted if it is aborted while it lingers", async () => {
   const stop = new AbortController();
   await using server = await startServer((socket) => {
     // The client half-closes the connection when it has the greeting.
@@ -181,11 +186,11 @@ Deno.test("connect() has a result for a port that must be blocked and has greete
     socket.write("220 ready\r\n");
   }, { allowHalfOpen: true });
   const options = { hostname: "127.0.0.1", blocked: server.port, signal: stop.signal, ...WAIT };
-  const results = await within(Array.fromAsync(connect(options)));
+  const results = await within(Array.fromAsync(check(options)));
   assertEquals(results.map(rowOf), ["blocked greeted false"]);
 });
 
-Deno.test("connect() does not wait for the next lookup of another host when a function has thrown", async () => {
+Deno.test("checkPorts() does not wait for the next lookup of another host when a function has thrown", async () => {
   const { setTimeout } = globalThis;
   let isPausing = false;
   globalThis.setTimeout = new Proxy(setTimeout, {
@@ -201,40 +206,40 @@ Deno.test("connect() does not wait for the next lookup of another host when a fu
     },
   });
   try {
-    const onResult = () => {
+    const onAttempt = () => {
       if (isPausing) throw new Error("no result");
     };
-    const options = { hostname: ["127.0.0.1", "nope.invalid"], port: freePort(), onResult, ...WAIT };
-    await assertRejects(() => within(Array.fromAsync(connect(options))), Error, "no result");
+    const options = { hostname: ["127.0.0.1", "nope.invalid"], greeted: freePort(), onAttempt, ...WAIT };
+    await assertRejects(() => within(Array.fromAsync(check(options))), Error, "no result");
   } finally {
     globalThis.setTimeout = setTimeout;
   }
 });
 
-Deno.test("connect() yields nothing and calls no function if its signal has been aborted before", async () => {
+Deno.test("checkPorts() yields nothing and calls no function if its signal has been aborted before", async () => {
   const calls: string[] = [];
   const options = {
     hostname: ["127.0.0.1", "localhost", "::1"],
-    port: freePort(),
+    greeted: freePort(),
     blocked: freePort(),
     signal: AbortSignal.abort(),
     onLookup: (host: string) => calls.push(host),
-    onResult: (result: ProbeResult) => calls.push(rowOf(result)),
+    onAttempt: (result: ProbeResult) => calls.push(rowOf(result)),
     expect: () => {
       calls.push("expect");
       return undefined;
     },
   };
-  assertEquals([await within(Array.fromAsync(connect(options))), calls], [[], []]);
+  assertEquals([await within(Array.fromAsync(check(options))), calls], [[], []]);
 });
 
-Deno.test("connect() yields known results to a consumer that has not read them when the signal is aborted", async () => {
+Deno.test("checkPorts() yields known results to a consumer that has not read them when the signal is aborted", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0, 0, 0] });
-  const port = server.addrs.map(({ port }) => port);
+  const greeted = server.addrs.map(({ port }) => port);
   const stop = new AbortController();
   let attempts = 0;
-  const onResult = () => attempts++;
-  const results = connect({ hostname: "127.0.0.1", port, concurrency: 2, onResult, signal: stop.signal });
+  const onAttempt = () => attempts++;
+  const results = check({ hostname: "127.0.0.1", greeted, concurrency: 2, onAttempt, signal: stop.signal });
   await within(results.next());
   await until(() => attempts >= 3);
   stop.abort();
@@ -243,19 +248,19 @@ Deno.test("connect() yields known results to a consumer that has not read them w
   assert(length >= 2 && length < 4 && length === attempts - 1, `${length} of ${attempts}`);
 });
 
-Deno.test("connect() throws what onResult throws, after any kind of attempt", async () => {
+Deno.test("checkPorts() throws what onAttempt throws, after any kind of attempt", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  const options = { port: server.addr.port, blocked: freePort(), ...WAIT };
+  const options = { greeted: server.addr.port, blocked: freePort(), ...WAIT };
   // The third attempt checks whether the host is still up.
   for (const [count, known] of [[1, []], [2, ["greeted greeted true"]], [3, ["greeted greeted true"]]] as const) {
     let attempts = 0;
-    const onResult = () => {
+    const onAttempt = () => {
       if (++attempts === count) throw new Error(`attempt ${count}`);
     };
     const rows: string[] = [];
     await assertRejects(
       async () => {
-        for await (const result of timely(connect({ hostname: "127.0.0.1", ...options, onResult }))) {
+        for await (const result of timely(check({ hostname: "127.0.0.1", ...options, onAttempt }))) {
           rows.push(rowOf(result));
         }
       },
@@ -267,27 +272,27 @@ Deno.test("connect() throws what onResult throws, after any kind of attempt", as
   }
 });
 
-Deno.test("connect() throws what onLookup throws", async () => {
+Deno.test("checkPorts() throws what onLookup throws", async () => {
   const onLookup = () => {
     throw new Error("no lookup");
   };
   await assertRejects(
-    () => within(Array.fromAsync(connect({ hostname: "127.0.0.1", port: freePort(), onLookup, ...WAIT }))),
+    () => within(Array.fromAsync(check({ hostname: "127.0.0.1", greeted: freePort(), onLookup, ...WAIT }))),
     Error,
     "no lookup",
   );
 });
 
-Deno.test("connect() ends at once when onLookup throws while another host is checked", async () => {
+Deno.test("checkPorts() ends at once when onLookup throws while another host is checked", async () => {
   const hostname = ["127.0.0.1", "::1"];
   const onLookup = (host: string) => {
     if (host === "::1") throw new Error("no lookup");
   };
-  const results = connect({ hostname, port: freePort(), onLookup, ...WAIT });
+  const results = check({ hostname, greeted: freePort(), onLookup, ...WAIT });
   await assertRejects(() => within(Array.fromAsync(results)), Error, "no lookup");
 });
 
-Deno.test("connect() throws what `expect` or `send` throws, in the first attempt and in later ones", async () => {
+Deno.test("checkPorts() throws what `expect` or `send` throws, in the first attempt and in later ones", async () => {
   for (const name of ["expect", "send"] as const) {
     for (const count of [1, 3]) {
       let calls = 0;
@@ -295,11 +300,11 @@ Deno.test("connect() throws what `expect` or `send` throws, in the first attempt
         if (++calls === count) throw new Error(`no text to ${name}`);
         return "text";
       };
-      const options = { hostname: "127.0.0.1", port: freePort(), [name]: text, ...WAIT };
+      const options = { hostname: "127.0.0.1", greeted: freePort(), [name]: text, ...WAIT };
       const rows: string[] = [];
       await assertRejects(
         async () => {
-          for await (const result of timely(connect(options))) rows.push(rowOf(result));
+          for await (const result of timely(check(options))) rows.push(rowOf(result));
         },
         Error,
         `no text to ${name}`,
@@ -309,15 +314,15 @@ Deno.test("connect() throws what `expect` or `send` throws, in the first attempt
   }
 });
 
-Deno.test("connect() tries no port again while as many results as `concurrency` have not been read", async () => {
+Deno.test("checkPorts() tries no port again while as many results as `concurrency` have not been read", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
   const later = freePort();
   let attempts = 0;
-  const onResult = ({ remoteAddr }: ProbeResult) => {
+  const onAttempt = ({ remoteAddr }: ProbeResult) => {
     if (remoteAddr.port === later) attempts++;
   };
-  const port = [later, ...server.addrs.map(({ port }) => port)];
-  const results = connect({ hostname: "127.0.0.1", port, concurrency: 1, onResult, ...WAIT });
+  const greeted = [later, ...server.addrs.map(({ port }) => port)];
+  const results = check({ hostname: "127.0.0.1", greeted, concurrency: 1, onAttempt, ...WAIT });
   await within(results.next());
   // The result of the second port is known soon. The pause of the refused port ends after 100 ms.
   await delay(500);

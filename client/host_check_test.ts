@@ -1,11 +1,12 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { connect, ConnectError, type ConnectOptions, type Expectation, type ProbeResult } from "../client.ts";
+import { ConnectError, type Expectation, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
+import { check, type CheckArguments } from "../tests/check.ts";
 import { ENDLESS_MS, freePort, hasIPv6, isLinux, startServer, timely, within } from "../tests/helpers.ts";
 
 /** Checks ports on the loopback interface. */
-function check(options: Partial<ConnectOptions>): Promise<ProbeResult[]> {
-  return within(Array.fromAsync(connect({ hostname: "127.0.0.1", ...options })));
+function resultsOf(options: CheckArguments): Promise<ProbeResult[]> {
+  return within(Array.fromAsync(check({ hostname: "127.0.0.1", ...options })));
 }
 
 /** A result in short. */
@@ -14,8 +15,8 @@ function rowOf({ expected, state, ok }: ProbeResult): string {
 }
 
 /** The results in short, sorted: ports with the same expectation have no order. */
-async function rowsOf(options: Partial<ConnectOptions>): Promise<string[]> {
-  return (await check(options)).map(rowOf).toSorted();
+async function rowsOf(options: CheckArguments): Promise<string[]> {
+  return (await resultsOf(options)).map(rowOf).toSorted();
 }
 
 /** A server that notes when it accepts a connection, and greets. */
@@ -23,22 +24,22 @@ function notingServer(name: Expectation, connections: string[], port: number | n
   return serve({ hostname: "127.0.0.1", port, onConnection: () => connections.push(name) });
 }
 
-Deno.test("connect() tries blocked ports after all others are as expected, and then one of these again", async () => {
+Deno.test("checkPorts() tries blocked ports after all others are as expected, and then one of these again", async () => {
   const connections: string[] = [];
   await using greeted = notingServer("greeted", connections, [0, 0]);
   await using blocked = notingServer("blocked", connections, [0, 0]);
   const later = freePort();
   let open: ReturnType<typeof serve> | undefined;
   // The open port is refused at first.
-  const onResult = ({ state, expected }: ProbeResult) => {
+  const onAttempt = ({ state, expected }: ProbeResult) => {
     if (state === "refused" && expected === "open") open ??= notingServer("open", connections, later);
   };
   const rows = await rowsOf({
-    port: greeted.addrs.map(({ port }) => port),
+    greeted: greeted.addrs.map(({ port }) => port),
     open: later,
     blocked: blocked.addrs.map(({ port }) => port),
     within: 600,
-    onResult,
+    onAttempt,
   });
   assertEquals(rows, [
     "blocked greeted false",
@@ -53,13 +54,13 @@ Deno.test("connect() tries blocked ports after all others are as expected, and t
   await open?.shutdown();
 });
 
-Deno.test("connect() yields the results of blocked ports only when they have been judged", async () => {
+Deno.test("checkPorts() yields the results of blocked ports only when they have been judged", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const attempts: string[] = [];
   const rows: string[] = [];
   let attemptsAtBlocked = 0;
-  const options = { hostname: "127.0.0.1", port: server.addr.port, blocked: freePort() };
-  for await (const result of timely(connect({ ...options, onResult: (result) => attempts.push(rowOf(result)) }))) {
+  const options = { hostname: "127.0.0.1", greeted: server.addr.port, blocked: freePort() };
+  for await (const result of timely(check({ ...options, onAttempt: (result) => attempts.push(rowOf(result)) }))) {
     rows.push(rowOf(result));
     if (result.expected === "blocked") attemptsAtBlocked = attempts.length;
   }
@@ -68,12 +69,12 @@ Deno.test("connect() yields the results of blocked ports only when they have bee
   assertEquals(attemptsAtBlocked, 3);
 });
 
-Deno.test("connect() does not judge blocked ports that cannot be reached if another port is not as expected", async () => {
+Deno.test("checkPorts() does not judge blocked ports that cannot be reached if another port is not as expected", async () => {
   await using silent = await startServer((socket) => socket.resume());
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const attempts: string[] = [];
-  const onResult = (result: ProbeResult) => attempts.push(rowOf(result));
-  const options = { open: [silent.port, freePort()], blocked: [freePort(), server.addr.port], within: 200, onResult };
+  const onAttempt = (result: ProbeResult) => attempts.push(rowOf(result));
+  const options = { open: [silent.port, freePort()], blocked: [freePort(), server.addr.port], within: 200, onAttempt };
   assertEquals(await rowsOf(options), [
     "blocked greeted false",
     "blocked refused null",
@@ -83,19 +84,19 @@ Deno.test("connect() does not judge blocked ports that cannot be reached if anot
   // They are tried once, after all attempts at the other ports.
   assertEquals(attempts.slice(-2).toSorted(), ["blocked greeted false", "blocked refused true"]);
   assertEquals(attempts.filter((row) => row.startsWith("blocked")).length, 2);
-  assertEquals(await rowsOf({ port: silent.port, blocked: freePort(), timeout: 1500 }), [
+  assertEquals(await rowsOf({ greeted: silent.port, blocked: freePort(), timeout: 1500 }), [
     "blocked refused null",
     "greeted silent false",
   ]);
 });
 
-Deno.test("connect() judges blocked ports alone if no other port is given", async () => {
+Deno.test("checkPorts() judges blocked ports alone if no other port is given", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const rows = await rowsOf({ blocked: [freePort(), server.addr.port] });
   assertEquals(rows, ["blocked greeted false", "blocked refused true"]);
 });
 
-Deno.test("connect() judges a blocked port that does not answer after one attempt (needs Linux)", {
+Deno.test("checkPorts() judges a blocked port that does not answer after one attempt (needs Linux)", {
   ignore: !isLinux,
 }, async () => {
   // The kernel drops a SYN when the accept queue is full.
@@ -104,54 +105,53 @@ Deno.test("connect() judges a blocked port that does not answer after one attemp
   const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: blocked })));
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const attempts: string[] = [];
-  const onResult = (result: ProbeResult) => attempts.push(rowOf(result));
-  const rows = await rowsOf({ open: server.addr.port, blocked, timeout: 1500, onResult });
+  const onAttempt = (result: ProbeResult) => attempts.push(rowOf(result));
+  const rows = await rowsOf({ open: server.addr.port, blocked, timeout: 1500, onAttempt });
   assertEquals(rows, ["blocked timeout true", "open open true"]);
   assertEquals(attempts, ["open open true", "blocked timeout true", "open open true"]);
   for (const conn of conns) conn.close();
 });
 
-Deno.test("connect() tries a blocked port again until it is blocked", async () => {
+Deno.test("checkPorts() tries a blocked port again until it is blocked", async () => {
   const server = serve({ hostname: "127.0.0.1", port: freePort() });
   await using other = serve({ hostname: "127.0.0.1", port: 0 });
   const blocked = server.addr.port;
-  const onResult = ({ expected }: ProbeResult) => {
+  const onAttempt = ({ expected }: ProbeResult) => {
     if (expected === "blocked") server.shutdown();
   };
-  const rows = await rowsOf({ port: other.addr.port, blocked, within: ENDLESS_MS, onResult });
+  const rows = await rowsOf({ greeted: other.addr.port, blocked, within: ENDLESS_MS, onAttempt });
   assertEquals(rows, ["blocked refused true", "greeted greeted true"]);
   await server.shutdown();
 });
 
-Deno.test("connect() does not let a blocked port pass if the host is no longer up afterwards", async () => {
-  for (const expectation of ["port", "open"] as const) {
+Deno.test("checkPorts() does not let a blocked port pass if the host is no longer up afterwards", async () => {
+  for (const expectation of ["greeted", "open"] as const) {
     const server = serve({ hostname: "127.0.0.1", port: freePort() });
     await using other = serve({ hostname: "127.0.0.1", port: 0 });
     const { port } = server.addr;
-    const onResult = () => void server.shutdown();
+    const onAttempt = () => void server.shutdown();
     const blocked = [freePort(), other.addr.port];
-    const results = await check({ [expectation]: port, blocked, onResult });
-    const expected = expectation === "open" ? "open" : "greeted";
+    const results = await resultsOf({ [expectation]: port, blocked, onAttempt });
     const rows = results.map((result) => `${rowOf(result)} ${result.error}`).toSorted();
     assertEquals(rows, [
       "blocked greeted false undefined",
       `blocked refused false not proven: port ${port} failed when checked again (refused)`,
-      `${expected} ${expected} true undefined`,
+      `${expectation} ${expectation} true undefined`,
     ]);
     await server.shutdown();
   }
 });
 
-Deno.test("connect() waits until the host is up again, and then tries the blocked ports again", async () => {
+Deno.test("checkPorts() waits until the host is up again, and then tries the blocked ports again", async () => {
   let server = serve({ hostname: "127.0.0.1", port: freePort() });
   const { port } = server.addr;
   const attempts: string[] = [];
-  const onResult = async (result: ProbeResult) => {
+  const onAttempt = async (result: ProbeResult) => {
     attempts.push(rowOf(result));
     if (attempts.length === 1) await server.shutdown();
     if (attempts.length === 4) server = serve({ hostname: "127.0.0.1", port });
   };
-  const rows = await rowsOf({ port, blocked: freePort(), within: ENDLESS_MS, onResult });
+  const rows = await rowsOf({ greeted: port, blocked: freePort(), within: ENDLESS_MS, onAttempt });
   assertEquals(rows, ["blocked refused true", "greeted greeted true"]);
   const [up, down, blocked] = ["greeted greeted true", "greeted refused false", "blocked refused true"];
   // The control probe fails, and then waiting begins. The control probe at the end passes.
@@ -160,11 +160,16 @@ Deno.test("connect() waits until the host is up again, and then tries the blocke
   await server.shutdown();
 });
 
-Deno.test("connect() fails blocked ports if the host is not up again within the time", async () => {
+Deno.test("checkPorts() fails blocked ports if the host is not up again within the time", async () => {
   const server = serve({ hostname: "127.0.0.1", port: freePort() });
   const { port } = server.addr;
   const started = performance.now();
-  const results = await check({ port, blocked: freePort(), within: 800, onResult: () => void server.shutdown() });
+  const results = await resultsOf({
+    greeted: port,
+    blocked: freePort(),
+    within: 800,
+    onAttempt: () => void server.shutdown(),
+  });
   const elapsed = performance.now() - started;
   assertEquals(results.map(rowOf), ["greeted greeted true", "blocked refused false"]);
   assertEquals(results[1]?.error, `not proven: port ${port} failed when checked again (refused)`);
@@ -172,17 +177,19 @@ Deno.test("connect() fails blocked ports if the host is not up again within the 
   await server.shutdown();
 });
 
-Deno.test("connect() checks the other hosts although no port of one can be probed (needs IPv6)", {
+Deno.test("checkPorts() checks the other hosts although no port of one can be probed (needs IPv6)", {
   ignore: !hasIPv6(),
 }, async () => {
   const port = freePort();
   const hostname = ["fe80::1", "127.0.0.1"]; // the zone is missing
   const found: string[] = [];
   let server: ReturnType<typeof serve> | undefined;
-  const onResult = () => server ??= serve({ hostname: "127.0.0.1", port });
+  const onAttempt = () => server ??= serve({ hostname: "127.0.0.1", port });
   const error = await assertRejects(async () => {
     const ports = Array.from({ length: 100 }, (_, i) => i + 1);
-    for await (const { host, state } of timely(connect({ hostname, port, open: ports, within: 2000, onResult }))) {
+    for await (
+      const { host, state } of timely(check({ hostname, greeted: port, open: ports, within: 2000, onAttempt }))
+    ) {
       if (state === "greeted") found.push(host);
     }
   }, ConnectError);
@@ -190,12 +197,12 @@ Deno.test("connect() checks the other hosts although no port of one can be probe
   await server?.shutdown();
 });
 
-Deno.test("connect() checks the same ports on several hosts, and checks a host once that is given twice", async () => {
+Deno.test("checkPorts() checks the same ports on several hosts, and checks a host once that is given twice", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  const options = { hostname: ["localhost", "127.0.0.1", "localhost"], port: server.addr.port, open: freePort() };
+  const options = { hostname: ["localhost", "127.0.0.1", "localhost"], greeted: server.addr.port, open: freePort() };
   const lookups: [string, string | undefined][] = [];
   const onLookup = (host: string, addresses: readonly string[]) => lookups.push([host, addresses[0]]);
-  const results = await check({ ...options, onLookup });
+  const results = await resultsOf({ ...options, onLookup });
   assertEquals(results.map((result) => `${result.host} ${rowOf(result)}`).toSorted(), [
     "127.0.0.1 greeted greeted true",
     "127.0.0.1 open refused false",
@@ -205,26 +212,30 @@ Deno.test("connect() checks the same ports on several hosts, and checks a host o
   assertEquals(lookups.toSorted(), [["127.0.0.1", "127.0.0.1"], ["localhost", "127.0.0.1"]]);
 });
 
-Deno.test("connect() judges the blocked ports of each host by itself (needs Linux)", { ignore: !isLinux }, async () => {
-  await using server = serve({ hostname: "127.0.0.2", port: freePort() });
-  const options = { hostname: ["127.0.0.1", "127.0.0.2"], port: server.addr.port, blocked: freePort() };
-  const results = await check(options);
-  assertEquals(results.map((result) => `${result.host} ${rowOf(result)}`).toSorted(), [
-    "127.0.0.1 blocked refused null",
-    "127.0.0.1 greeted refused false",
-    "127.0.0.2 blocked refused true",
-    "127.0.0.2 greeted greeted true",
-  ]);
-});
+Deno.test(
+  "checkPorts() judges the blocked ports of each host by itself (needs Linux)",
+  { ignore: !isLinux },
+  async () => {
+    await using server = serve({ hostname: "127.0.0.2", port: freePort() });
+    const options = { hostname: ["127.0.0.1", "127.0.0.2"], greeted: server.addr.port, blocked: freePort() };
+    const results = await resultsOf(options);
+    assertEquals(results.map((result) => `${result.host} ${rowOf(result)}`).toSorted(), [
+      "127.0.0.1 blocked refused null",
+      "127.0.0.1 greeted refused false",
+      "127.0.0.2 blocked refused true",
+      "127.0.0.2 greeted greeted true",
+    ]);
+  },
+);
 
-Deno.test("connect() calls onLookup without addresses for an unknown host, and throws a ConnectError after the results of all others", async () => {
+Deno.test("checkPorts() calls onLookup without addresses for an unknown host, and throws a ConnectError after the results of all others", async () => {
   await using slow = await startServer((socket) => setTimeout(() => socket.end("220 ready\r\n"), 300));
   const hosts: string[] = [];
   const looked: string[] = [];
   const error = await assertRejects(async () => {
     const hostname = ["nope.invalid", "127.0.0.1", "localhost"];
     const onLookup = (host: string, [first]: readonly string[]) => looked.push(`${host} ${first}`);
-    for await (const { host, ok } of timely(connect({ hostname, port: slow.port, blocked: freePort(), onLookup }))) {
+    for await (const { host, ok } of timely(check({ hostname, greeted: slow.port, blocked: freePort(), onLookup }))) {
       hosts.push(`${host} ${ok}`);
     }
   }, ConnectError);
@@ -233,15 +244,15 @@ Deno.test("connect() calls onLookup without addresses for an unknown host, and t
   assertEquals(looked.toSorted(), ["127.0.0.1 127.0.0.1", "localhost 127.0.0.1", "nope.invalid undefined"]);
 });
 
-Deno.test("connect() throws the first error if several hosts have one", async () => {
+Deno.test("checkPorts() throws the first error if several hosts have one", async () => {
   const options = { hostname: ["127.0.0.1", "127.0.0.2", "127.0.0.3"], family: 6 } as const;
-  const error = await assertRejects(() => check(options), ConnectError);
+  const error = await assertRejects(() => resultsOf(options), ConnectError);
   assertEquals(error.hostname, "127.0.0.1");
 });
 
-Deno.test("connect() looks an unknown host up again until the time of `within` is over", async () => {
+Deno.test("checkPorts() looks an unknown host up again until the time of `within` is over", async () => {
   const started = performance.now();
-  await assertRejects(() => check({ hostname: "nope.invalid", within: 1500 }), ConnectError);
+  await assertRejects(() => resultsOf({ hostname: "nope.invalid", within: 1500 }), ConnectError);
   const elapsed = performance.now() - started;
   assert(elapsed >= 1500, `${elapsed} ms`);
 });

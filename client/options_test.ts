@@ -1,16 +1,16 @@
 import { assertThrows } from "@std/assert";
-import { connect, type ConnectOptions } from "../client.ts";
+import { check, type CheckArguments } from "../tests/check.ts";
 import { MAX_GREETING_BYTES } from "../shared/limits.ts";
 
-Deno.test("connect() accepts the minimum and maximum of each option", () => {
-  const valid: Partial<ConnectOptions>[] = [
-    { port: 1 },
-    { port: [65_535] },
+Deno.test("checkPorts() accepts the minimum and maximum of each option", () => {
+  const valid: CheckArguments[] = [
+    { greeted: 1 },
+    { greeted: [65_535] },
     { open: 1 },
     { open: [65_535] },
     { blocked: 1 },
     { blocked: [65_535] },
-    { port: [], open: 1 },
+    { greeted: [], open: 1 },
     { timeout: 0.001 },
     { timeout: 2 ** 31 - 1 },
     { blocked: 1, timeout: 1500 },
@@ -25,14 +25,14 @@ Deno.test("connect() accepts the minimum and maximum of each option", () => {
   for (const text of ["x", "x".repeat(MAX_GREETING_BYTES), new Uint8Array(MAX_GREETING_BYTES)]) {
     valid.push({ expect: text }, { send: text });
   }
-  for (const options of valid) connect({ hostname: "127.0.0.1", ...options }); // does not throw
+  for (const options of valid) check({ hostname: "127.0.0.1", ...options }); // does not throw
 });
 
-Deno.test("connect() throws a RangeError that names the option", () => {
-  const invalid: Partial<ConnectOptions>[] = [
+Deno.test("checkPorts() throws a RangeError that names the option", () => {
+  const invalid: CheckArguments[] = [
     { hostname: [] },
     ...["", ["127.0.0.1", ""], "10.99.0.010", ["127.0.0.1", "127.1"]].map((hostname) => ({ hostname })),
-    ...[0, 65_536, 1.5, [], [80, 0]].map((port) => ({ port })),
+    ...[0, 65_536, 1.5, [], [80, 0]].map((greeted) => ({ greeted })),
     ...[0, 65_536, 1.5, [80, 0]].flatMap((port) => [{ open: port }, { blocked: port }]),
     ...[0, -1, NaN, Infinity, 2 ** 31].map((timeout) => ({ timeout })),
     { timeout: 1499, blocked: 80 },
@@ -43,19 +43,19 @@ Deno.test("connect() throws a RangeError that names the option", () => {
   ];
   for (const options of invalid) {
     const [name = ""] = Object.keys(options);
-    assertThrows(() => connect({ hostname: "127.0.0.1", ...options }), RangeError, `${name}: `);
+    assertThrows(() => check({ hostname: "127.0.0.1", ...options }), RangeError, `${name}: `);
   }
   const family = JSON.parse("5");
-  assertThrows(() => connect({ hostname: "127.0.0.1", family }), RangeError, "family: expected 4 or 6, not 5");
+  assertThrows(() => check({ hostname: "127.0.0.1", family }), RangeError, "family: expected 4 or 6, not 5");
 });
 
-Deno.test("connect() throws a RangeError for a port with two expectations", () => {
+Deno.test("checkPorts() throws a RangeError for a port with two expectations", () => {
   const hostname = "127.0.0.1";
-  assertThrows(() => connect({ hostname, port: 22, open: 22 }), RangeError, "open: port 22 must be greeted already");
+  assertThrows(() => check({ hostname, greeted: 22, open: 22 }), RangeError, "open: port 22 must be greeted already");
   assertThrows(
-    () => connect({ hostname, port: 80, open: [22, 23], blocked: [1, 23] }),
+    () => check({ hostname, greeted: 80, open: [22, 23], blocked: [1, 23] }),
     RangeError,
     "blocked: port 23 must be open already",
   );
-  connect({ hostname, port: [22, 22], open: [23, 23], blocked: [24, 24] }); // does not throw
+  check({ hostname, greeted: [22, 22], open: [23, 23], blocked: [24, 24] }); // does not throw
 });

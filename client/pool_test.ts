@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { connect, ConnectError } from "../client.ts";
+import { ConnectError } from "../client.ts";
 import { serve } from "../server.ts";
+import { check } from "../tests/check.ts";
 import {
   block,
   delay,
@@ -19,7 +20,7 @@ import { ProbePool } from "./pool.ts";
 /** Descriptors are a resource of the process, so these tests run a script in a process that may have 64. */
 async function runScript(ports: readonly number[], script: string): Promise<unknown> {
   const code = `
-    import { connect } from "${import.meta.resolve("../client.ts")}";
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
     Deno.addSignalListener("SIGTERM", () => {}); // without one, Deno 2.9 panics if there is no descriptor after 500 ms
     const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     /** Opens files until only \`left\` descriptors are left. */
@@ -32,7 +33,7 @@ async function runScript(ports: readonly number[], script: string): Promise<unkn
       }
       return () => files.forEach((file) => file.close());
     };
-    const options = { hostname: "127.0.0.1", port: ${JSON.stringify(ports)} };
+    const options = { hostname: "127.0.0.1", greeted: ${JSON.stringify(ports)} };
     ${script}
     Deno.exit();`;
   const command = ["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", Deno.execPath(), "eval", code];
@@ -42,7 +43,7 @@ async function runScript(ports: readonly number[], script: string): Promise<unkn
 }
 
 Deno.test("ProbePool.stop() ends all pauses and waits, and those that begin later", async () => {
-  const pool = new ProbePool({ hostname: "lab", concurrency: 1 }, () => false);
+  const pool = new ProbePool({ concurrency: 1 }, () => false);
   await pool.acquire();
   const waits = [pool.sleep(60_000), pool.acquire(), pool.acquire(true)];
   pool.stop();
@@ -50,7 +51,7 @@ Deno.test("ProbePool.stop() ends all pauses and waits, and those that begin late
 });
 
 Deno.test("ProbePool gives the next place to a check that begins, and then in the order of the requests", async () => {
-  const pool = new ProbePool({ hostname: "lab", concurrency: 1 }, () => false);
+  const pool = new ProbePool({ concurrency: 1 }, () => false);
   await pool.acquire();
   const order: string[] = [];
   const wait = async (name: string, isBeginning = false) => {
@@ -66,7 +67,7 @@ Deno.test("ProbePool gives the next place to a check that begins, and then in th
   pool.end();
 });
 
-Deno.test("connect() pauses while there is no descriptor, and goes on when there is one (needs sh)", {
+Deno.test("checkPorts() pauses while there is no descriptor, and goes on when there is one (needs sh)", {
   ignore: needsPrograms("sh").ignore,
 }, async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
@@ -79,7 +80,7 @@ Deno.test("connect() pauses while there is no descriptor, and goes on when there
       attempts++;
       return original(options);
     };
-    const results = Array.fromAsync(connect({ ...options, timeout: 60_000 }));
+    const results = Array.fromAsync(check({ ...options, timeout: 60_000 }));
     const release = takeDescriptors();
     setTimeout(release, 500);
     console.log(JSON.stringify([(await results).map(({ state }) => state), attempts]));
@@ -89,14 +90,14 @@ Deno.test("connect() pauses while there is no descriptor, and goes on when there
   assert(attempts > 3 && attempts < 50, `${attempts} attempts`);
 });
 
-Deno.test("connect() does not take a slow consumer for a lack of descriptors (needs sh)", {
+Deno.test("checkPorts() does not take a slow consumer for a lack of descriptors (needs sh)", {
   ignore: needsPrograms("sh").ignore,
 }, async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
   const states = await runScript(
     server.addrs.map(({ port }) => port),
     `
-    const results = connect({ ...options, concurrency: 1, timeout: 2000 });
+    const results = check({ ...options, concurrency: 1, timeout: 2000 });
     const states = [(await results.next()).value.state];
     await delay(2500);
     const release = takeDescriptors();
@@ -108,7 +109,7 @@ Deno.test("connect() does not take a slow consumer for a lack of descriptors (ne
   assertEquals(states, ["greeted", "greeted", "greeted"]);
 });
 
-Deno.test("connect() counts each lack of descriptors from its own beginning (needs sh)", {
+Deno.test("checkPorts() counts each lack of descriptors from its own beginning (needs sh)", {
   ignore: needsPrograms("sh").ignore,
 }, async () => {
   await using server = serve({ hostname: "127.0.0.1", port: Array(10).fill(0) });
@@ -117,7 +118,7 @@ Deno.test("connect() counts each lack of descriptors from its own beginning (nee
     server.addrs.map(({ port }) => port),
     `
     const states = [];
-    for await (const { state } of connect({ ...options, concurrency: 1, timeout: 2000 })) {
+    for await (const { state } of check({ ...options, concurrency: 1, timeout: 2000 })) {
       states.push(state);
       await delay(50); // the next result is known then, and its descriptor is free
       setTimeout(takeDescriptors(), 500);
@@ -128,7 +129,7 @@ Deno.test("connect() counts each lack of descriptors from its own beginning (nee
   assertEquals(states, Array(10).fill("greeted"));
 });
 
-Deno.test("connect() throws if there is no descriptor for as long as the timeout (needs sh)", {
+Deno.test("checkPorts() throws if there is no descriptor for as long as the timeout (needs sh)", {
   ignore: needsPrograms("sh").ignore,
 }, async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
@@ -138,7 +139,7 @@ Deno.test("connect() throws if there is no descriptor for as long as the timeout
     const release = takeDescriptors();
     const started = performance.now();
     try {
-      for await (const _ of connect({ ...options, timeout: 500 }));
+      for await (const _ of check({ ...options, timeout: 500 }));
     } catch ({ name, cause }) {
       const elapsed = performance.now() - started;
       release();
@@ -151,7 +152,7 @@ Deno.test("connect() throws if there is no descriptor for as long as the timeout
 });
 
 Deno.test(
-  "connect() ends at once, and keeps no timer, if its signal is aborted while there is no descriptor (needs sh)",
+  "checkPorts() ends at once, and keeps no timer, if its signal is aborted while there is no descriptor (needs sh)",
   {
     ignore: needsPrograms("sh").ignore,
   },
@@ -177,7 +178,7 @@ Deno.test(
       timers.delete(timer);
       originalClear(timer);
     };
-    const results = await Array.fromAsync(connect({ ...options, timeout: ${ENDLESS_MS}, signal: stop.signal }));
+    const results = await Array.fromAsync(check({ ...options, timeout: ${ENDLESS_MS}, signal: stop.signal }));
     console.log(JSON.stringify([results, timers.size]));
     release();
   `,
@@ -186,7 +187,7 @@ Deno.test(
   },
 );
 
-Deno.test("connect() runs more probes again when descriptors are free again (needs sh)", {
+Deno.test("checkPorts() runs more probes again when descriptors are free again (needs sh)", {
   ignore: needsPrograms("sh").ignore,
 }, async () => {
   let open = 0;
@@ -202,7 +203,7 @@ Deno.test("connect() runs more probes again when descriptors are free again (nee
     `
     const release = takeDescriptors(3);
     let count = 0;
-    for await (const { state } of connect({ ...options, concurrency: 40, timeout: 60_000 })) {
+    for await (const { state } of check({ ...options, concurrency: 40, timeout: 60_000 })) {
       if (state === "greeted" && ++count === 20) release();
     }
     console.log(count);
@@ -213,14 +214,14 @@ Deno.test("connect() runs more probes again when descriptors are free again (nee
   for (const server of servers) await server[Symbol.asyncDispose]();
 });
 
-Deno.test("connect() reports an unknown zone at once, however many ports there are (needs IPv6 and sh)", {
+Deno.test("checkPorts() reports an unknown zone at once, however many ports there are (needs IPv6 and sh)", {
   ignore: !hasIPv6() || needsPrograms("sh").ignore,
 }, async () => {
   // In a process of its own, because Deno 2.9.1 leaks a resource when it cannot look up an address.
   const name = await runScript(
     Array.from({ length: 100 }, (_, i) => i + 1),
     `
-    const { name } = await Array.fromAsync(connect({ ...options, hostname: "fe80::1%nope", timeout: ${ENDLESS_MS} }))
+    const { name } = await Array.fromAsync(check({ ...options, hostname: "fe80::1%nope", timeout: ${ENDLESS_MS} }))
       .catch((error) => error);
     console.log(JSON.stringify(name));
   `,
@@ -229,20 +230,23 @@ Deno.test("connect() reports an unknown zone at once, however many ports there a
 });
 
 Deno.test(
-  "connect() is not affected by an earlier call that has thrown (needs IPv6)",
+  "checkPorts() is not affected by an earlier call that has thrown (needs IPv6)",
   { ignore: !hasIPv6() },
   async () => {
     await using server = serve({ hostname: "127.0.0.1", port: Array(50).fill(0) });
-    const port = server.addrs.map(({ port }) => port);
+    const greeted = server.addrs.map(({ port }) => port);
     for (let i = 0; i < 5; i++) {
-      await assertRejects(() => Array.fromAsync(connect({ hostname: "fe80::1", port: [1, 2, 3, 4, 5] })), ConnectError);
-      const results = await Array.fromAsync(connect({ hostname: "127.0.0.1", port }));
+      await assertRejects(
+        () => Array.fromAsync(check({ hostname: "fe80::1", greeted: [1, 2, 3, 4, 5] })),
+        ConnectError,
+      );
+      const results = await Array.fromAsync(check({ hostname: "127.0.0.1", greeted }));
       assertEquals(results.map(({ state }) => state), Array(50).fill("greeted"));
     }
   },
 );
 
-Deno.test("connect() has a result for a port that was greeted, and none for others, if it is aborted", async () => {
+Deno.test("checkPorts() has a result for a port that was greeted, and none for others, if it is aborted", async () => {
   let isHalfClosed = false;
   await using greeting = await startServer((socket) => {
     socket.resume().on("end", () => isHalfClosed = true);
@@ -250,23 +254,23 @@ Deno.test("connect() has a result for a port that was greeted, and none for othe
   }, { allowHalfOpen: true });
   await using silent = await startServer((socket) => socket.resume());
   const stop = new AbortController();
-  const port = [silent.port, greeting.port];
-  const options = { hostname: "127.0.0.1", port, expect: "ready", timeout: ENDLESS_MS, signal: stop.signal };
-  const results = Array.fromAsync(connect(options));
+  const greeted = [silent.port, greeting.port];
+  const options = { hostname: "127.0.0.1", greeted, expect: "ready", timeout: ENDLESS_MS, signal: stop.signal };
+  const results = Array.fromAsync(check(options));
   await until(() => isHalfClosed); // the connection lingers
   stop.abort();
   const states = (await within(results)).map(({ state, remoteAddr }) => [remoteAddr.port, state]);
   assertEquals(states, [[greeting.port, "greeted"]]);
 });
 
-Deno.test("connect() closes all connections at once when the consumer stops, throws, or aborts the signal", async () => {
+Deno.test("checkPorts() closes all connections at once when the consumer stops, throws, or aborts the signal", async () => {
   let open = 0;
   await using silent = await startServer((socket) => {
     open++;
     socket.resume().on("close", () => open--);
   });
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  const port = [silent.port, server.addr.port];
+  const greeted = [silent.port, server.addr.port];
   const end: ((stop: AbortController) => boolean)[] = [
     () => true,
     () => {
@@ -281,7 +285,7 @@ Deno.test("connect() closes all connections at once when the consumer stops, thr
     const stop = new AbortController();
     const consume = async () => {
       for await (
-        const _ of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS, signal: stop.signal }))
+        const _ of timely(check({ hostname: "127.0.0.1", greeted, timeout: ENDLESS_MS, signal: stop.signal }))
       ) {
         await until(() => open === 1);
         if (each(stop)) break;
@@ -292,7 +296,7 @@ Deno.test("connect() closes all connections at once when the consumer stops, thr
   }
 });
 
-Deno.test("connect() does not start probes faster than a late event loop can finish them", async () => {
+Deno.test("checkPorts() does not start probes faster than a late event loop can finish them", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: Array(1000).fill(0) });
   const { connect: original } = Deno;
   let connecting = 0;
@@ -311,7 +315,7 @@ Deno.test("connect() does not start probes faster than a late event loop can fin
   const blocking = setInterval(() => block(50), 0);
   try {
     const results = await Array.fromAsync(
-      connect({ hostname: "127.0.0.1", port: server.addrs.map(({ port }) => port) }),
+      check({ hostname: "127.0.0.1", greeted: server.addrs.map(({ port }) => port) }),
     );
     assertEquals(results.filter(({ state }) => state === "greeted").length, 1000);
     assert(most < 200, `${most} probes were connecting at once`);
@@ -321,20 +325,20 @@ Deno.test("connect() does not start probes faster than a late event loop can fin
   }
 });
 
-Deno.test("connect() starts no probe after its consumer has stopped", async () => {
+Deno.test("checkPorts() starts no probe after its consumer has stopped", async () => {
   let connections = 0;
   await using server = serve({
     hostname: "127.0.0.1",
     port: Array(20).fill(0),
     onConnection: () => connections++,
   });
-  const port = server.addrs.map(({ port }) => port);
-  for await (const _ of timely(connect({ hostname: "127.0.0.1", port, concurrency: 2 }))) break;
+  const greeted = server.addrs.map(({ port }) => port);
+  for await (const _ of timely(check({ hostname: "127.0.0.1", greeted, concurrency: 2 }))) break;
   await delay(100);
   assert(connections <= 5, `${connections}`);
 });
 
-Deno.test("connect() has ended every attempt to connect when its iteration ends (needs Linux)", {
+Deno.test("checkPorts() has ended every attempt to connect when its iteration ends (needs Linux)", {
   ignore: !isLinux,
 }, async () => {
   // The kernel drops a SYN when the accept queue is full.
@@ -348,8 +352,8 @@ Deno.test("connect() has ended every attempt to connect when its iteration ends 
       pending++;
       return original(options).finally(() => pending--);
     }) as typeof original;
-    const port = [full.addr.port, server.addr.port];
-    for await (const _ of timely(connect({ hostname: "127.0.0.1", port, timeout: ENDLESS_MS }))) {
+    const greeted = [full.addr.port, server.addr.port];
+    for await (const _ of timely(check({ hostname: "127.0.0.1", greeted, timeout: ENDLESS_MS }))) {
       assertEquals(pending, 1);
       break;
     }

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
-import { connect, type ConnectOptions, type ProbeResult, type ProbeState } from "../client.ts";
+import type { ProbeResult, ProbeState } from "../client.ts";
 import { serve } from "../server.ts";
+import { check, type CheckArguments } from "../tests/check.ts";
 import { delay, ENDLESS_MS, freePort, inNamespace, isLinux, run, startServer, within } from "../tests/helpers.ts";
 import { PROBE_STATES } from "./options.ts";
 import { checkPort, isConnected } from "./port_check.ts";
@@ -8,8 +9,8 @@ import type { ProbeOutcome } from "./probe.ts";
 import { Host } from "./resolve.ts";
 
 /** Probes ports on the loopback interface. */
-async function probe(options: Partial<ConnectOptions>): Promise<ProbeResult[]> {
-  return await within(Array.fromAsync(connect({ hostname: "127.0.0.1", ...options })));
+async function probe(options: CheckArguments): Promise<ProbeResult[]> {
+  return await within(Array.fromAsync(check({ hostname: "127.0.0.1", ...options })));
 }
 
 /** A check of a port that must greet, in a pool that has the outcomes of its attempts, and starts no probe. */
@@ -110,13 +111,13 @@ Deno.test("checkPort() makes no attempt after the first one that is as expected"
   assertEquals([finding?.result.state, finding?.result.ok, attempts], ["greeted", true, ["mismatch", "greeted"]]);
 });
 
-Deno.test("connect() uses the whole time of `within` for a port that is refused, and starts its last attempt at the end", async () => {
+Deno.test("checkPorts() uses the whole time of `within` for a port that is refused, and starts its last attempt at the end", async () => {
   await Promise.all([500, 1000, 2000].map(async (ms) => {
     const started = performance.now();
     const attempts: number[] = [];
-    // The duration is that of the probe, which ends when onResult is called.
-    const onResult = ({ duration }: ProbeResult) => attempts.push(performance.now() - duration - started);
-    const [result] = await probe({ port: freePort(), within: ms, onResult });
+    // The duration is that of the probe, which ends when onAttempt is called.
+    const onAttempt = ({ duration }: ProbeResult) => attempts.push(performance.now() - duration - started);
+    const [result] = await probe({ greeted: freePort(), within: ms, onAttempt });
     const elapsed = performance.now() - started;
     assertEquals([result?.state, result?.ok], ["refused", false]);
     assert(elapsed >= ms, `${elapsed} ms instead of ${ms}`);
@@ -125,19 +126,19 @@ Deno.test("connect() uses the whole time of `within` for a port that is refused,
   }));
 });
 
-Deno.test("connect() finds a server that starts when 80% of the time of `within` has passed", async () => {
+Deno.test("checkPorts() finds a server that starts when 80% of the time of `within` has passed", async () => {
   const port = freePort();
   let server: ReturnType<typeof serve> | undefined;
   const timer = setTimeout(() => server = serve({ hostname: "127.0.0.1", port }), 1600);
   const states: ProbeState[] = [];
-  const results = await probe({ port, within: 2000, onResult: ({ state }) => states.push(state) });
+  const results = await probe({ greeted: port, within: 2000, onAttempt: ({ state }) => states.push(state) });
   clearTimeout(timer);
   assertEquals(results.map(({ state, ok }) => [state, ok]), [["greeted", true]]);
   assertEquals(states[0], "refused");
   await server?.shutdown();
 });
 
-Deno.test("connect() tries a port again while others have not been answered (needs Linux)", {
+Deno.test("checkPorts() tries a port again while others have not been answered (needs Linux)", {
   ignore: !isLinux,
 }, async () => {
   // The kernel drops a SYN when the accept queue is full.
@@ -145,15 +146,15 @@ Deno.test("connect() tries a port again while others have not been answered (nee
   const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: full.addr.port })));
   const later = freePort();
   let server: ReturnType<typeof serve> | undefined;
-  const onResult = ({ remoteAddr }: ProbeResult) => {
+  const onAttempt = ({ remoteAddr }: ProbeResult) => {
     if (remoteAddr.port === later) server ??= serve({ hostname: "127.0.0.1", port: later });
   };
-  const results = connect({
+  const results = check({
     hostname: "127.0.0.1",
-    port: [full.addr.port, later],
+    greeted: [full.addr.port, later],
     timeout: ENDLESS_MS,
     within: ENDLESS_MS,
-    onResult,
+    onAttempt,
   });
   const { value } = await within(results.next());
   assertEquals([value?.remoteAddr.port, value?.ok], [later, true]);
@@ -162,21 +163,21 @@ Deno.test("connect() tries a port again while others have not been answered (nee
   await server?.shutdown();
 });
 
-Deno.test("connect() makes no further attempt when the first one takes longer than `within`", async () => {
+Deno.test("checkPorts() makes no further attempt when the first one takes longer than `within`", async () => {
   await using silent = await startServer((socket) => socket.resume());
-  const results = await probe({ port: silent.port, timeout: 400, within: 100 });
+  const results = await probe({ greeted: silent.port, timeout: 400, within: 100 });
   assertEquals([results.map(({ state }) => state), silent.connections()], [["silent"], 1]);
 });
 
-Deno.test("connect() keeps a mismatch, with all its fields, when the port is refused later", async () => {
+Deno.test("checkPorts() keeps a mismatch, with all its fields, when the port is refused later", async () => {
   const attempts: ProbeResult[] = [];
   const server = serve({ hostname: "127.0.0.1", port: freePort(), greeting: "other\r\n" });
   const { port } = server.addr;
-  const onResult = (result: ProbeResult) => {
+  const onAttempt = (result: ProbeResult) => {
     attempts.push(result);
     server.shutdown();
   };
-  const results = await probe({ port, expect: "ready", within: 1000, onResult });
+  const results = await probe({ greeted: port, expect: "ready", within: 1000, onAttempt });
   const [first, ...later] = attempts;
   assertEquals(first?.state, "mismatch");
   assert(later.length > 0);
@@ -185,27 +186,27 @@ Deno.test("connect() keeps a mismatch, with all its fields, when the port is ref
   await server.shutdown();
 });
 
-Deno.test("connect() reports the latest of several attempts that say equally much", async () => {
+Deno.test("checkPorts() reports the latest of several attempts that say equally much", async () => {
   let connections = 0;
   await using server = await startServer((socket) => {
     if (++connections === 1) socket.end();
     else socket.resetAndDestroy();
   });
   const attempts: ProbeResult[] = [];
-  const results = await probe({ port: server.port, within: 250, onResult: (result) => attempts.push(result) });
+  const results = await probe({ greeted: server.port, within: 250, onAttempt: (result) => attempts.push(result) });
   assertEquals(attempts.slice(0, 2).map(({ state }) => state), ["closed", "reset"]);
   assertEquals(results, attempts.slice(-1));
 });
 
-Deno.test("connect() reports the latest attempt for a port that must be blocked", async () => {
+Deno.test("checkPorts() reports the latest attempt for a port that must be blocked", async () => {
   const server = serve({ hostname: "127.0.0.1", port: freePort() });
   const { port } = server.addr;
   const states: ProbeState[] = [];
-  const onResult = ({ state }: ProbeResult) => {
+  const onAttempt = ({ state }: ProbeResult) => {
     states.push(state);
     server.shutdown();
   };
-  const results = await probe({ blocked: port, within: ENDLESS_MS, onResult });
+  const results = await probe({ blocked: port, within: ENDLESS_MS, onAttempt });
   assertEquals(results.map(({ state, ok }) => [state, ok]), [["refused", true]]);
   assertEquals([states[0], states.at(-1)], ["greeted", "refused"]);
   await server.shutdown();
@@ -225,57 +226,63 @@ const network = inNamespace(`
   ip address add 198.51.100.9/24 dev lo
 `);
 
-Deno.test("connect() tries the next address of a host if a port does not connect (needs Linux, ip, and unshare -n)", {
-  ignore: network.ignore,
-}, async () => {
-  const script = `
-    import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
+Deno.test(
+  "checkPorts() tries the next address of a host if a port does not connect (needs Linux, ip, and unshare -n)",
+  {
+    ignore: network.ignore,
+  },
+  async () => {
+    const script = `
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { serve } from "${import.meta.resolve("../mod.ts")}";
     const server = serve({ hostname: "127.0.0.1", port: 999, greeting: "hello" });
     const rows = [];
-    for (const options of [{ port: [999, 998] }, { open: [997] }, { blocked: [999, 996] }, { expect: "x", port: 999 }]) {
+    for (const options of [{ greeted: [999, 998] }, { open: [997] }, { blocked: [999, 996] }, { expect: "x", greeted: 999 }]) {
       let attempts = 0;
       const found = [];
-      const onResult = () => attempts++;
-      for await (const { remoteAddr, state, ok } of connect({ hostname: "both", onResult, ...options })) {
+      const onAttempt = () => attempts++;
+      for await (const { remoteAddr, state, ok } of check({ hostname: "both", onAttempt, ...options })) {
         found.push([remoteAddr.port, remoteAddr.hostname, state, ok].join(" "));
       }
       rows.push(...found.toSorted(), attempts);
     }
     await server.shutdown();
     console.log(JSON.stringify(rows));`;
-  const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
-  assertEquals(JSON.parse(stdout || stderr), [
-    "998 127.0.0.1 refused false",
-    "999 127.0.0.1 greeted true",
-    2,
-    "997 127.0.0.1 refused false",
-    1,
-    "996 127.0.0.1 refused true",
-    "999 127.0.0.1 greeted false",
-    2,
-    "999 127.0.0.1 mismatch false",
-    1,
-  ]);
-});
+    const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
+    assertEquals(JSON.parse(stdout || stderr), [
+      "998 127.0.0.1 refused false",
+      "999 127.0.0.1 greeted true",
+      2,
+      "997 127.0.0.1 refused false",
+      1,
+      "996 127.0.0.1 refused true",
+      "999 127.0.0.1 greeted false",
+      2,
+      "999 127.0.0.1 mismatch false",
+      1,
+    ]);
+  },
+);
 
 Deno.test(
-  "connect() reports the first address that connects, or else the first one (needs Linux, ip, and unshare -n)",
+  "checkPorts() reports the first address that connects, or else the first one (needs Linux, ip, and unshare -n)",
   {
     ignore: network.ignore,
   },
   async () => {
     const script = `
-    import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { serve } from "${import.meta.resolve("../mod.ts")}";
     let connections = 0;
     const servers = ["127.0.0.1", "127.0.0.2"].map((hostname) =>
       serve({ hostname, port: 999, greeting: "other", onConnection: () => connections++ })
     );
     const rows = [];
-    for (const options of [{ port: 999, expect: "text" }, { port: 998 }, { open: 999 }, { blocked: 999 }]) {
+    for (const options of [{ greeted: 999, expect: "text" }, { greeted: 998 }, { open: 999 }, { blocked: 999 }]) {
       let first = "";
       const onLookup = (_, addresses) => first = addresses[0];
       connections = 0;
-      for await (const { state, remoteAddr } of connect({ hostname: "local", onLookup, ...options })) {
+      for await (const { state, remoteAddr } of check({ hostname: "local", onLookup, ...options })) {
         rows.push([state, remoteAddr.hostname === first, connections]);
       }
     }
@@ -292,19 +299,19 @@ Deno.test(
 );
 
 Deno.test(
-  "connect() proves nothing about blocked ports without a route to the host (needs Linux, ip, and unshare -n)",
+  "checkPorts() proves nothing about blocked ports without a route to the host (needs Linux, ip, and unshare -n)",
   {
     ignore: network.ignore,
   },
   async () => {
     const script = `
-    import { connect } from "${import.meta.resolve("../client.ts")}";
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
     const rows = [];
     for (const options of [{ blocked: [1, 2] }, { open: 3, blocked: 1 }, { open: 3 }]) {
       for (const hostname of ["first", "dead", "both"]) {
         const states = [];
         const { name, cause } = await (async () => {
-          for await (const { state, ok } of connect({ hostname, ...options })) states.push(state, ok);
+          for await (const { state, ok } of check({ hostname, ...options })) states.push(state, ok);
         })().catch((error) => error) ?? {};
         rows.push([hostname, Object.keys(options).length, states, name, cause?.code]);
       }
@@ -325,26 +332,31 @@ Deno.test(
   },
 );
 
-Deno.test("connect() reports a blocked port if the route to the host has just gone (needs Linux, ip, and unshare -n)", {
-  ignore: network.ignore,
-}, async () => {
-  const script = `
-    import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
+Deno.test(
+  "checkPorts() reports a blocked port if the route to the host has just gone (needs Linux, ip, and unshare -n)",
+  {
+    ignore: network.ignore,
+  },
+  async () => {
+    const script = `
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { serve } from "${import.meta.resolve("../mod.ts")}";
     const server = serve({ hostname: "0.0.0.0", port: 999 });
     const rows = [];
     const args = ["address", "delete", "198.51.100.9/24", "dev", "lo"];
-    const onResult = () => new Deno.Command("ip", { args, stderr: "null" }).outputSync();
-    for await (const { state, ok, error } of connect({ hostname: "198.51.100.9", port: 999, blocked: 998, onResult })) {
+    const onAttempt = () => new Deno.Command("ip", { args, stderr: "null" }).outputSync();
+    for await (const { state, ok, error } of check({ hostname: "198.51.100.9", greeted: 999, blocked: 998, onAttempt })) {
       rows.push([state, ok, error]);
     }
     await server.shutdown();
     console.log(JSON.stringify(rows));`;
-  const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
-  assertEquals(JSON.parse(stdout || stderr), [
-    ["greeted", true, null],
-    ["unreachable", false, "not proven: port 999 failed when checked again (unreachable)"],
-  ]);
-});
+    const { stdout, stderr } = await run([...network.command, Deno.execPath(), "eval", script]);
+    assertEquals(JSON.parse(stdout || stderr), [
+      ["greeted", true, null],
+      ["unreachable", false, "not proven: port 999 failed when checked again (unreachable)"],
+    ]);
+  },
+);
 
 // As in a container without IPv6, in which a name has the address ::1 nevertheless.
 const withoutIPv6 = inNamespace(`
@@ -355,23 +367,23 @@ const withoutIPv6 = inNamespace(`
   echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
 `);
 
-Deno.test("connect() ignores an IPv6 address if there is no IPv6 (needs Linux, ip, and unshare -n)", {
+Deno.test("checkPorts() ignores an IPv6 address if there is no IPv6 (needs Linux, ip, and unshare -n)", {
   ignore: withoutIPv6.ignore,
 }, async () => {
   const script = `
-    import { connect } from "${import.meta.resolve("../client.ts")}";
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
     const rows = [];
     for (
       const options of [
-        { port: 999 },
+        { greeted: 999 },
         { blocked: 999 },
         { blocked: 999, family: 6 },
-        { port: 999, family: 6 },
+        { greeted: 999, family: 6 },
         { open: 999, within: 60_000, family: 6 },
       ]
     ) {
       const onLookup = (_, addresses) => rows.push(addresses);
-      const results = connect({ hostname: "local", timeout: 1500, onLookup, ...options });
+      const results = check({ hostname: "local", timeout: 1500, onLookup, ...options });
       const { value } = await results.next().catch(({ name, cause }) => ({ value: { state: name, ok: cause.code } }));
       rows.push([value.state, value.ok, value.remoteAddr?.hostname]);
     }

@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Socket } from "node:net";
-import { connect, type ConnectOptions, type ProbeResult } from "../client.ts";
+import { EXPECTATIONS, type HostPort, type ProbeResult } from "../client.ts";
 import { MAX_GREETING_BYTES, serve } from "../server.ts";
+import { check, type CheckArguments } from "../tests/check.ts";
 import {
   block,
   canRun,
@@ -20,9 +21,9 @@ import {
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 /** Probes a single port on the loopback interface. */
-async function probe(options: Partial<ConnectOptions>): Promise<ProbeResult> {
+async function probe(options: CheckArguments): Promise<ProbeResult> {
   const results = await within(
-    Array.fromAsync(connect({ hostname: "127.0.0.1", timeout: ENDLESS_MS, ...options })),
+    Array.fromAsync(check({ hostname: "127.0.0.1", timeout: ENDLESS_MS, ...options })),
   );
   const [result] = results;
   if (!result || results.length > 1) throw new Error(`there are ${results.length} results`);
@@ -42,7 +43,7 @@ const SERVERS: Record<string, (socket: Socket) => void> = {
 };
 
 /** Returns for each of the servers its result, as `state ok greeting`. */
-async function statesOf(optionsFor: (port: number) => Partial<ConnectOptions>): Promise<Record<string, string>> {
+async function statesOf(optionsFor: (port: number) => CheckArguments): Promise<Record<string, string>> {
   const entries = Object.entries(SERVERS).map(async ([name, onConnection]) => {
     await using server = await startServer(onConnection);
     const { state, ok, greeting, localAddr } = await probe(optionsFor(server.port));
@@ -53,7 +54,7 @@ async function statesOf(optionsFor: (port: number) => Partial<ConnectOptions>): 
   return { ...Object.fromEntries(await Promise.all(entries)), none: `${state} ${ok} ${localAddr}` };
 }
 
-Deno.test("connect() takes a port for open if the server keeps the connection for 100 ms, or sends data", async () => {
+Deno.test("checkPorts() takes a port for open if the server keeps the connection for 100 ms, or sends data", async () => {
   assertEquals(await statesOf((open) => ({ open })), {
     silent: 'open true ""',
     greeting: String.raw`open true "220 ready\r\n"`,
@@ -67,7 +68,7 @@ Deno.test("connect() takes a port for open if the server keeps the connection fo
   });
 });
 
-Deno.test("connect() takes ports that are half-closed and reset at once for reset or closed, and checks all of them", {
+Deno.test("checkPorts() takes ports that are half-closed and reset at once for reset or closed, and checks all of them", {
   ignore: !canRun,
 }, async () => {
   // In another process, so that connections are reset while this one is busy.
@@ -85,8 +86,8 @@ Deno.test("connect() takes ports that are half-closed and reset at once for rese
   const ports = server.output.stdout.trim().split("\n").map(Number);
   const blocking = setInterval(() => block(20), 0);
   try {
-    for (const expectation of ["port", "open", "blocked"]) {
-      const results = await within(Array.fromAsync(connect({ hostname: "127.0.0.1", [expectation]: ports })));
+    for (const expectation of EXPECTATIONS) {
+      const results = await within(Array.fromAsync(check({ hostname: "127.0.0.1", [expectation]: ports })));
       assertEquals(results.length, 20);
       for (const { state, ok } of results) assert(ok === false && ["reset", "closed"].includes(state), state);
     }
@@ -95,7 +96,7 @@ Deno.test("connect() takes ports that are half-closed and reset at once for rese
   }
 });
 
-Deno.test("connect() says what a port does that should be blocked, which is as expected only if it is not reachable", async () => {
+Deno.test("checkPorts() says what a port does that should be blocked, which is as expected only if it is not reachable", async () => {
   assertEquals(await statesOf((blocked) => ({ blocked })), {
     silent: 'open false ""',
     greeting: String.raw`greeted false "220 ready\r\n"`,
@@ -109,7 +110,7 @@ Deno.test("connect() says what a port does that should be blocked, which is as e
   });
 });
 
-Deno.test("connect() does not wait for the timeout to see that a port is open", async () => {
+Deno.test("checkPorts() does not wait for the timeout to see that a port is open", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // nothing is accepted, so nothing is sent
   for (const options of [{ open: listener.addr.port }, { blocked: listener.addr.port }]) {
     const { state, duration } = await probe({ ...options, timeout: ENDLESS_MS });
@@ -118,14 +119,14 @@ Deno.test("connect() does not wait for the timeout to see that a port is open", 
   }
 });
 
-Deno.test("connect() observes an open port for 100 ms even if the timeout is shorter", async () => {
+Deno.test("checkPorts() observes an open port for 100 ms even if the timeout is shorter", async () => {
   await using server = await startServer((socket) => setTimeout(() => socket.end(), 80));
   const { state, duration } = await probe({ open: server.port, timeout: 1 });
   assertEquals(state, "closed");
   assert(duration >= 60, `${duration} ms`);
 });
 
-Deno.test("connect() sends nothing to ports that must be open or blocked, and does not compare what they send", async () => {
+Deno.test("checkPorts() sends nothing to ports that must be open or blocked, and does not compare what they send", async () => {
   for (const expectation of ["open", "blocked"] as const) {
     let received = "";
     let ended = 0;
@@ -134,7 +135,7 @@ Deno.test("connect() sends nothing to ports that must be open or blocked, and do
       setTimeout(() => socket.write("220 ready\r\n"), 20);
     });
     const asked: number[] = [];
-    const expect = (port: number) => {
+    const expect = ({ port }: HostPort) => {
       asked.push(port);
       return "other";
     };
@@ -144,7 +145,7 @@ Deno.test("connect() sends nothing to ports that must be open or blocked, and do
   }
 });
 
-Deno.test("connect() closes the connection to an open or blocked port without a reset", async () => {
+Deno.test("checkPorts() closes the connection to an open or blocked port without a reset", async () => {
   const errors: string[] = [];
   let closed = 0;
   await using server = await startServer(async (socket) => {
@@ -161,7 +162,7 @@ Deno.test("connect() closes the connection to an open or blocked port without a 
   assertEquals(errors, []);
 });
 
-Deno.test("connect() sends text or bytes after connecting, whether the server has spoken or not", async () => {
+Deno.test("checkPorts() sends text or bytes after connecting, whether the server has spoken or not", async () => {
   for (const greetsFirst of [true, false]) {
     await using server = await startServer((socket) => {
       if (greetsFirst) socket.write("220 ready\r\n");
@@ -172,16 +173,20 @@ Deno.test("connect() sends text or bytes after connecting, whether the server ha
       });
     });
     for (
-      const send of ["é\n", new TextEncoder().encode("é\n"), (port: number) => port === server.port ? "é\n" : undefined]
+      const send of [
+        "é\n",
+        new TextEncoder().encode("é\n"),
+        ({ port }: HostPort) => port === server.port ? "é\n" : undefined,
+      ]
     ) {
-      const { state, greeting } = await probe({ port: server.port, send, expect: "said é" });
+      const { state, greeting } = await probe({ greeted: server.port, send, expect: "said é" });
       const sent = "you said é\n";
       assertEquals([state, text(greeting)], ["greeted", greetsFirst ? `220 ready\r\n${sent}` : sent]);
     }
   }
 });
 
-Deno.test("connect() sends only to the ports for which `send` returns a text", async () => {
+Deno.test("checkPorts() sends only to the ports for which `send` returns a text", async () => {
   const received: [port: number | undefined, text: string][] = [];
   const onConnection = (socket: Socket) => {
     socket.write("220 ready\r\n");
@@ -189,9 +194,9 @@ Deno.test("connect() sends only to the ports for which `send` returns a text", a
   };
   await using first = await startServer(onConnection);
   await using second = await startServer(onConnection);
-  const port = [first.port, second.port];
-  const send = (port: number) => port === first.port ? `port ${port}` : undefined;
-  const results = await within(Array.fromAsync(connect({ hostname: "127.0.0.1", port, send })));
+  const greeted = [first.port, second.port];
+  const send = ({ port }: HostPort) => port === first.port ? `port ${port}` : undefined;
+  const results = await within(Array.fromAsync(check({ hostname: "127.0.0.1", greeted, send })));
   assertEquals(results.map(({ state }) => state), ["greeted", "greeted"]);
   assertEquals(received, [[first.port, `port ${first.port}`]]);
 });
@@ -204,16 +209,16 @@ async function closeUnread(listener: Deno.TcpListener) {
   if (!isLinux) await delay(20); // otherwise the reset may discard the greeting
 }
 
-Deno.test("connect() uses what a server has sent before it closes the connection without having read everything", async () => {
+Deno.test("checkPorts() uses what a server has sent before it closes the connection without having read everything", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const send = new Uint8Array(MAX_GREETING_BYTES);
   for (const [expect, expected] of [[undefined, "greeted"], ["ready", "greeted"], ["never", "mismatch"]] as const) {
-    const [result] = await Promise.all([probe({ port: listener.addr.port, send, expect }), closeUnread(listener)]);
+    const [result] = await Promise.all([probe({ greeted: listener.addr.port, send, expect }), closeUnread(listener)]);
     assertEquals([result.state, text(result.greeting)], [expected, "220 ready\r\n"]);
   }
 });
 
-Deno.test("connect() uses what a server has sent before it resets the connection", async () => {
+Deno.test("checkPorts() uses what a server has sent before it resets the connection", async () => {
   for (const greeting of ["220 ready\r\n", ""]) {
     await using server = await startServer((socket) => {
       socket.once("data", async () => {
@@ -224,7 +229,7 @@ Deno.test("connect() uses what a server has sent before it resets the connection
     });
     const states = [];
     for (const expect of [undefined, "ready", "never"]) {
-      const result = await probe({ port: server.port, send: "HELO\r\n", expect });
+      const result = await probe({ greeted: server.port, send: "HELO\r\n", expect });
       states.push(result.state);
       assertEquals(text(result.greeting), greeting);
     }
@@ -232,14 +237,14 @@ Deno.test("connect() uses what a server has sent before it resets the connection
   }
 });
 
-Deno.test("connect() sends up to 16 KiB to a server that never reads, and is silent until the timeout", async () => {
+Deno.test("checkPorts() sends up to 16 KiB to a server that never reads, and is silent until the timeout", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 }); // nothing is accepted, so nothing is read
   const { port } = listener.addr;
-  const { state } = await probe({ port, send: new Uint8Array(MAX_GREETING_BYTES), timeout: 300 });
+  const { state } = await probe({ greeted: port, send: new Uint8Array(MAX_GREETING_BYTES), timeout: 300 });
   assertEquals(state, "silent");
 });
 
-Deno.test("connect() sends all bytes of a long text", async () => {
+Deno.test("checkPorts() sends all bytes of a long text", async () => {
   const sent = Array.from({ length: MAX_GREETING_BYTES }, (_, i) => String.fromCharCode(97 + i % 26)).join("");
   let received = "";
   await using server = await startServer((socket) => {
@@ -248,7 +253,7 @@ Deno.test("connect() sends all bytes of a long text", async () => {
       if (received.length === sent.length) socket.end("250 ok\r\n");
     });
   });
-  assertEquals((await probe({ port: server.port, send: sent })).state, "greeted");
+  assertEquals((await probe({ greeted: server.port, send: sent })).state, "greeted");
   assertEquals(received, sent);
 });
 
@@ -259,13 +264,13 @@ const smallBuffers = inNamespace(`
 `);
 
 Deno.test(
-  "connect() sends a long text in pieces, until the server closes or the time is over (needs Linux, ip, and unshare -n)",
+  "checkPorts() sends a long text in pieces, until the server closes or the time is over (needs Linux, ip, and unshare -n)",
   {
     ignore: smallBuffers.ignore,
   },
   async () => {
     const script = `
-    import { connect } from "${import.meta.resolve("../client.ts")}";
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 999 });
     const send = new Uint8Array(16_384).fill(120);
     const rows = [];
@@ -281,12 +286,12 @@ Deno.test(
       };
       const { promise: done, resolve } = Promise.withResolvers();
       const served = serve();
-      for await (const { state } of connect({ hostname: "127.0.0.1", port: 999, send, timeout: 500 })) rows.push(state);
+      for await (const { state } of check({ hostname: "127.0.0.1", greeted: 999, send, timeout: 500 })) rows.push(state);
       resolve();
       await served;
     }
     // Nothing is accepted.
-    for await (const { state } of connect({ hostname: "127.0.0.1", port: 999, send, timeout: 300 })) rows.push(state);
+    for await (const { state } of check({ hostname: "127.0.0.1", greeted: 999, send, timeout: 300 })) rows.push(state);
     listener.close();
     console.log(JSON.stringify(rows));`;
     const { stdout, stderr } = await run([...smallBuffers.command, Deno.execPath(), "eval", script]);
@@ -303,20 +308,20 @@ Deno.test(
   },
 );
 
-Deno.test("connect() accepts any greeting of a port for which `expect` returns undefined", async () => {
+Deno.test("checkPorts() accepts any greeting of a port for which `expect` returns undefined", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0], greeting: "220 ready\r\n" });
   const [first = 0, second = 0] = server.addrs.map(({ port }) => port);
-  const expect = (port: number) => port === first ? undefined : "other";
-  const results = await within(Array.fromAsync(connect({ hostname: "127.0.0.1", port: [first, second], expect })));
+  const expect = ({ port }: HostPort) => port === first ? undefined : "other";
+  const results = await within(Array.fromAsync(check({ hostname: "127.0.0.1", greeted: [first, second], expect })));
   const states = Object.fromEntries(results.map(({ remoteAddr, state, ok }) => [remoteAddr.port, [state, ok]]));
   assertEquals(states, { [first]: ["greeted", true], [second]: ["mismatch", false] });
 });
 
-Deno.test("connect() throws a RangeError if `expect` or `send` returns an empty or too long text", async () => {
+Deno.test("checkPorts() throws a RangeError if `expect` or `send` returns an empty or too long text", async () => {
   for (const name of ["expect", "send"] as const) {
     for (const value of ["", new Uint8Array(), "x".repeat(MAX_GREETING_BYTES + 1)]) {
       await assertRejects(
-        () => probe({ port: freePort(), [name]: () => value }),
+        () => probe({ greeted: freePort(), [name]: () => value }),
         RangeError,
         `${name}: expected from 1`,
       );

@@ -32,13 +32,13 @@ Deno.test("Host.resolve() does not wait for another family of an address", async
   await assertRejects(() => within(host.resolve(deadline, new AbortController().signal)), ConnectError);
 });
 
-Deno.test("connect() does not wait for the permission to look up a name", { ignore: !canRun }, async () => {
+Deno.test("checkPorts() does not wait for the permission to look up a name", { ignore: !canRun }, async () => {
   const file = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     await Deno.writeTextFile(
       file,
-      `import { connect } from "${import.meta.resolve("../client.ts")}";
-      const results = connect({ hostname: "localhost", port: 999, within: 60_000 });
+      `import { check } from "${import.meta.resolve("../tests/check.ts")}";
+      const results = check({ hostname: "localhost", greeted: 999, within: 60_000 });
       console.log(await results.next().catch(({ name }) => name));`,
     );
     const { stdout } = await run([Deno.execPath(), "run", "--no-prompt", "--no-lock", "--allow-read", file]);
@@ -96,7 +96,8 @@ const changing = inNamespace(`
 /** Runs a script that can change the addresses of the host `lab`. Returns what it prints as JSON. */
 async function runScript(script: string): Promise<unknown> {
   const code = `
-    import { connect, serve } from "${import.meta.resolve("../mod.ts")}";
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { serve } from "${import.meta.resolve("../mod.ts")}";
     import { Host } from "${import.meta.resolve("./resolve.ts")}";
     const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     const setAddresses = (...addresses) =>
@@ -207,7 +208,7 @@ Deno.test(
   },
 );
 
-Deno.test("connect() uses an address that a name gets while it waits (needs Linux, ip, and unshare -n)", {
+Deno.test("checkPorts() uses an address that a name gets while it waits (needs Linux, ip, and unshare -n)", {
   ignore: changing.ignore,
 }, async () => {
   const rows = await runScript(`
@@ -215,7 +216,7 @@ Deno.test("connect() uses an address that a name gets while it waits (needs Linu
     setAddresses("127.0.0.1");
     setTimeout(() => setAddresses("127.0.0.2"), 500);
     const rows = [];
-    for await (const { host, state, remoteAddr } of connect({ hostname: "lab", port: 999, within: 60_000 })) {
+    for await (const { host, state, remoteAddr } of check({ hostname: "lab", greeted: 999, within: 60_000 })) {
       rows.push([host, state, remoteAddr.hostname]);
     }
     console.log(JSON.stringify(rows));
@@ -223,7 +224,7 @@ Deno.test("connect() uses an address that a name gets while it waits (needs Linu
   assertEquals(rows, [["lab", "greeted", "127.0.0.2"]]);
 });
 
-Deno.test("connect() looks a name up again before it tries blocked ports (needs Linux, ip, and unshare -n)", {
+Deno.test("checkPorts() looks a name up again before it tries blocked ports (needs Linux, ip, and unshare -n)", {
   ignore: changing.ignore,
 }, async () => {
   const rows = await runScript(`
@@ -241,9 +242,9 @@ Deno.test("connect() looks a name up again before it tries blocked ports (needs 
     })();
     const rows = [];
     const stop = new AbortController();
-    const onResult = ({ expected }) => expected === "blocked" && stop.abort();
-    const options = { hostname: "lab", port: 997, blocked: 998, within: 60_000, onResult, signal: stop.signal };
-    for await (const { state, ok, remoteAddr } of connect(options)) rows.push([state, ok, remoteAddr.hostname]);
+    const onAttempt = ({ expected }) => expected === "blocked" && stop.abort();
+    const options = { hostname: "lab", greeted: 997, blocked: 998, within: 60_000, onAttempt, signal: stop.signal };
+    for await (const { state, ok, remoteAddr } of check(options)) rows.push([state, ok, remoteAddr.hostname]);
     listener.close();
     await serving;
     console.log(JSON.stringify(rows));
@@ -251,16 +252,19 @@ Deno.test("connect() looks a name up again before it tries blocked ports (needs 
   assertEquals(rows, [["greeted", true, "127.0.0.1"], ["greeted", false, "127.0.0.2"]]);
 });
 
-Deno.test("connect() lets no blocked port pass if the name is unknown at the end (needs Linux, ip, and unshare -n)", {
-  ignore: changing.ignore,
-}, async () => {
-  const rows = await runScript(`
+Deno.test(
+  "checkPorts() lets no blocked port pass if the name is unknown at the end (needs Linux, ip, and unshare -n)",
+  {
+    ignore: changing.ignore,
+  },
+  async () => {
+    const rows = await runScript(`
     const server = serve({ hostname: "127.0.0.1", port: 999 });
     setAddresses("127.0.0.1");
     const started = performance.now();
     let removed = 0;
     // Removes the name. After the next lookup, which fails, the port is closed.
-    const onResult = () => {
+    const onAttempt = () => {
       const now = performance.now();
       if (removed === 0 && now - started >= 500) {
         setAddresses();
@@ -271,7 +275,7 @@ Deno.test("connect() lets no blocked port pass if the name is unknown at the end
     };
     const rows = [];
     try {
-      for await (const { state, ok } of connect({ hostname: "lab", blocked: 999, within: 6000, onResult })) {
+      for await (const { state, ok } of check({ hostname: "lab", blocked: 999, within: 6000, onAttempt })) {
         rows.push([state, ok]);
       }
     } catch ({ name, hostname }) {
@@ -279,8 +283,9 @@ Deno.test("connect() lets no blocked port pass if the name is unknown at the end
     }
     console.log(JSON.stringify(rows));
   `);
-  assertEquals(rows, [["ConnectError", "lab"]]);
-});
+    assertEquals(rows, [["ConnectError", "lab"]]);
+  },
+);
 
 const noAnswer = inNamespace(`${SILENT_NAME_SERVER}
   file=$(mktemp)
@@ -317,17 +322,17 @@ Deno.test(
   },
 );
 
-Deno.test("connect() ends when its signal is aborted during the lookup (needs Linux, ip, and unshare -n)", {
+Deno.test("checkPorts() ends when its signal is aborted during the lookup (needs Linux, ip, and unshare -n)", {
   ignore: noAnswer.ignore,
 }, async () => {
   const script = `
-    import { connect } from "${import.meta.resolve("../client.ts")}";
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
     const stop = new AbortController();
     setTimeout(() => stop.abort(), 200);
     const started = performance.now();
     const options = { hostname: "lab.example", timeout: ${ENDLESS_MS}, signal: stop.signal };
-    const results = await Array.fromAsync(connect(options));
-    const second = await Array.fromAsync(connect(options));
+    const results = await Array.fromAsync(check(options));
+    const second = await Array.fromAsync(check(options));
     // The system gives up after 10 s.
     console.log(JSON.stringify([results, second, performance.now() - started < 9000]));
     Deno.exit();`;
@@ -336,22 +341,22 @@ Deno.test("connect() ends when its signal is aborted during the lookup (needs Li
 });
 
 Deno.test(
-  "connect() does not wait longer than the timeout for a lookup, or when its consumer stops (needs Linux, ip, and unshare -n)",
+  "checkPorts() does not wait longer than the timeout for a lookup, or when its consumer stops (needs Linux, ip, and unshare -n)",
   {
     ignore: noAnswer.ignore,
   },
   async () => {
     const script = `
-    import { connect } from "${import.meta.resolve("../client.ts")}";
+    import { check } from "${import.meta.resolve("../tests/check.ts")}";
     const rows = [];
     const hostname = ["lab.example", "127.0.0.1"];
     const started = performance.now();
     try {
-      for await (const { host, state } of connect({ hostname, port: 999, timeout: 300 })) rows.push([host, state]);
+      for await (const { host, state } of check({ hostname, greeted: 999, timeout: 300 })) rows.push([host, state]);
     } catch (error) {
       rows.push([error.hostname, error.message]);
     }
-    for await (const { host, state } of connect({ hostname, port: 999, timeout: ${ENDLESS_MS} })) {
+    for await (const { host, state } of check({ hostname, greeted: 999, timeout: ${ENDLESS_MS} })) {
       rows.push([host, state]);
       break;
     }

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createConnection, type Socket } from "node:net";
-import { type CloseReason, type Connection, DEFAULTS, KEPT_BYTES, serve, type ServeOptions } from "../server.ts";
+import { type CloseReason, type Connection, DEFAULTS, KEPT_BYTES, serve } from "../server.ts";
 import { startList } from "../tests/connection_list.ts";
 import {
   block,
@@ -18,11 +18,12 @@ import {
   within,
 } from "../tests/helpers.ts";
 import { readInput, waitForInput } from "./input.ts";
+import { LISTEN, type ListenOptions } from "./listen.ts";
 
 const REQUEST = new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n");
 
 /** A server that waits for its clients, and its connections. */
-function start(options: ServeOptions = {}) {
+function start(options: ListenOptions = {}) {
   const accepted: Connection[] = [];
   const closed: Connection[] = [];
   const server = serve({
@@ -100,7 +101,7 @@ Deno.test("serve({ inputTimeout }) greets a client at once that ends its input w
 });
 
 Deno.test("serve() sends the greeting first if `inputTimeout` is not given, is 0, or returns 0 for the connection", async () => {
-  const options: ServeOptions[] = [{ inputTimeout: undefined }, { inputTimeout: 0 }, { inputTimeout: () => 0 }];
+  const options: ListenOptions[] = [{ inputTimeout: undefined }, { inputTimeout: 0 }, { inputTimeout: () => 0 }];
   for (const option of options) {
     const { server, connect } = start(option);
     assertEquals(new TextDecoder().decode(await receive(await connect())), DEFAULTS.greeting);
@@ -313,7 +314,7 @@ Deno.test("serve({ inputTimeout }) greets 1,000 clients of 500 ports at once, an
 Deno.test("serve({ inputTimeout }) greets a silent client when no descriptor is left, so that it can be evicted", async () => {
   const errors: unknown[] = [];
   const { server, reasons, connectSilent, connect } = start({
-    listen: listenWithErrors(["accept", "accept", outOfDescriptors("EMFILE"), outOfDescriptors("EMFILE")].values()),
+    [LISTEN]: listenWithErrors(["accept", "accept", outOfDescriptors("EMFILE"), outOfDescriptors("EMFILE")].values()),
     onAcceptError: (error) => errors.push(error),
   });
   const [first, second] = await connectSilent(2);

@@ -23,39 +23,31 @@ async function parseError(...args: string[]): Promise<string> {
 }
 
 /** Returns the text of an option for a port, each byte as one character. */
-function textOf(option: ConnectCommand["options"]["send"], port: number) {
-  const bytes = typeof option === "function" ? option(port) : option;
+function textOf(option: ConnectCommand["check"]["send"], port: number) {
+  const bytes = typeof option === "function" ? option({ host: "lab", port }) : option;
   return bytes instanceof Uint8Array ? String.fromCharCode(...bytes) : bytes;
 }
 
 Deno.test("parse() accepts options of greeter connect before and after HOST", async () => {
-  const ports = { port: [999], open: [], blocked: [] };
+  const ports = { greeted: [999], open: [], blocked: [] };
   assertEquals(await parseConnect("lab.example"), {
     kind: "connect",
-    options: {
-      hostname: ["lab.example"],
-      ...ports,
-      expect: undefined,
-      send: undefined,
-      timeout: undefined,
-      within: undefined,
-      concurrency: undefined,
-      family: undefined,
-    },
+    check: { hostname: ["lab.example"], ...ports, expect: undefined, send: undefined, family: undefined },
+    options: { timeout: undefined, within: undefined, concurrency: undefined },
     isReduced: false,
     json: false,
     quiet: false,
   });
   for (const args of [["-6qp22,80-81", "[::1]", "-t.5"], ["-t", "0.5", "-p", "22,80", "-p81", "-q6", "--", "::1"]]) {
-    const { options, quiet } = await parseConnect(...args);
-    assertEquals([options.hostname, options.port, options.timeout], [["::1"], [22, 80, 81], 500]);
-    assertEquals([options.family, quiet], [6, true]);
+    const { check, options, quiet } = await parseConnect(...args);
+    assertEquals([check.hostname, check.greeted, options.timeout], [["::1"], [22, 80, 81], 500]);
+    assertEquals([check.family, quiet], [6, true]);
   }
-  assertEquals((await parseConnect("lab", "-4")).options.family, 4);
+  assertEquals((await parseConnect("lab", "-4")).check.family, 4);
   const afterHyphens = await parseConnect("-q", "--", "-p");
-  assertEquals([afterHyphens.options.hostname, afterHyphens.options.port], [["-p"], [999]]);
+  assertEquals([afterHyphens.check.hostname, afterHyphens.check.greeted], [["-p"], [999]]);
   const overlapping = await parseConnect("lab", "-p", "80,22,20-23", "-p22,81");
-  assertEquals(overlapping.options.port, [80, 22, 20, 21, 23, 81]);
+  assertEquals(overlapping.check.greeted, [80, 22, 20, 21, 23, 81]);
   const { options, json } = await parseConnect("lab", "--json", "-w", "10", "--concurrency=9");
   assertEquals([options.within, options.concurrency, json], [10_000, 9, true]);
 });
@@ -71,13 +63,13 @@ Deno.test("each option of greeter connect changes what parse() returns", async (
 });
 
 Deno.test("parse() accepts several HOSTs, each once", async () => {
-  const { options } = await parseConnect("web1", "-p", "22", "[::1]", "web1", "10.0.0.1", "::1", "--", "-x");
-  assertEquals(options.hostname, ["web1", "::1", "10.0.0.1", "-x"]);
-  assertEquals((await parseConnect("web1", "web2", "db", "-o", "22", "-b", "3306")).options.hostname.length, 3);
+  const { check } = await parseConnect("web1", "-p", "22", "[::1]", "web1", "10.0.0.1", "::1", "--", "-x");
+  assertEquals(check.hostname, ["web1", "::1", "10.0.0.1", "-x"]);
+  assertEquals((await parseConnect("web1", "web2", "db", "-o", "22", "-b", "3306")).check.hostname.length, 3);
 });
 
 Deno.test("parse() accepts ports of each expectation, also from several options", async () => {
-  const { options, isReduced } = await parseConnect(
+  const { check, isReduced } = await parseConnect(
     "lab",
     "-p22",
     "--open=80",
@@ -87,45 +79,45 @@ Deno.test("parse() accepts ports of each expectation, also from several options"
     "--blocked",
     "7",
   );
-  assertEquals([options.port, options.open, options.blocked], [[22, 25], [80, 443], [9, 7]]);
+  assertEquals([check.greeted, check.open, check.blocked], [[22, 25], [80, 443], [9, 7]]);
   assertEquals(isReduced, false);
   // Without ports that must greet, there is no default port.
-  assertEquals((await parseConnect("lab", "-o80")).options.port, []);
-  assertEquals((await parseConnect("lab", "-b80")).options.port, []);
+  assertEquals((await parseConnect("lab", "-o80")).check.greeted, []);
+  assertEquals((await parseConnect("lab", "-b80")).check.greeted, []);
 });
 
 Deno.test("parse() leaves out ports of -p and -o from a range of -b", async () => {
-  const { options, isReduced } = await parseConnect("lab", "-p", "22=SSH", "-o", "24", "-b", "21-25");
-  assertEquals([options.port, options.open, options.blocked, isReduced], [[22], [24], [21, 23, 25], true]);
+  const { check, isReduced } = await parseConnect("lab", "-p", "22=SSH", "-o", "24", "-b", "21-25");
+  assertEquals([check.greeted, check.open, check.blocked, isReduced], [[22], [24], [21, 23, 25], true]);
 });
 
 Deno.test("parse() replaces {port} in every TEXT of greeter connect", async () => {
-  const { options } = await parseConnect(
+  const { check } = await parseConnect(
     ...["lab", "-p", "22-23", "-p25=<{port}>", "--expect={port}, {port}", "--send", "GET {port}"],
   );
-  assertEquals([22, 23, 25].map((port) => textOf(options.expect, port)), ["22, 22", "23, 23", "<25>"]);
-  assertEquals([22, 25].map((port) => textOf(options.send, port)), ["GET 22", "GET 25"]);
+  assertEquals([22, 23, 25].map((port) => textOf(check.expect, port)), ["22, 22", "23, 23", "<25>"]);
+  assertEquals([22, 25].map((port) => textOf(check.send, port)), ["GET 22", "GET 25"]);
 });
 
 Deno.test("parse() decodes the escapes of every TEXT of greeter connect", async () => {
   const text = String.raw`\x7bport} {port}\r\n\t\\ü\xff`;
-  const { options } = await parseConnect("lab", "-p", `22=${text}`, "-p80", "-e", `e${text}`, "-s", `s${text}`);
+  const { check } = await parseConnect("lab", "-p", `22=${text}`, "-p80", "-e", `e${text}`, "-s", `s${text}`);
   const decoded = (port: number) => `{port} ${port}\r\n\t\\\xc3\xbc\xff`;
-  assertEquals(textOf(options.expect, 22), decoded(22));
-  assertEquals(textOf(options.expect, 80), `e${decoded(80)}`);
-  assertEquals(textOf(options.send, 22), `s${decoded(22)}`);
+  assertEquals(textOf(check.expect, 22), decoded(22));
+  assertEquals(textOf(check.expect, 80), `e${decoded(80)}`);
+  assertEquals(textOf(check.send, 22), `s${decoded(22)}`);
 });
 
 Deno.test("parse() gives LIST=TEXT precedence over -e and a LIST without TEXT, which accept any greeting otherwise", async () => {
   for (const lists of [["-p22-24", "-p23=b"], ["-p23=b", "-p22-24"]]) {
-    const { options } = await parseConnect("lab", ...lists);
-    assertEquals(options.port?.toString(), lists[0] === "-p22-24" ? "22,23,24" : "23,22,24");
-    assertEquals([22, 23, 24].map((port) => textOf(options.expect, port)), [undefined, "b", undefined]);
-    const { options: other } = await parseConnect("lab", ...lists, "-e", "c");
+    const { check } = await parseConnect("lab", ...lists);
+    assertEquals(check.greeted?.toString(), lists[0] === "-p22-24" ? "22,23,24" : "23,22,24");
+    assertEquals([22, 23, 24].map((port) => textOf(check.expect, port)), [undefined, "b", undefined]);
+    const { check: other } = await parseConnect("lab", ...lists, "-e", "c");
     assertEquals([22, 23, 24].map((port) => textOf(other.expect, port)), ["c", "b", "c"]);
   }
   // TEXT may contain "=" and commas. The same TEXT twice is no conflict.
-  const { options: { expect } } = await parseConnect("lab", "-p", "22-23=a=b,1", "-p", "23=a=b,1");
+  const { check: { expect } } = await parseConnect("lab", "-p", "22-23=a=b,1", "-p", "23=a=b,1");
   assertEquals([textOf(expect, 22), textOf(expect, 23)], ["a=b,1", "a=b,1"]);
 });
 
@@ -162,7 +154,7 @@ Deno.test("parse() rejects -e and -s without ports that must greet", async () =>
   for (const option of ["-e", "--expect", "-s", "--send"]) {
     assertEquals(await parseError("lab", "-o80", "-b22", option, "x"), `${option} ${message}`);
   }
-  assertEquals((await parseConnect("lab", "-e", "x")).options.port, [999]);
+  assertEquals((await parseConnect("lab", "-e", "x")).check.greeted, [999]);
 });
 
 Deno.test("parse() rejects --expect if each port that must greet has a text of its own", async () => {
@@ -170,7 +162,7 @@ Deno.test("parse() rejects --expect if each port that must greet has a text of i
     const message = `${option} applies to no port, because each port of -p has its own TEXT; remove ${option}`;
     assertEquals(await parseError("lab", "-p80=x", "-p81=y", option, "z"), message);
   }
-  assertEquals((await parseConnect("lab", "-p80=x", "-p80,81", "-e", "z")).options.port, [80, 81]);
+  assertEquals((await parseConnect("lab", "-p80=x", "-p80,81", "-e", "z")).check.greeted, [80, 81]);
 });
 
 Deno.test("parse() rejects invalid command lines of greeter connect, and states what to write", async () => {

@@ -325,18 +325,18 @@ test(
 );
 
 test(
-  "connect() keeps the state refused of a port whose later rejects are missing (needs Linux, ip, iptables, and unshare -n)",
+  "checkPorts() keeps the state refused of a port whose later rejects are missing (needs Linux, ip, iptables, and unshare -n)",
   always,
   async () => {
     await sh("iptables -A INPUT -p tcp --dport 7001:7200 -j REJECT --reject-with icmp-port-unreachable");
     const script = `
-      import { connect } from "${import.meta.resolve("../client.ts")}";
+      import { check } from "${import.meta.resolve("../tests/check.ts")}";
       const open = Array.from({ length: 200 }, (_, i) => 7001 + i);
       const attempts = {};
-      const onResult = ({ remoteAddr: { port }, state }) => (attempts[port] ??= []).push(state);
+      const onAttempt = ({ remoteAddr: { port }, state }) => (attempts[port] ??= []).push(state);
       const results = {};
       for await (
-        const { remoteAddr: { port }, state } of connect({ hostname: "192.0.2.2", open, timeout: 500, within: 4000, onResult })
+        const { remoteAddr: { port }, state } of check({ hostname: "192.0.2.2", open, timeout: 500, within: 4000, onAttempt })
       ) results[port] = state;
       console.log(JSON.stringify({ attempts, results }));`;
     const { stdout, stderr } = await run([...IN_CLIENT, Deno.execPath(), "eval", script]);

@@ -15,7 +15,7 @@ import { ENDLESS_MS, within } from "./helpers.ts";
  */
 export async function startList(limit: number, total: number, timeout = ENDLESS_MS) {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const port = new Port(listener, Infinity);
+  const port = new Port([listener], Infinity);
   const clients: Deno.Conn[] = [];
   const accepted: Deno.TcpConn[] = [];
   while (accepted.length < total) {

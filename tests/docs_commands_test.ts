@@ -6,7 +6,8 @@
  */
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { Socket } from "node:net";
-import { connect, PROBE_STATES } from "../client.ts";
+import { PROBE_STATES } from "../client.ts";
+import { check } from "./check.ts";
 import { type Block, blockWith, tableAfter } from "./docs_blocks.ts";
 import {
   connectAndReset,
@@ -417,11 +418,11 @@ test("manual: the table of states and expectations (needs Linux, ip, and unshare
   for (const onConnection of Object.values(SERVERS)) {
     targets.push(["127.0.0.1", servers.use(await startServer(onConnection)).port]);
   }
-  const columns = { "`-p`": "port", "`-o`": "open", "`-b`": "blocked" } as const;
+  const columns = { "`-p`": "greeted", "`-o`": "open", "`-b`": "blocked" } as const;
   const cells = new Map<string, Set<string>>();
   const checks = Object.entries(columns).flatMap(([column, option]) =>
     targets.map(async ([hostname, port]) => {
-      for await (const { state, ok } of connect({ hostname, [option]: port, expect: "220", timeout: 1500 })) {
+      for await (const { state, ok } of check({ hostname, [option]: port, expect: "220", timeout: 1500 })) {
         const cell = `${state} ${column}`;
         cells.set(cell, (cells.get(cell) ?? new Set()).add(ok ? "pass" : "fail"));
       }

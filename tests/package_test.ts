@@ -10,11 +10,11 @@ import { DOWNLOAD_ENV, ROOT, run } from "./helpers.ts";
 /** For each export, a program that uses it and prints the greeting of one client. */
 const PROGRAMS = {
   ".": `
-    import { connect, ConnectError, ListenError, serve } from "MODULE";
-    import type { CloseReason, Connection, ConnectOptions, ConnInfo, ListenErrorDetails } from "MODULE";
+    import { checkPorts, ConnectError, ListenError, serve } from "MODULE";
+    import type { Check, CheckOptions, CloseReason, Connection, ConnInfo, HostPort, ListenErrorDetails } from "MODULE";
     import type { ProbeResult, ProbeState, Server, ServeOptions } from "MODULE";
     await using server: Server = serve({ hostname: "127.0.0.1", port: 0, greeting: "hello" });
-    for await (const { greeting } of connect({ hostname: "127.0.0.1", port: server.addr.port })) {
+    for await (const { greeting } of checkPorts({ hostname: "127.0.0.1", greeted: server.addr.port })) {
       console.log(new TextDecoder().decode(greeting));
     }`,
   "./server": `
@@ -23,13 +23,13 @@ const PROGRAMS = {
     const conn = await Deno.connect({ port: server.addr.port });
     console.log(await new Response(conn.readable).text());`,
   "./client": `
-    import { connect } from "MODULE";
+    import { checkPorts } from "MODULE";
     using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     const accepted = listener.accept().then(async (conn) => {
       await conn.write(new TextEncoder().encode("hello"));
       conn.close();
     });
-    for await (const { greeting } of connect({ hostname: "127.0.0.1", port: listener.addr.port })) {
+    for await (const { greeting } of checkPorts({ hostname: "127.0.0.1", greeted: listener.addr.port })) {
       console.log(new TextDecoder().decode(greeting));
     }
     await accepted;`,

@@ -20,7 +20,7 @@ import {
 } from "./helpers.ts";
 
 Deno.test("greeter accepts --timeout, --max-connections and --backlog", async () => {
-  await using greeter = spawn([...GREETER, ...LOCAL, "-t", "0.2", "-m", "1", "-b", "16"]);
+  await using greeter = spawn([...GREETER, ...LOCAL, "-t", "0.2", "-m", "1", "--backlog", "16"]);
   const port = await portOf(greeter);
   const holder = await Deno.connect({ hostname: "127.0.0.1", port });
   assertEquals(await greetingFrom(port), DEFAULTS.greeting);

@@ -5,7 +5,8 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type CloseReason, type Connection, serve, type ServeOptions, type Server } from "../server.ts";
+import { type CloseReason, type Connection, serve, type Server } from "../server.ts";
+import { LISTEN, type ListenOptions } from "../server/listen.ts";
 import {
   ENDLESS_MS,
   GREETER,
@@ -33,7 +34,7 @@ const always = { ignore: false };
 const greeting = "x".repeat(16_000);
 
 /** Starts a server. Returns it, and what it has seen so far: how many clients, and why their connections ended. */
-function start(options: ServeOptions) {
+function start(options: ListenOptions) {
   const reasons: (CloseReason | undefined)[] = [];
   const seen = { accepted: 0, greeted: 0, reasons };
   const server = serve({
@@ -182,7 +183,7 @@ test(
     let connection: Connection | undefined;
     const { server } = start({
       timeout: ENDLESS_MS,
-      listen: listenWithErrors(["accept", ...Array(1000).fill(outOfDescriptors("EMFILE"))].values()),
+      [LISTEN]: listenWithErrors(["accept", ...Array(1000).fill(outOfDescriptors("EMFILE"))].values()),
       onConnection: (accepted) => connection = accepted,
     });
     const [reader] = await connectAll(server, 1);
@@ -220,7 +221,7 @@ test(
     const { server, seen } = start({
       timeout: ENDLESS_MS,
       // Another process may use up the system's descriptors, and free them later.
-      listen: listenWithErrors(["accept", outOfDescriptors("ENFILE"), outOfDescriptors("ENFILE")].values()),
+      [LISTEN]: listenWithErrors(["accept", outOfDescriptors("ENFILE"), outOfDescriptors("ENFILE")].values()),
     });
     const [reader] = await connectAll(server, 1);
     await until(() => seen.accepted === 1);

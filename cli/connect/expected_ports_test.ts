@@ -12,7 +12,7 @@ function ports(greeted: string, open: string, ...blocked: string[]) {
 
 Deno.test("expectedPorts() keeps the order of each option, and each port once", () => {
   assertEquals(ports("80,22,79-81", "9,8,8", "5,4-6", "4"), {
-    port: [80, 22, 79, 81],
+    greeted: [80, 22, 79, 81],
     open: [9, 8],
     blocked: [5, 4, 6],
     isReduced: false,
@@ -20,13 +20,13 @@ Deno.test("expectedPorts() keeps the order of each option, and each port once", 
 });
 
 Deno.test("expectedPorts() checks port 999 if no ports are given", () => {
-  assertEquals(ports("", ""), { port: [999], open: [], blocked: [], isReduced: false });
-  assertEquals(ports("", "22").port, []);
-  assertEquals(ports("", "", "22").port, []);
+  assertEquals(ports("", ""), { greeted: [999], open: [], blocked: [], isReduced: false });
+  assertEquals(ports("", "22").greeted, []);
+  assertEquals(ports("", "", "22").greeted, []);
 });
 
 Deno.test("expectedPorts() leaves out ports of -p and -o from a range of -b, but not from another range", () => {
-  assertEquals(ports("22", "24", "21-25"), { port: [22], open: [24], blocked: [21, 23, 25], isReduced: true });
+  assertEquals(ports("22", "24", "21-25"), { greeted: [22], open: [24], blocked: [21, 23, 25], isReduced: true });
   assertEquals(ports("22", "", "80-81").isReduced, false);
   assertEquals(ports("22", "", "-").blocked.length, 65_534);
   assertEquals(ports("22", "", "65534-").blocked, [65_534, 65_535]);

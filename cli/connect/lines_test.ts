@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import type { ProbeResult } from "../../client.ts";
+import type { HostPort, ProbeResult } from "../../client.ts";
 import { canRun, probeResult as result, ROOT, run } from "../../tests/helpers.ts";
 import { formatHeader, formatPortsOfHosts, formatResults, formatTotals } from "./lines.ts";
 import type { RunSummary } from "./summary.ts";
@@ -91,7 +91,7 @@ Deno.test("formatResults() shows no greeting of a port that only had to be open"
 });
 
 Deno.test("formatResults() shows the expected text after a mismatch", () => {
-  const expect = (port: number) => port === 83 ? undefined : bytes(`port "${port}"`);
+  const expect = ({ port }: HostPort) => port === 83 ? undefined : bytes(`port "${port}"`);
   const results = [
     result(80, "greeted", { greeting: 'port "80"' }),
     result(81, "mismatch", { greeting: "x" }),
@@ -116,7 +116,7 @@ Deno.test("formatResults() folds greetings that differ if all contain the expect
   assertEquals(format(results, () => bytes("port")), [`80-82  greeted  "port 80" (and others)`]);
   assertEquals(format(results), [`80     greeted  "port 80"`, `81-82  greeted  "port 81"`]);
   // Only if the text of each port was checked, and if everything else is the same.
-  assertEquals(format(results.slice(0, 2), (port) => port === 80 ? bytes("p") : undefined), [
+  assertEquals(format(results.slice(0, 2), ({ port }) => port === 80 ? bytes("p") : undefined), [
     `80  greeted  "port 80"`,
     `81  greeted  "port 81"`,
   ]);
@@ -180,7 +180,7 @@ Deno.test("formatResults() colors each state by whether it is as expected, witho
   ], stderr);
 });
 
-const ports = { port: [22, 80, 81], open: [], blocked: [], isReduced: false };
+const ports = { greeted: [22, 80, 81], open: [], blocked: [], isReduced: false };
 const summary: RunSummary = {
   hosts: [{
     host: "lab",
@@ -209,7 +209,7 @@ Deno.test("formatTotals() counts the ports that are as expected, and lists the o
     formatTotals({
       ...summary,
       hosts: [{ host: "lab", addresses: [], results: all.slice(0, 1) }],
-      ports: { ...ports, port: [22] },
+      ports: { ...ports, greeted: [22] },
     }),
     `1 of 1 port as expected ${HINT} in 3.0s`,
   );
@@ -218,8 +218,8 @@ Deno.test("formatTotals() counts the ports that are as expected, and lists the o
 Deno.test("formatTotals() says that contents were not checked if a port may send any greeting", () => {
   const isHinted = (summary: RunSummary) => formatTotals(summary).includes(HINT);
   assertEquals(isHinted({ ...summary, expect: () => bytes("x") }), false);
-  assertEquals(isHinted({ ...summary, expect: (port) => port === 80 ? undefined : bytes("x") }), true);
-  assertEquals(isHinted({ ...summary, ports: { ...ports, port: [], open: [22, 80, 81] } }), false);
+  assertEquals(isHinted({ ...summary, expect: ({ port }) => port === 80 ? undefined : bytes("x") }), true);
+  assertEquals(isHinted({ ...summary, ports: { ...ports, greeted: [], open: [22, 80, 81] } }), false);
 });
 
 Deno.test("formatTotals() has every part that applies, in one order", () => {
@@ -228,12 +228,12 @@ Deno.test("formatTotals() has every part that applies, in one order", () => {
     addresses: ["192.0.2.1"],
     results: [result(22, "refused"), blocked(23, "timeout", { ok: null }), blocked(24, "timeout", { ok: null })],
   }];
-  const expected = { ...ports, port: [22], open: [25, 26], blocked: [23, 24] };
+  const expected = { ...ports, greeted: [22], open: [25, 26], blocked: [23, 24] };
   assertEquals(
     formatTotals({ ...summary, hosts, ports: expected, interrupted: true }),
     `0 of 5 ports as expected ${HINT} in 3.0s; not: 22; not judged: 23-24; interrupted; 2 ports without a result`,
   );
-  const onlyBlocked = { ...ports, port: [], blocked: [23] };
+  const onlyBlocked = { ...ports, greeted: [], blocked: [23] };
   const hint = (host: string) => `${host} may be down; add a port that must be open with --open`;
   const one = { host: "lab", addresses: ["192.0.2.1"], results: [blocked(23, "refused")] };
   assertEquals(

@@ -63,10 +63,10 @@ async function settled(count: () => number): Promise<number> {
 }
 
 Deno.test("ProbeReport.close() returns whether every port of every host has a result and is as expected", async () => {
-  const options = { hostname: ["lab", "web"], port: [22], open: [], blocked: [80], expect: undefined };
+  const check = { hostname: ["lab", "web"], greeted: [22], open: [], blocked: [80], expect: undefined };
   const closed = async (...results: ProbeResult[]) => {
     await using report = new ProbeReport(
-      { options, isReduced: false, json: false, quiet: true },
+      { check, options: {}, isReduced: false, json: false, quiet: true },
       new AbortController(),
     );
     for (const result of results) await report.add(result);

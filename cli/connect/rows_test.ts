@@ -49,7 +49,7 @@ Deno.test("the row of an error has the host and the message", () => {
   });
 });
 
-const ports = { port: [22, 25], open: [80], blocked: [23, 24], isReduced: false };
+const ports = { greeted: [22, 25], open: [80], blocked: [23, 24], isReduced: false };
 const lab = {
   host: "lab",
   addresses: ["192.0.2.1", "2001:db8::7"],
@@ -102,8 +102,8 @@ Deno.test("the summary row says whether blocked ports have a control, and whethe
     return { control, isInterrupted, not_ok, not_judged };
   };
   const rest = { isInterrupted: false, not_ok: "", not_judged: "" };
-  assertEquals(fields({ ...ports, port: [], open: [] }), { control: false, ...rest });
-  assertEquals(fields({ ...ports, port: [] }), { control: true, ...rest });
+  assertEquals(fields({ ...ports, greeted: [], open: [] }), { control: false, ...rest });
+  assertEquals(fields({ ...ports, greeted: [] }), { control: true, ...rest });
   assertEquals(fields({ ...ports, blocked: [] }), { control: undefined, ...rest });
   assertEquals(fields(ports, true), { control: true, ...rest, isInterrupted: true });
 });
