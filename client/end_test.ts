@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { CheckOptions, ProbeResult } from "../client.ts";
-import { serve } from "../server.ts";
+import { MAX_GREETING_BYTES, serve } from "../server.ts";
 import { check, type CheckArguments } from "../tests/check.ts";
 import { delay, ENDLESS_MS, freePort, isLinux, startServer, timely, until, within } from "../tests/helpers.ts";
 
@@ -311,6 +311,24 @@ Deno.test("checkPorts() throws what `expect` or `send` throws, in the first atte
       );
       assertEquals(rows, count === 1 ? [] : ["greeted refused false"]);
     }
+  }
+});
+
+Deno.test("checkPorts() leaves no timer if its consumer stops while a probe lingers that is not as expected", async () => {
+  let greet = () => {};
+  await using expected = await startServer((socket) => {
+    socket.resume();
+    greet = () => socket.end("hi");
+  });
+  // A greeting of this length is complete. The probe half-closes the connection, and then lingers.
+  await using other = await startServer((socket) => {
+    socket.resume().on("end", () => greet());
+    socket.write("x".repeat(MAX_GREETING_BYTES));
+  }, { allowHalfOpen: true });
+  const greeted = [expected.port, other.port];
+  for await (const { ok } of timely(check({ greeted, expect: "hi", ...WAIT }))) {
+    assertEquals(ok, true);
+    break;
   }
 });
 

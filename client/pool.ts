@@ -6,7 +6,7 @@
 import { CHECK_DEFAULTS, type CheckOptions, ConnectError } from "./options.ts";
 import { LoopClock } from "./clock.ts";
 import { isOutOfResources, isZoneFailure } from "./connect_errors.ts";
-import { Probe, type ProbeOutcome, type ProbeTarget } from "./probe.ts";
+import { type Connect, Probe, type ProbeOutcome, type ProbeTarget } from "./probe.ts";
 import { Queue } from "../shared/queue.ts";
 
 /**
@@ -26,8 +26,15 @@ const ACTIVE_TURNS = 5;
 /** How long to pause if there is no descriptor or no local port for even a single probe, in milliseconds. */
 const RESOURCE_PAUSE_MS = 100;
 
+/** Replaces `Deno.connect` in tests, to observe connections and to delay them. */
+export const CONNECT: unique symbol = Symbol("connect");
+
+/** The options of `checkPorts`, and what only tests have. */
+export type PoolOptions = CheckOptions & { [CONNECT]?: Connect };
+
 /** Runs probes, many at a time. Each check has a place in the pool while it probes, and none while it pauses. */
 export class ProbePool {
+  readonly #connect: Connect;
   readonly #timeout: number;
   readonly #concurrency: number;
   readonly #isPaused: () => boolean;
@@ -56,9 +63,10 @@ export class ProbePool {
 
   /** While `isPaused()` returns true, no probe starts; call {@linkcode start} when that changes. */
   constructor(
-    { timeout = CHECK_DEFAULTS.timeout, concurrency = CHECK_DEFAULTS.concurrency }: CheckOptions,
+    { timeout = CHECK_DEFAULTS.timeout, concurrency = CHECK_DEFAULTS.concurrency, ...options }: PoolOptions,
     isPaused: () => boolean,
   ) {
+    this.#connect = options[CONNECT] ?? Deno.connect;
     this.#timeout = timeout;
     this.#concurrency = this.#limit = concurrency;
     this.#isPaused = isPaused;
@@ -140,7 +148,7 @@ export class ProbePool {
     for (;;) {
       const deactivate = this.#deactivateLater();
       if (!target || this.signal.aborted) return void deactivate();
-      const probe = new Probe({ ...target, timeout: this.#timeout, clock: this.#clock });
+      const probe = new Probe({ ...target, timeout: this.#timeout, clock: this.#clock, connect: this.#connect });
       this.#running.add(probe);
       try {
         const outcome = await probe.run();

@@ -15,11 +15,12 @@ import {
   until,
   within,
 } from "../tests/helpers.ts";
-import { ProbePool } from "./pool.ts";
+import { CONNECT, ProbePool } from "./pool.ts";
 
 /** Descriptors are a resource of the process, so these tests run a script in a process that may have 64. */
 async function runScript(ports: readonly number[], script: string): Promise<unknown> {
   const code = `
+    import { CONNECT } from "${import.meta.resolve("./pool.ts")}";
     import { check } from "${import.meta.resolve("../tests/check.ts")}";
     Deno.addSignalListener("SIGTERM", () => {}); // without one, Deno 2.9 panics if there is no descriptor after 500 ms
     const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -75,12 +76,11 @@ Deno.test("checkPorts() pauses while there is no descriptor, and goes on when th
     server.addrs.map(({ port }) => port),
     `
     let attempts = 0;
-    const { connect: original } = Deno;
-    Deno.connect = (options) => {
+    const connect = (options) => {
       attempts++;
-      return original(options);
+      return Deno.connect(options);
     };
-    const results = Array.fromAsync(check({ ...options, timeout: 60_000 }));
+    const results = Array.fromAsync(check({ ...options, timeout: 60_000, [CONNECT]: connect }));
     const release = takeDescriptors();
     setTimeout(release, 500);
     console.log(JSON.stringify([(await results).map(({ state }) => state), attempts]));
@@ -298,30 +298,22 @@ Deno.test("checkPorts() closes all connections at once when the consumer stops, 
 
 Deno.test("checkPorts() does not start probes faster than a late event loop can finish them", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: Array(1000).fill(0) });
-  const { connect: original } = Deno;
   let connecting = 0;
   let most = 0;
-  Deno.connect = new Proxy(original, {
-    apply: async (...args) => {
-      most = Math.max(most, ++connecting);
-      try {
-        return await Reflect.apply(...args);
-      } finally {
-        connecting--;
-      }
-    },
-  });
+  const connect = (options: Deno.ConnectOptions) => {
+    most = Math.max(most, ++connecting);
+    return Deno.connect(options).finally(() => connecting--);
+  };
   // Each turn of the event loop takes longer than a probe counts as active by time alone.
   const blocking = setInterval(() => block(50), 0);
   try {
     const results = await Array.fromAsync(
-      check({ hostname: "127.0.0.1", greeted: server.addrs.map(({ port }) => port) }),
+      check({ greeted: server.addrs.map(({ port }) => port), [CONNECT]: connect }),
     );
     assertEquals(results.filter(({ state }) => state === "greeted").length, 1000);
     assert(most < 200, `${most} probes were connecting at once`);
   } finally {
     clearInterval(blocking);
-    Deno.connect = original;
   }
 });
 
@@ -345,21 +337,16 @@ Deno.test("checkPorts() has ended every attempt to connect when its iteration en
   using full = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
   const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: full.addr.port })));
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  const { connect: original } = Deno;
   let pending = 0;
-  try {
-    Deno.connect = ((options: Deno.ConnectOptions) => {
-      pending++;
-      return original(options).finally(() => pending--);
-    }) as typeof original;
-    const greeted = [full.addr.port, server.addr.port];
-    for await (const _ of timely(check({ hostname: "127.0.0.1", greeted, timeout: ENDLESS_MS }))) {
-      assertEquals(pending, 1);
-      break;
-    }
-    assertEquals(pending, 0);
-  } finally {
-    Deno.connect = original;
+  const connect = (options: Deno.ConnectOptions) => {
+    pending++;
+    return Deno.connect(options).finally(() => pending--);
+  };
+  const greeted = [full.addr.port, server.addr.port];
+  for await (const _ of timely(check({ greeted, timeout: ENDLESS_MS, [CONNECT]: connect }))) {
+    assertEquals(pending, 1);
+    break;
   }
+  assertEquals(pending, 0);
   for (const conn of conns) conn.close();
 });

@@ -33,6 +33,9 @@ export interface ProbeOutcome extends Omit<ProbeResult, "host" | "expected" | "o
   readonly cause?: unknown;
 }
 
+/** Connects as `Deno.connect` does. */
+export type Connect = (options: Deno.ConnectOptions) => Promise<Deno.TcpConn>;
+
 /** A target, and what all probes of a run share. */
 export interface ProbeOptions extends ProbeTarget {
   /**
@@ -42,6 +45,8 @@ export interface ProbeOptions extends ProbeTarget {
   timeout: number;
   /** The clock for the timeout and the pauses of the probe. */
   clock: LoopClock;
+  /** `Deno.connect`, unless a test replaces it. */
+  connect: Connect;
 }
 
 /**
@@ -123,13 +128,13 @@ export class Probe {
    * A closed port would look open then. Another socket has another local port, so try again.
    */
   async #connect(): Promise<Deno.TcpConn> {
-    const { hostname, port } = this.#options;
+    const { hostname, port, connect } = this.#options;
     const { signal } = this.#controller;
     // Deno.connect calls `signal.throwIfAborted()` after it has connected. If that throws, the new descriptor is lost. So
     // replace it, and close the connection below instead.
     signal.throwIfAborted = () => {};
     for (;;) {
-      const conn = this.#conn = await Deno.connect({ hostname, port, signal });
+      const conn = this.#conn = await connect({ hostname, port, signal });
       const { localAddr, remoteAddr } = conn;
       const isSelf = localAddr.port === port && localAddr.hostname === remoteAddr.hostname;
       if (isSelf || signal.aborted) this.#close();

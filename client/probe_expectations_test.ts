@@ -17,6 +17,7 @@ import {
   until,
   within,
 } from "../tests/helpers.ts";
+import { CONNECT } from "./pool.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
@@ -124,6 +125,27 @@ Deno.test("checkPorts() observes an open port for 100 ms even if the timeout is 
   const { state, duration } = await probe({ open: server.port, timeout: 1 });
   assertEquals(state, "closed");
   assert(duration >= 60, `${duration} ms`);
+});
+
+/** Connects as `Deno.connect` does, but takes `ms` milliseconds longer, and cannot be aborted. */
+function connectAfter(ms: number) {
+  return async ({ signal: _, ...options }: Deno.ConnectOptions) => {
+    const conn = await Deno.connect(options);
+    await delay(ms);
+    return conn;
+  };
+}
+
+Deno.test("checkPorts() takes an open port for a timeout if the connection is made when the timeout is over", async () => {
+  await using server = await startServer((socket) => socket.resume());
+  const { state, ok } = await probe({ open: server.port, timeout: 100, [CONNECT]: connectAfter(500) });
+  assertEquals([state, ok], ["timeout", false]);
+});
+
+Deno.test("checkPorts() observes an open port for 100 ms plus the time that connecting took", async () => {
+  await using server = await startServer((socket) => setTimeout(() => socket.end(), 600));
+  const { state } = await probe({ open: server.port, [CONNECT]: connectAfter(550) });
+  assertEquals(state, "closed");
 });
 
 Deno.test("checkPorts() sends nothing to ports that must be open or blocked, and does not compare what they send", async () => {

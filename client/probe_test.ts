@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Socket } from "node:net";
-import { Probe, type ProbeOutcome } from "./probe.ts";
+import { type Connect, Probe, type ProbeOutcome } from "./probe.ts";
 import { LoopClock } from "./clock.ts";
 import { serve } from "../server.ts";
 import { block, delay, ENDLESS_MS, eventOf, freePort, startServer, until, within } from "../tests/helpers.ts";
@@ -9,7 +9,12 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 /** Probes a port on the loopback interface. */
-async function probe(port: number, expected?: string, timeout = ENDLESS_MS): Promise<ProbeOutcome> {
+async function probe(
+  port: number,
+  expected?: string,
+  timeout = ENDLESS_MS,
+  connect: Connect = Deno.connect,
+): Promise<ProbeOutcome> {
   const clock = new LoopClock();
   const expectedBytes = expected === undefined ? undefined : bytes(expected);
   const probe = new Probe({
@@ -19,6 +24,7 @@ async function probe(port: number, expected?: string, timeout = ENDLESS_MS): Pro
     expect: expectedBytes,
     timeout,
     clock,
+    connect,
   });
   const result = await within(probe.run());
   if (!result) throw new Error("there is no result");
@@ -84,32 +90,27 @@ Deno.test("Probe reads at most 16 KiB of a greeting, and 64 KiB after it, from a
     socket.on("close", () => written.push(socket.bytesWritten));
     send();
   });
-  const { connect } = Deno;
   let bytesRead = 0;
-  try {
-    Deno.connect = (async (options: Deno.ConnectOptions) => {
-      const conn = await connect(options);
-      const read = conn.read.bind(conn);
-      conn.read = async (buffer) => {
-        const count = await read(buffer);
-        bytesRead += count ?? 0;
-        return count;
-      };
-      return conn;
-    }) as typeof connect;
-    for (
-      const [expected, state, length] of [[undefined, "greeted", 16_384], ["y", "mismatch", 16_384], [
-        "x",
-        "greeted",
-        512,
-      ]] as const
-    ) {
-      bytesRead = 0;
-      const result = await probe(server.port, expected);
-      assertEquals([result.state, result.greeting.length, bytesRead], [state, length, length + 65_536]);
-    }
-  } finally {
-    Deno.connect = connect;
+  const connect = async (options: Deno.ConnectOptions) => {
+    const conn = await Deno.connect(options);
+    const read = conn.read.bind(conn);
+    conn.read = async (buffer) => {
+      const count = await read(buffer);
+      bytesRead += count ?? 0;
+      return count;
+    };
+    return conn;
+  };
+  for (
+    const [expected, state, length] of [
+      [undefined, "greeted", 16_384],
+      ["y", "mismatch", 16_384],
+      ["x", "greeted", 512],
+    ] as const
+  ) {
+    bytesRead = 0;
+    const result = await probe(server.port, expected, ENDLESS_MS, connect);
+    assertEquals([result.state, result.greeting.length, bytesRead], [state, length, length + 65_536]);
   }
   await until(() => written.length === 3);
   // The rest was in the buffers of both sockets, which is 4 MB on Linux.
@@ -203,6 +204,7 @@ Deno.test("Probe has no result if it is aborted before its greeting is complete,
       expect: bytes(expected),
       timeout: ENDLESS_MS,
       clock,
+      connect: Deno.connect,
     });
     const result = probe.run();
     await until(isReady);

@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { type Check, type CheckOptions, checkPorts, type ProbeResult } from "../client.ts";
+import { type Check, checkPorts, type ProbeResult } from "../client.ts";
+import type { PoolOptions } from "../client/pool.ts";
 
 /** A check, by default of 127.0.0.1, and its options in one object. */
-export type CheckArguments = Partial<Check> & CheckOptions;
+export type CheckArguments = Partial<Check> & PoolOptions;
 
 /** Calls `checkPorts()` with a single check. */
 export function check(
