@@ -95,8 +95,18 @@ const MORE_DESCRIPTORS = 100;
 /** A limit on open files that is enough for the client, which then checks fewer ports at once. */
 const CLIENT_DESCRIPTORS = 1024;
 
+/** Says which of two addresses to use if they exclude each other. Neither covers the other if they are the same address. */
+function exclusionAdvice({ hostname, excludedBy = "" }: ListenError): string {
+  const both = [excludedBy, hostname];
+  const isCovered = both.includes("::") || (both.includes("0.0.0.0") && both.every((each) => !each.includes(":")));
+  const choice = both.includes("::") ? "::" : "0.0.0.0";
+  const advice = isCovered ? `only --host ${choice}, which covers both` : "only one of them with --host";
+  return `${quote(excludedBy)} and ${quote(hostname)} cannot share a port; use ${advice}`;
+}
+
 /** Advice for the causes of a `ListenError`. The first entry whose test passes applies. */
 const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
+  { test: (_, { excludedBy }) => excludedBy !== undefined, advice: exclusionAdvice },
   {
     test: (cause, { port }) => cause instanceof Deno.errors.AddrInUse && port === 0,
     advice: () => "no ephemeral port is left; choose ports other than 0 with --port",

@@ -208,3 +208,28 @@ Deno.test("listenMessage() names at most 10 ranges of ports that are in use", ()
     "cannot listen: ports 1,3,5,7,9,11,13,15,17,19 and 2 more ports are in use; choose others with --port",
   );
 });
+
+Deno.test("listenMessage() says which of two addresses to use if they exclude each other", () => {
+  const cause = new Deno.errors.AddrInUse("in use");
+  const message = (excludedBy: string, hostname: string, port: number) => {
+    const details = { portCount: 1, portsInUse: [], maxPorts: undefined, excludedBy };
+    return listenMessage(new ListenError(hostname, port, cause, details));
+  };
+  const cases: [string, string, advice: string][] = [
+    ["::", "0.0.0.0", "only --host ::, which covers both"],
+    ["::1", "::", "only --host ::, which covers both"],
+    ["0.0.0.0", "127.0.0.1", "only --host 0.0.0.0, which covers both"],
+    ["lab", "0.0.0.0", "only --host 0.0.0.0, which covers both"],
+    // Other spellings. 0.0.0.0 does not cover an IPv6 address.
+    ["0::0", "0.0.0.0", "only one of them with --host"],
+    ["localhost", "127.0.0.1", "only one of them with --host"],
+  ];
+  for (const [first, second, advice] of cases) {
+    for (const [excludedBy, hostname] of [[first, second], [second, first]] as const) {
+      for (const port of [0, 80]) { // port 0 is not a lack of ephemeral ports
+        const problem = `"${excludedBy}" and "${hostname}" cannot share a port`;
+        assertEquals(message(excludedBy, hostname, port), `cannot listen: ${problem}; use ${advice}`);
+      }
+    }
+  }
+});

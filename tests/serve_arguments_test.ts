@@ -32,7 +32,8 @@ Deno.test("parse() accepts seconds with or without digits before the point", asy
 
 Deno.test("parse() accepts the smallest and the largest numbers", async () => {
   const smallest = await parseServe(["-p0", "-n1", "--backlog=1", "-m1"]);
-  assertEquals(Object.values(smallest.options).filter((value) => value !== undefined), [[0], 1, 1, 1]);
+  const { skipTaken: _, ...numbers } = smallest.options;
+  assertEquals(Object.values(numbers).filter((value) => value !== undefined), [[0], 1, 1, 1]);
   const largest = await parseServe(["-p65535", "-n1000000000", "--backlog=65535", "-m1000000"]);
   const { port, count, backlog, maxConnections } = largest.options;
   assertEquals([port, count, backlog, maxConnections], [[65_535], 1_000_000_000, 65_535, 1_000_000]);
@@ -41,8 +42,8 @@ Deno.test("parse() accepts the smallest and the largest numbers", async () => {
 });
 
 Deno.test("parse() returns undefined for options that are not given", async () => {
-  const { options, ...rest } = await parseServe([]);
-  assertEquals(new Set(Object.values(options)), new Set([undefined]));
+  const { options: { skipTaken, ...options }, ...rest } = await parseServe([]);
+  assertEquals([new Set(Object.values(options)), skipTaken], [new Set([undefined]), false]);
   assertEquals(rest, {
     kind: "serve",
     greeting: { text: "Thank you for connecting to the server.", byPort: new Map(), http: new Set<number>() },
@@ -136,6 +137,7 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["-port", "80"], 'unknown option "-port" (did you mean --port?); see greeter --help'],
     [["-P", "80"], 'unknown option "-P" (did you mean -p?); see greeter --help'],
     [["--verbose"], 'unknown option "--verbose"; see greeter --help'],
+    [["-b", "128"], 'unknown option "-b"; write --backlog for', "-b of greeter connect", "ports that must be blocked"],
     [["--expect", "hi"], 'unknown option "--expect"; only greeter connect has it: see greeter connect --help'],
     [["--first", "--second", "-x"], `unknown option "--first"; `],
     [["-yz", "--first"], `unknown option "-y" in "-yz"; `],
