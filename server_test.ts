@@ -81,7 +81,7 @@ Deno.test("serve() throws a RangeError that names the option", async () => {
     ...[0, Infinity, NaN, 2 ** 31].map((timeout) => ({ timeout })),
     ...[65_536, -1, [], [0, 80.5]].map((port) => ({ port })),
     ...[0, 65_536].map((backlog) => ({ backlog })),
-    ...["10.99.0.010", "127.1"].map((hostname) => ({ hostname })),
+    ...["10.99.0.010", "127.1", [], ["127.0.0.1", "127.1"]].map((hostname) => ({ hostname })),
   ];
   for (const options of invalid) {
     const [name = ""] = Object.keys(options);
