@@ -143,8 +143,8 @@ Deno.test("checkPorts() takes an open port for a timeout if the connection is ma
 });
 
 Deno.test("checkPorts() observes an open port for 100 ms plus the time that connecting took", async () => {
-  await using server = await startServer((socket) => setTimeout(() => socket.end(), 600));
-  const { state } = await probe({ open: server.port, [CONNECT]: connectAfter(550) });
+  await using server = await startServer((socket) => setTimeout(() => socket.end(), 800));
+  const { state } = await probe({ open: server.port, [CONNECT]: connectAfter(500) });
   assertEquals(state, "closed");
 });
 

@@ -540,7 +540,7 @@ test(
     const { stdout } = await run([`${root}/bin/greeter`, "--version"], {
       env: { PATH: `${Deno.execPath().replace(/\/[^/]*$/, "")}:${Deno.env.get("PATH")}` },
     });
-    assertMatch(stdout, /^greeter \d+\.\d+\.\d+\n$/);
+    assertMatch(stdout, /^greeter \d+\.\d+\.\d+(-dev)?\n$/);
     await Deno.remove(root, { recursive: true });
   },
 );
