@@ -183,7 +183,7 @@ const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
   },
   {
     test: (cause, { hostname }) => isLocalError(cause, hostname) && !isOutOfResources(cause),
-    advice: ({ hostname }) => `no route to ${quote(hostname)} from this machine; nothing is proven`,
+    advice: ({ hostname }) => `this machine or a router has no route to ${quote(hostname)}; nothing is proven`,
   },
   {
     test: isOutOfResources,

@@ -160,7 +160,7 @@ Deno.test("connectMessage() says that nothing is proven if there is no route", (
   for (const code of ["ENETUNREACH", "EINVAL", "EAFNOSUPPORT"]) {
     assertEquals(
       connectMessage(new ConnectError("lab", Object.assign(new Error("failed"), { code }))),
-      'cannot connect: no route to "lab" from this machine; nothing is proven',
+      'cannot connect: this machine or a router has no route to "lab"; nothing is proven',
     );
   }
 });

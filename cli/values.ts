@@ -103,7 +103,9 @@ export function portList(given: Given, list: string, min: 0 | 1, text?: string):
   const expected = `ports from 1 to 65535, such as 22,80,8000-8100${min === 0 ? ", or 0 for any free port" : ""}`;
   if (isSuggested && text !== undefined && /\s$/.test(list)) {
     // In "22 = hi", the second space would be a part of TEXT, which is hardly meant.
-    throw invalidValue(given, expected + writeInstead(`${suggestion}=${text.trimStart()}`, given.text));
+    const trimmed = text.trimStart();
+    const meant = trimmed === "" && min === 1 ? suggestion : `${suggestion}=${trimmed}`;
+    throw invalidValue(given, expected + writeInstead(meant, given.text));
   }
   throw invalidValue(given, expected + writeInstead(isSuggested ? suggestion : undefined, list));
 }

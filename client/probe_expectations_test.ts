@@ -69,33 +69,37 @@ Deno.test("checkPorts() takes a port for open if the server keeps the connection
   });
 });
 
-Deno.test("checkPorts() takes ports that are half-closed and reset at once for reset or closed, and checks all of them", {
-  ignore: !canRun,
-}, async () => {
-  // In another process, so that connections are reset while this one is busy.
-  await using server = spawn([
-    Deno.execPath(),
-    "eval",
-    `
+Deno.test(
+  "checkPorts() takes ports that are half-closed and reset at once for reset or closed, and checks all of them",
+  {
+    ignore: !canRun,
+  },
+  async () => {
+    // In another process, so that connections are reset while this one is busy.
+    await using server = spawn([
+      Deno.execPath(),
+      "eval",
+      `
     import { createServer } from "node:net";
     for (let i = 0; i < 20; i++) {
       const server = createServer((socket) => socket.end(() => socket.resetAndDestroy()));
       server.listen(0, "127.0.0.1", () => console.log(server.address().port));
     }`,
-  ]);
-  await until(() => server.output.stdout.split("\n").length > 20);
-  const ports = server.output.stdout.trim().split("\n").map(Number);
-  const blocking = setInterval(() => block(20), 0);
-  try {
-    for (const expectation of EXPECTATIONS) {
-      const results = await within(Array.fromAsync(check({ hostname: "127.0.0.1", [expectation]: ports })));
-      assertEquals(results.length, 20);
-      for (const { state, ok } of results) assert(ok === false && ["reset", "closed"].includes(state), state);
+    ]);
+    await until(() => server.output.stdout.split("\n").length > 20);
+    const ports = server.output.stdout.trim().split("\n").map(Number);
+    const blocking = setInterval(() => block(20), 0);
+    try {
+      for (const expectation of EXPECTATIONS) {
+        const results = await within(Array.fromAsync(check({ hostname: "127.0.0.1", [expectation]: ports })));
+        assertEquals(results.length, 20);
+        for (const { state, ok } of results) assert(ok === false && ["reset", "closed"].includes(state), state);
+      }
+    } finally {
+      clearInterval(blocking);
     }
-  } finally {
-    clearInterval(blocking);
-  }
-});
+  },
+);
 
 Deno.test("checkPorts() says what a port does that should be blocked, which is as expected only if it is not reachable", async () => {
   assertEquals(await statesOf((blocked) => ({ blocked })), {

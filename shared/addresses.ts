@@ -13,7 +13,9 @@ const NUMBER = /^(?:\d*|0x[\da-f]*)$/i;
  * as 127.0.0.1. No name consists only of numbers.
  */
 export function addressAdvice(text: string): string | undefined {
-  const [, ipv6 = "", ipv4 = "", rest = ""] = text.match(/^([\da-f:.]*:)?([^:%/]*)([%/][!-~]*)?$/i) ?? [];
+  // The system maps full-width digits and dots to ASCII.
+  const ascii = text.normalize("NFKC").replaceAll("\u3002", ".");
+  const [, ipv6 = "", ipv4 = "", rest = ""] = ascii.match(/^([\da-f:.]*:)?([^:%/]*)([%/][!-~]*)?$/i) ?? [];
   const numbers = ipv4.split(".");
   if (!/\d/.test(ipv4) || !numbers.every((number) => NUMBER.test(number))) return undefined;
   if (ipv6 !== "" && numbers.length === 1) return undefined; // the last group of an IPv6 address
@@ -21,7 +23,7 @@ export function addressAdvice(text: string): string | undefined {
   if (decimal.length !== 4 || !decimal.every((number) => /^\d{1,3}$/.test(number) && Number(number) <= 255)) {
     return "write four numbers from 0 to 255, such as 192.0.2.7";
   }
-  if (numbers.every((number, i) => number === decimal[i])) return undefined;
+  if (numbers.every((number, i) => number === decimal[i])) return ascii === text ? undefined : `write ${ascii}`;
   const suffix = ipv6 === "" && rest.startsWith("%") ? "" : rest; // an IPv4 address has no zone
   return `a leading zero can mean octal; write ${ipv6}${decimal.join(".")}${suffix}`;
 }

@@ -40,6 +40,12 @@ Deno.test("addressAdvice() says that a leading zero can mean octal, and names th
   ) assertEquals(addressAdvice(text ?? ""), `a leading zero can mean octal; write ${address}`);
 });
 
+Deno.test("addressAdvice() reads full-width digits and dots as the system does", () => {
+  assertEquals(addressAdvice("１２７.0.0．010"), "a leading zero can mean octal; write 127.0.0.10");
+  assertEquals(addressAdvice("127。0。0。1"), "write 127.0.0.1");
+  assertEquals(addressAdvice("１.example"), undefined);
+});
+
 Deno.test("addressAdvice() asks for four numbers where the system accepts other forms, or would look up a name", () => {
   for (
     const text of [

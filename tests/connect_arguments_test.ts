@@ -184,6 +184,8 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
       ["lab", "[::ffff:1.2.3.04]"],
       'invalid HOST "[::ffff:1.2.3.04]": a leading zero can mean octal; write ::ffff:1.2.3.4',
     ],
+    [["0"], 'invalid HOST "0": write four numbers from 0 to 255'],
+    [["lab", "-p", "21 = "], 'write "21" instead of "21 = "'],
     [["127.1"], 'invalid HOST "127.1": write four numbers from 0 to 255, such as 192.0.2.7'],
     [["lab", "443"], 'invalid HOST "443": to check ports, write -p 443'],
     [["lab", "-p", "80", "443", "8000-8100"], 'invalid HOST "443": to check ports, write -p 80,443,8000-8100'],

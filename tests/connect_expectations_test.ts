@@ -294,7 +294,8 @@ Deno.test("greeter connect takes a missing route for no blocked port (needs Linu
     "$@" connect 198.51.100.1 -o 22 -b 80 || echo $?
     "$@" connect 203.0.113.1 -b 80 || echo $?`;
   const { stdout, stderr } = await run([...noRoute.command, "sh", "-c", script, "sh", ...GREETER]);
-  const message = 'greeter: cannot connect: no route to "198.51.100.1" from this machine; nothing is proven\n';
+  const message =
+    'greeter: cannot connect: this machine or a router has no route to "198.51.100.1"; nothing is proven\n';
   const denied =
     'greeter: cannot connect: this machine does not permit connections to "203.0.113.1"; nothing is proven\n';
   assertEquals(stderr, message + message + denied);

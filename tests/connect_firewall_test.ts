@@ -237,7 +237,7 @@ test(
       const results = await Promise.all(
         ["-b 80", "-o 22 -b 80", "-p 22 -b 80,81", "-o 22"].map((args) => connectFromClient(`${host} ${args}`)),
       );
-      const stderr = `greeter: cannot connect: no route to "${host}" from this machine; nothing is proven\n`;
+      const stderr = `greeter: cannot connect: this machine or a router has no route to "${host}"; nothing is proven\n`;
       assertEquals(results.map(({ code, stderr }) => [code, stderr]), [
         [2, stderr],
         [2, stderr],

@@ -189,7 +189,7 @@ function toHostnames(operands: readonly string[], ports: readonly Given[]): stri
   if (operands.length === 0) throw new UsageError("HOST is missing; write greeter connect [OPTIONS] HOST...");
   const text = operands.find((operand) => operand.startsWith("="));
   if (text !== undefined) throw new UsageError(`unexpected argument ${quote(text)}; ${LIST_WITH_TEXT_ADVICE}`);
-  const lists = operands.filter(isPortList);
+  const lists = operands.filter((operand) => isPortList(operand) && !/^0+$/.test(operand)); // 0 is no port here
   const [list] = lists;
   if (list !== undefined) {
     throw new UsageError(`invalid HOST ${quote(list)}: to check ports, ${portsAdvice(ports, lists)}`);
