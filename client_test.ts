@@ -1,19 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Check, ConnectError, type HostPort, type ProbeResult, type ProbeState } from "./client.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
-import { check, type CheckArguments } from "./tests/check.ts";
-import {
-  block,
-  DEADLINE_MS,
-  delay,
-  ENDLESS_MS,
-  freePort,
-  hasIPv6,
-  startServer,
-  timely,
-  until,
-  within,
-} from "./tests/helpers.ts";
+import { check, type CheckArguments } from "./tests/helpers/check.ts";
+import { hasIPv6 } from "./tests/helpers/needs.ts";
+import { freePort } from "./tests/helpers/ports.ts";
+import { startServer } from "./tests/helpers/servers.ts";
+import { block, DEADLINE_MS, delay, ENDLESS_MS, timely, until, within } from "./tests/helpers/waiting.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

@@ -11,24 +11,11 @@ import {
   type Server,
 } from "./server.ts";
 import { LISTEN, type ListenOptions } from "./server/listen.ts";
-import {
-  DEADLINE_MS,
-  delay,
-  ENDLESS_MS,
-  eventOf,
-  freePort,
-  GREETING_BYTES,
-  greetingFrom,
-  hasIPv6,
-  listenWithErrors,
-  OpenConnections,
-  outOfDescriptors,
-  readBytes,
-  receive,
-  sometimes,
-  until,
-  within,
-} from "./tests/helpers.ts";
+import { GREETING_BYTES, greetingFrom, readBytes, receive } from "./tests/helpers/clients.ts";
+import { hasIPv6 } from "./tests/helpers/needs.ts";
+import { freePort } from "./tests/helpers/ports.ts";
+import { listenWithErrors, OpenConnections, outOfDescriptors } from "./tests/helpers/servers.ts";
+import { DEADLINE_MS, delay, ENDLESS_MS, eventOf, sometimes, until, within } from "./tests/helpers/waiting.ts";
 
 /** A server on a free loopback port, and the close reasons of its connections by the client's port. */
 function start(options: ListenOptions = {}): { server: Server; reasons: Map<number, CloseReason | undefined> } {

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { ConnectError } from "../client.ts";
 import { LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 } from "../client/resolve.ts";
 import { ListenError, serve } from "../server.ts";
-import { hasIPv6, isLinux } from "../tests/helpers.ts";
+import { hasIPv6, isLinux } from "../tests/helpers/needs.ts";
 import { connectMessage, listenMessage, portPermissionAdvice } from "./errors.ts";
 
 /** The message of greeter if it cannot listen on a host. */

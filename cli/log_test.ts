@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { CHUNK_BYTES, Log, MAX_BUFFERED_BYTES } from "./log.ts";
-import { DEADLINE_MS, delay, until, within } from "../tests/helpers.ts";
+import { DEADLINE_MS, delay, until, within } from "../tests/helpers/waiting.ts";
 
 /** Creates a stream that accepts no data until it is read. */
 function unreadPipe() {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { LoopClock } from "./clock.ts";
-import { block, delay, ENDLESS_MS, within } from "../tests/helpers.ts";
+import { block, delay, ENDLESS_MS, within } from "../tests/helpers/waiting.ts";
 
 Deno.test("LoopClock calls back in order, not before the time, unless it is canceled", async () => {
   const clock = new LoopClock();

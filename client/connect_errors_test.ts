@@ -7,7 +7,7 @@ import {
   stateOf,
   systemMessageOf,
 } from "./connect_errors.ts";
-import { hasIPv6 } from "../tests/helpers.ts";
+import { hasIPv6 } from "../tests/helpers/needs.ts";
 
 /** Returns an error as the system throws it. */
 function systemError(code: string | undefined, message = "text (os error 1)"): Error {

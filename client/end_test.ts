@@ -1,8 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { CheckOptions, ProbeResult } from "../client.ts";
 import { MAX_GREETING_BYTES, serve } from "../server.ts";
-import { check, type CheckArguments } from "../tests/check.ts";
-import { delay, ENDLESS_MS, freePort, isLinux, startServer, timely, until, within } from "../tests/helpers.ts";
+import { check, type CheckArguments } from "../tests/helpers/check.ts";
+import { isLinux } from "../tests/helpers/needs.ts";
+import { freePort } from "../tests/helpers/ports.ts";
+import { startServer } from "../tests/helpers/servers.ts";
+import { delay, ENDLESS_MS, timely, until, within } from "../tests/helpers/waiting.ts";
 
 /** A result in short. */
 function rowOf({ expected, state, ok }: ProbeResult): string {

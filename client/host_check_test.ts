@@ -1,8 +1,11 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectError, type Expectation, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
-import { check, type CheckArguments } from "../tests/check.ts";
-import { ENDLESS_MS, freePort, hasIPv6, isLinux, startServer, timely, within } from "../tests/helpers.ts";
+import { check, type CheckArguments } from "../tests/helpers/check.ts";
+import { hasIPv6, isLinux } from "../tests/helpers/needs.ts";
+import { freePort } from "../tests/helpers/ports.ts";
+import { startServer } from "../tests/helpers/servers.ts";
+import { ENDLESS_MS, timely, within } from "../tests/helpers/waiting.ts";
 
 /** Checks ports on the loopback interface. */
 function resultsOf(options: CheckArguments): Promise<ProbeResult[]> {

@@ -1,5 +1,5 @@
 import { assertThrows } from "@std/assert";
-import { check, type CheckArguments } from "../tests/check.ts";
+import { check, type CheckArguments } from "../tests/helpers/check.ts";
 import { MAX_GREETING_BYTES } from "../shared/limits.ts";
 
 Deno.test("checkPorts() accepts the minimum and maximum of each option", () => {

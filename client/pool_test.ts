@@ -1,27 +1,18 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectError } from "../client.ts";
 import { serve } from "../server.ts";
-import { check } from "../tests/check.ts";
-import {
-  block,
-  delay,
-  ENDLESS_MS,
-  hasIPv6,
-  isLinux,
-  needsPrograms,
-  run,
-  startServer,
-  timely,
-  until,
-  within,
-} from "../tests/helpers.ts";
+import { check } from "../tests/helpers/check.ts";
+import { hasIPv6, isLinux, needsPrograms } from "../tests/helpers/needs.ts";
+import { run } from "../tests/helpers/processes.ts";
+import { startServer } from "../tests/helpers/servers.ts";
+import { block, delay, ENDLESS_MS, timely, until, within } from "../tests/helpers/waiting.ts";
 import { CONNECT, ProbePool } from "./pool.ts";
 
 /** Descriptors are a resource of the process, so these tests run a script in a process that may have 64. */
 async function runScript(ports: readonly number[], script: string): Promise<unknown> {
   const code = `
     import { CONNECT } from "${import.meta.resolve("./pool.ts")}";
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     Deno.addSignalListener("SIGTERM", () => {}); // without one, Deno 2.9 panics if there is no descriptor after 500 ms
     const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     /** Opens files until only \`left\` descriptors are left. */

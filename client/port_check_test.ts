@@ -1,8 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import type { ProbeResult, ProbeState } from "../client.ts";
 import { serve } from "../server.ts";
-import { check, type CheckArguments } from "../tests/check.ts";
-import { delay, ENDLESS_MS, freePort, inNamespace, isLinux, run, startServer, within } from "../tests/helpers.ts";
+import { check, type CheckArguments } from "../tests/helpers/check.ts";
+import { inNamespace } from "../tests/helpers/namespaces.ts";
+import { isLinux } from "../tests/helpers/needs.ts";
+import { freePort } from "../tests/helpers/ports.ts";
+import { run } from "../tests/helpers/processes.ts";
+import { startServer } from "../tests/helpers/servers.ts";
+import { delay, ENDLESS_MS, within } from "../tests/helpers/waiting.ts";
 import { PROBE_STATES } from "./options.ts";
 import { checkPort, isConnected } from "./port_check.ts";
 import type { ProbeOutcome } from "./probe.ts";
@@ -233,7 +238,7 @@ Deno.test(
   },
   async () => {
     const script = `
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     import { serve } from "${import.meta.resolve("../mod.ts")}";
     const server = serve({ hostname: "127.0.0.1", port: 999, greeting: "hello" });
     const rows = [];
@@ -271,7 +276,7 @@ Deno.test(
   },
   async () => {
     const script = `
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     import { serve } from "${import.meta.resolve("../mod.ts")}";
     let connections = 0;
     const servers = ["127.0.0.1", "127.0.0.2"].map((hostname) =>
@@ -305,7 +310,7 @@ Deno.test(
   },
   async () => {
     const script = `
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     const rows = [];
     for (const options of [{ blocked: [1, 2] }, { open: 3, blocked: 1 }, { open: 3 }]) {
       for (const hostname of ["first", "dead", "both"]) {
@@ -339,7 +344,7 @@ Deno.test(
   },
   async () => {
     const script = `
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     import { serve } from "${import.meta.resolve("../mod.ts")}";
     const server = serve({ hostname: "0.0.0.0", port: 999 });
     const rows = [];
@@ -371,7 +376,7 @@ Deno.test("checkPorts() ignores an IPv6 address if there is no IPv6 (needs Linux
   ignore: withoutIPv6.ignore,
 }, async () => {
   const script = `
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     const rows = [];
     for (
       const options of [

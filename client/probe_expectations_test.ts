@@ -2,21 +2,13 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Socket } from "node:net";
 import { EXPECTATIONS, type HostPort, type ProbeResult } from "../client.ts";
 import { MAX_GREETING_BYTES, serve } from "../server.ts";
-import { check, type CheckArguments } from "../tests/check.ts";
-import {
-  block,
-  canRun,
-  delay,
-  ENDLESS_MS,
-  freePort,
-  inNamespace,
-  isLinux,
-  run,
-  spawn,
-  startServer,
-  until,
-  within,
-} from "../tests/helpers.ts";
+import { check, type CheckArguments } from "../tests/helpers/check.ts";
+import { inNamespace } from "../tests/helpers/namespaces.ts";
+import { canRun, isLinux } from "../tests/helpers/needs.ts";
+import { freePort } from "../tests/helpers/ports.ts";
+import { run, spawn } from "../tests/helpers/processes.ts";
+import { startServer } from "../tests/helpers/servers.ts";
+import { block, delay, ENDLESS_MS, until, within } from "../tests/helpers/waiting.ts";
 import { CONNECT } from "./pool.ts";
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
@@ -296,7 +288,7 @@ Deno.test(
   },
   async () => {
     const script = `
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 999 });
     const send = new Uint8Array(16_384).fill(120);
     const rows = [];

@@ -3,7 +3,9 @@ import type { Socket } from "node:net";
 import { type Connect, Probe, type ProbeOutcome } from "./probe.ts";
 import { LoopClock } from "./clock.ts";
 import { serve } from "../server.ts";
-import { block, delay, ENDLESS_MS, eventOf, freePort, startServer, until, within } from "../tests/helpers.ts";
+import { freePort } from "../tests/helpers/ports.ts";
+import { startServer } from "../tests/helpers/servers.ts";
+import { block, delay, ENDLESS_MS, eventOf, until, within } from "../tests/helpers/waiting.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);

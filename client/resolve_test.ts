@@ -1,7 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectError } from "./options.ts";
 import { Host, lookUpAddresses, NO_IPV4, NO_IPV6 } from "./resolve.ts";
-import { canRun, ENDLESS_MS, hasIPv6, inNamespace, run, SILENT_NAME_SERVER, within } from "../tests/helpers.ts";
+import { inNamespace, SILENT_NAME_SERVER } from "../tests/helpers/namespaces.ts";
+import { canRun, hasIPv6 } from "../tests/helpers/needs.ts";
+import { run } from "../tests/helpers/processes.ts";
+import { ENDLESS_MS, within } from "../tests/helpers/waiting.ts";
 
 /** Looks up the addresses of a host once. */
 async function addressesOf(name: string, family?: 4 | 6): Promise<readonly string[]> {
@@ -37,7 +40,7 @@ Deno.test("checkPorts() does not wait for the permission to look up a name", { i
   try {
     await Deno.writeTextFile(
       file,
-      `import { check } from "${import.meta.resolve("../tests/check.ts")}";
+      `import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
       const results = check({ hostname: "localhost", greeted: 999, within: 60_000 });
       console.log(await results.next().catch(({ name }) => name));`,
     );
@@ -96,7 +99,7 @@ const changing = inNamespace(`
 /** Runs a script that can change the addresses of the host `lab`. Returns what it prints as JSON. */
 async function runScript(script: string): Promise<unknown> {
   const code = `
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     import { serve } from "${import.meta.resolve("../mod.ts")}";
     import { Host } from "${import.meta.resolve("./resolve.ts")}";
     const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -326,7 +329,7 @@ Deno.test("checkPorts() ends when its signal is aborted during the lookup (needs
   ignore: noAnswer.ignore,
 }, async () => {
   const script = `
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     const stop = new AbortController();
     setTimeout(() => stop.abort(), 200);
     const started = performance.now();
@@ -347,7 +350,7 @@ Deno.test(
   },
   async () => {
     const script = `
-    import { check } from "${import.meta.resolve("../tests/check.ts")}";
+    import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     const rows = [];
     const hostname = ["lab.example", "127.0.0.1"];
     const started = performance.now();

@@ -1,7 +1,9 @@
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { type Check, type CheckOptions, checkPorts, ConnectError, type HostPort, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
-import { freePort, freePorts, startServer, within } from "../tests/helpers.ts";
+import { freePort, freePorts } from "../tests/helpers/ports.ts";
+import { startServer } from "../tests/helpers/servers.ts";
+import { within } from "../tests/helpers/waiting.ts";
 import { hostTargets } from "./targets.ts";
 
 const hostname = "127.0.0.1";

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { outOfDescriptors } from "../tests/helpers.ts";
+import { outOfDescriptors } from "../tests/helpers/servers.ts";
 import { AcceptErrors, isClientReset, nextBackoff } from "./accept_errors.ts";
 import { ConnectionList } from "./connections.ts";
 

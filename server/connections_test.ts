@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { at, startList } from "../tests/connection_list.ts";
-import { delay, until, within } from "../tests/helpers.ts";
+import { at, startList } from "../tests/helpers/connection_list.ts";
+import { delay, until, within } from "../tests/helpers/waiting.ts";
 import type { OpenConnection } from "./connection.ts";
 import type { ConnectionList } from "./connections.ts";
 

@@ -1,22 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { createConnection, type Socket } from "node:net";
 import { type CloseReason, type Connection, DEFAULTS, KEPT_BYTES, serve } from "../server.ts";
-import { startList } from "../tests/connection_list.ts";
-import {
-  block,
-  delay,
-  ENDLESS_MS,
-  eventOf,
-  GREETING_BYTES,
-  greetingFrom,
-  listenWithErrors,
-  OpenConnections,
-  outOfDescriptors,
-  readBytes,
-  receive,
-  until,
-  within,
-} from "../tests/helpers.ts";
+import { startList } from "../tests/helpers/connection_list.ts";
+import { GREETING_BYTES, greetingFrom, readBytes, receive } from "../tests/helpers/clients.ts";
+import { listenWithErrors, OpenConnections, outOfDescriptors } from "../tests/helpers/servers.ts";
+import { block, delay, ENDLESS_MS, eventOf, until, within } from "../tests/helpers/waiting.ts";
 import { readInput, waitForInput } from "./input.ts";
 import { LISTEN, type ListenOptions } from "./listen.ts";
 

@@ -1,6 +1,10 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DEFAULTS, ListenError, serve } from "../server.ts";
-import { freePort, freePorts, greetingFrom, hasIPv6, isLinux, outOfDescriptors, within } from "../tests/helpers.ts";
+import { greetingFrom } from "../tests/helpers/clients.ts";
+import { hasIPv6, isLinux } from "../tests/helpers/needs.ts";
+import { freePort, freePorts } from "../tests/helpers/ports.ts";
+import { outOfDescriptors } from "../tests/helpers/servers.ts";
+import { within } from "../tests/helpers/waiting.ts";
 import { LISTEN, type ListenOptions } from "./listen.ts";
 
 /** Pairs of addresses of the loopback interface. */

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { ConditionVariable } from "./condition_variable.ts";
-import { delay, ENDLESS_MS, within } from "../tests/helpers.ts";
+import { delay, ENDLESS_MS, within } from "../tests/helpers/waiting.ts";
 
 Deno.test("ConditionVariable ends the waits that have begun, in order, and not those that begin later", async () => {
   const changed = new ConditionVariable();

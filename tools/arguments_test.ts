@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { type OptionTable, UsageError } from "../cli/args.ts";
 import { anyText } from "../cli/values.ts";
-import { DOWNLOAD_ENV, run } from "../tests/helpers.ts";
+import { DOWNLOAD_ENV, run } from "../tests/helpers/processes.ts";
 import { parseToolArgs } from "./arguments.ts";
 
 const ROOT = `${import.meta.dirname}/..`;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import bench from "../bench/deno.json" with { type: "json" };
 import config from "../deno.json" with { type: "json" };
-import { run } from "../tests/helpers.ts";
+import { run } from "../tests/helpers/processes.ts";
 
 /** The names that std.d.ts declares, by module. */
 function declaredNames(): Map<string, string[]> {

@@ -1,6 +1,8 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { HostPort, ProbeResult } from "../../client.ts";
-import { canRun, probeResult as result, ROOT, run } from "../../tests/helpers.ts";
+import { canRun } from "../../tests/helpers/needs.ts";
+import { ROOT, run } from "../../tests/helpers/processes.ts";
+import { probeResult as result } from "../../tests/helpers/results.ts";
 import { formatHeader, formatPortsOfHosts, formatResults, formatTotals } from "./lines.ts";
 import type { RunSummary } from "./summary.ts";
 

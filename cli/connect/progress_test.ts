@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { probeResult } from "../../tests/helpers.ts";
+import { probeResult } from "../../tests/helpers/results.ts";
 import { Progress } from "./progress.ts";
 
 /** The progress of a run, and a function that records an attempt. */

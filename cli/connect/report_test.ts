@@ -1,24 +1,13 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import type { ProbeResult } from "../../client.ts";
 import { serve } from "../../server.ts";
-import {
-  delay,
-  freePort,
-  freePorts,
-  GREETER,
-  inNamespace,
-  isLinux,
-  needsPrograms,
-  needsSignals,
-  probeResult,
-  run,
-  SILENT_NAME_SERVER,
-  spawn,
-  start,
-  startServer,
-  until,
-  within,
-} from "../../tests/helpers.ts";
+import { inNamespace, SILENT_NAME_SERVER } from "../../tests/helpers/namespaces.ts";
+import { isLinux, needsPrograms, needsSignals } from "../../tests/helpers/needs.ts";
+import { freePort, freePorts } from "../../tests/helpers/ports.ts";
+import { GREETER, run, spawn, start } from "../../tests/helpers/processes.ts";
+import { probeResult } from "../../tests/helpers/results.ts";
+import { startServer } from "../../tests/helpers/servers.ts";
+import { delay, until, within } from "../../tests/helpers/waiting.ts";
 import { ProbeReport } from "./report.ts";
 
 const CONNECT = [...GREETER, "connect", "127.0.0.1"];

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { probeResult as result } from "../../tests/helpers.ts";
+import { probeResult as result } from "../../tests/helpers/results.ts";
 import { formatErrorRow, formatResultRow, formatSummaryRow } from "./rows.ts";
 import type { RunSummary } from "./summary.ts";
 

@@ -1,0 +1,534 @@
+/**
+ * Runs the commands in the documentation as printed, and compares what they print with what is shown. Each test
+ * runs in its own network namespace, where every port is free, with `lab.example` and others as names of addresses there.
+ *
+ * @module
+ */
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { Socket } from "node:net";
+import { PROBE_STATES } from "../../client.ts";
+import { check } from "../helpers/check.ts";
+import { type Block, blockWith, tableAfter } from "./docs_blocks.ts";
+import { connectAndReset, connectFrom, greetingFrom, isRefused, readBytes } from "../helpers/clients.ts";
+import { testsInNamespace } from "../helpers/namespaces.ts";
+import { hasIPv6, needsPrograms } from "../helpers/needs.ts";
+import { GREETER, type Process, ROOT, run, spawn, withoutWarning } from "../helpers/processes.ts";
+import { startServer } from "../helpers/servers.ts";
+import { until } from "../helpers/waiting.ts";
+
+const test = testsInNamespace(
+  `
+    ip address add 192.0.2.7/32 dev lo
+    ip address add 192.0.2.8/32 dev lo
+    hosts=$(mktemp)
+    printf '%s\\n' '127.0.0.1 localhost' '::1 localhost' '192.0.2.7 lab.example web1' '192.0.2.8 web2' > "$hosts"
+    mount --bind "$hosts" /etc/hosts
+    rm "$hosts" 2> /dev/null || true
+  `,
+  import.meta.filename ?? "",
+);
+
+/** For tests that need only the namespace. */
+const always = { ignore: false };
+
+// `greeter`, `sudo`, `ssh` and `npx` as programs. `ssh` runs the command here.
+const programs = await Deno.makeTempDir();
+const scripts = {
+  greeter: `exec ${GREETER.map((word) => `'${word}'`).join(" ")} "$@"`,
+  sudo: 'exec "$@"',
+  ssh: 'shift && exec "$@"',
+  npx: `[ "$1 $2" = "-y deno@2.9.6" ] && shift 2 && exec '${Deno.execPath()}' "$@"`,
+};
+for (const [name, script] of Object.entries(scripts)) {
+  await Deno.writeTextFile(`${programs}/${name}`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+}
+globalThis.addEventListener("unload", () => Deno.removeSync(programs, { recursive: true }));
+const env = { PATH: `${programs}:${Deno.env.get("PATH")}` };
+
+const shell = (script: string) => ["sh", "-c", script];
+
+/**
+ * Starts a server's command in its own process group, and waits until it listens. At the end of its scope, the whole group
+ * is killed: `deno task` would leave the server running.
+ */
+async function start(script: string, cwd?: string): Promise<Process> {
+  const process = spawn(shell(`exec ${script}`), { env, cwd, detached: true });
+  try {
+    await until(() => /listening/i.test(process.output.stdout));
+  } catch (error) {
+    await process[Symbol.asyncDispose]();
+    throw error;
+  }
+  return process;
+}
+
+/** Presses Ctrl-C, which a terminal sends to the whole process group. */
+async function interrupt({ child, ended }: Process) {
+  Deno.kill(-child.pid, "SIGINT");
+  await ended;
+}
+
+/** The lines of commands, without continuation lines. */
+function commands({ text }: Block): string[] {
+  return text.replaceAll("\\\n", "").split("\n");
+}
+
+/** Replaces what differs from run to run. */
+function normalize(output: string): string {
+  return output.replace(/(127\.0\.0\.1|192\.0\.2\.7):\d{5}/g, "CLIENT").replace(/ in \d+(\.\d+)?m?s/g, " in TIME")
+    .replace("^C", "");
+}
+
+/** Compares what a command has printed with a block that begins with the command. */
+function assertShown({ text }: Block, output: string) {
+  assertEquals(normalize(output), normalize(`${text.split("\n").slice(1).join("\n")}\n`));
+}
+
+function serverCommand({ text }: Block): string {
+  return text.split("\n")[0]?.replace(/^\$ /, "") ?? "";
+}
+
+/** Listens on a port, and sends a reply to each client that has sent a request. */
+function serveReply(port: number, request: string, reply: string): Deno.TcpListener {
+  const listener = Deno.listen({ port });
+  const answer = async (conn: Deno.TcpConn) => {
+    const received = String.fromCharCode(...await readBytes(conn, request.length));
+    if (received === request) await conn.write(new TextEncoder().encode(reply));
+    conn.close();
+  };
+  (async () => {
+    for await (const conn of listener) answer(conn).catch(() => {}); // a client that has sent nothing
+  })();
+  return listener;
+}
+
+/** Removes what is different in each HTTP response. */
+function withoutHeaders(output: string): string {
+  return normalize(output).replace(/(?<=200 OK)\S* .*(?=\\r\\n\\r\\n)/, "");
+}
+
+test("README: quick start (needs Linux, ip, unshare -nm, and git)", needsPrograms("git"), async () => {
+  const [clone = "", serve = "", connect = "", test = ""] = commands(blockWith("README.md", "git clone REPOSITORY"));
+  const cwd = await Deno.makeTempDir();
+  const cloned = await run(shell(clone.replace("REPOSITORY", `'${ROOT}'`)), { cwd, env });
+  assertEquals(cloned.code, 0, cloned.stderr);
+  await using server = await start(serve, `${cwd}/greeter`);
+  const client = await run(shell(connect), { cwd: `${cwd}/greeter`, env });
+  assertStringIncludes(client.stdout, `9999  greeted  "Thank you for connecting to the server.\\r\\n"`);
+  assertEquals(client.code, 0);
+  // This test is a part of the tests, so it does not run them again.
+  assertMatch(test, /^npx -y deno@2\.9\.6 task test +#/);
+  await interrupt(server);
+  assertMatch(server.output.stdout, /Stopped: 1 greeting/);
+  await Deno.remove(cwd, { recursive: true });
+});
+
+test("manual: the log (needs Linux, ip, and unshare -nm)", always, async () => {
+  const block = blockWith("docs/manual.md", "greeter -p 8080,8443");
+  await using server = await start(serverCommand(block));
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port: 8080 });
+  await conn.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
+  await new Response(conn.readable).text();
+  await interrupt(server);
+  assertShown(block, server.output.stdout);
+  const jsonBlock = blockWith("docs/manual.md", "greeter -p 8080 --json");
+  await using json = await start(serverCommand(jsonBlock));
+  await greetingFrom(8080);
+  await until(() => json.output.stdout.includes('"connection"'));
+  await interrupt(json);
+  const withoutTimes = (output: string) => normalize(output).replace(/"timestamp":"[^"]*"|"src_port":\d+/g, "");
+  const [, ...shown] = withoutTimes(jsonBlock.text).split("\n");
+  assertEquals(withoutTimes(json.output.stdout).split("\n").slice(0, 2), shown);
+});
+
+/** Sets the firewall of the examples: it drops packets to port 3306, and rejects those to port 5432. */
+async function setFirewall() {
+  for (const [port, target] of [["3306", "DROP"], ["5432", "REJECT"]] as const) {
+    const { code, stderr } = await run(["iptables", "-A", "INPUT", "-p", "tcp", "--dport", port, "-j", target]);
+    assertEquals(code, 0, stderr);
+  }
+}
+
+test(
+  "README: a firewall from both sides (needs Linux, ip, unshare -nm, and iptables)",
+  needsPrograms("iptables"),
+  async () => {
+    const { text: serve } = blockWith("README.md", "sudo greeter -p 80,443,3306");
+    const block = blockWith("README.md", "3306  timeout");
+    const check = serverCommand(block);
+    {
+      await using server = await start(serve);
+      // The firewall is not in place yet.
+      const open = await run(shell(check), { env });
+      assertEquals(open.code, 1);
+      assertMatch(open.stdout, /\n3306 .* {2}expected blocked\n5432 .* {2}expected blocked\n/);
+      await interrupt(server);
+    }
+    await setFirewall();
+    {
+      await using server = await start(serve);
+      const { code, stdout, stderr } = await run(shell(check), { env });
+      assertEquals([code, withoutWarning(stderr)], [0, ""]);
+      assertShown(block, stdout);
+      await interrupt(server);
+      const [shown = ""] = Deno.readTextFileSync(`${ROOT}/README.md`).match(/(?<=`)Greeted: [^`]*(?=`)/) ?? [];
+      assertMatch(shown, /Not greeted/);
+      assertStringIncludes(server.output.stdout, shown);
+    }
+    const down = await run(shell(check), { env });
+    assertEquals(down.code, 1);
+    assertMatch(down.stdout, /\n3306 .*not judged\n5432 .*not judged\n/);
+    // Another program has port 80.
+    using _other = Deno.listen({ port: 80 });
+    const inUse = await run(shell(serve), { env });
+    assertEquals([inUse.code, inUse.stdout], [2, ""]);
+    await using _server = await start(serve.replace("80,", ""));
+    const other = await run(shell(check.replace("-p 80,443", "-o 80 -p 443")), { env });
+    assertEquals(other.code, 0, other.stdout);
+  },
+);
+
+test(
+  "README and manual: wait for services (needs Linux, ip, unshare -nm, and python3)",
+  needsPrograms("python3"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    await using _http = spawn(["python3", "-m", "http.server", "80"], { cwd: directory });
+    // In place of Redis and PostgreSQL.
+    using _redis = serveReply(6379, "PING\r\n", "+PONG\r\n");
+    using _postgres = serveReply(5432, "\x00\x00\x00\x08\x04\xd2\x16\x2f", "N");
+    await using _ssh = await start("greeter -p 22=SSH-2.0-lab");
+    const blocks = [
+      blockWith("docs/manual.md", "HEAD / HTTP/1.0"),
+      blockWith("docs/manual.md", "6379=+PONG"),
+      blockWith("docs/manual.md", "5432=N"),
+      blockWith("docs/manual.md", "-o 5432"),
+    ];
+    for (const block of blocks) {
+      const { code, stdout, stderr } = await run(shell(serverCommand(block)), { env });
+      assertEquals([code, withoutWarning(stderr)], [0, ""]);
+      assertEquals(withoutHeaders(stdout), withoutHeaders(`${block.text.split("\n").slice(1).join("\n")}\n`));
+    }
+    const [ssh = "", ...silent] = commands(blockWith("README.md", "6379=+PONG"));
+    assertMatch(
+      (await run(shell(ssh), { env })).stdout,
+      /\n22 {2}greeted {2}"SSH-2\.0-lab\\r\\n"\n1 of 1 .*\nready\n$/,
+    );
+    assertEquals(ssh.replace(" && echo ready", ""), blockWith("docs/manual.md", "22=SSH-2.0").text);
+    // The other commands are the same as those in the manual.
+    assertEquals(silent, blocks.filter(({ text }) => !text.includes("5432=N")).map(serverCommand));
+    await Deno.remove(directory, { recursive: true });
+  },
+);
+
+test(
+  "README: a smoke test in CI, even if the service fails to start (needs Linux, ip, unshare -nm, and python3)",
+  needsPrograms("python3"),
+  async () => {
+    const cwd = await Deno.makeTempDir();
+    const { text } = blockWith("README.md", "http.server 8080");
+    const passed = await run(shell(text), { cwd, env });
+    assertEquals(passed.code, 0, passed.stderr);
+    assertMatch(passed.stdout, /1 of 1 port as expected in .*\nThe service is up\.\n$/);
+    // The script has stopped the service.
+    await until(() => isRefused(8080));
+    const failed = await run(shell(text.replace("python3 ", "false ").replace("--within 30", "--within 1")), {
+      cwd,
+      env,
+    });
+    assertEquals([failed.code, withoutWarning(failed.stderr)], [1, ""]);
+    assertMatch(failed.stdout, /^8080 {2}refused {2}expected greeted\n0 of 1 port as expected .*\n$/);
+    // Another program is on the port of the service.
+    using _other = Deno.listen({ hostname: "127.0.0.1", port: 8080 });
+    const inUse = await run(shell(text), { cwd, env });
+    assertEquals([inUse.code, inUse.stdout, withoutWarning(inUse.stderr)], [1, "", "Port 8080 is in use.\n"]);
+    // If the check itself fails, the port may be free.
+    const unknown = await run(shell(text.replace("127.0.0.1 -b", "nope.invalid -b")), { cwd, env });
+    assertEquals([unknown.code, unknown.stdout, unknown.stderr.includes("in use")], [1, "", false]);
+    assertStringIncludes(unknown.stderr, "nope.invalid");
+    await Deno.remove(cwd, { recursive: true });
+  },
+);
+
+test(
+  "the manual: record scans with tcpdump (needs Linux, ip, unshare -nm, nmap, and tcpdump)",
+  needsPrograms("nmap", "tcpdump"),
+  async () => {
+    const cwd = await Deno.makeTempDir();
+    const { text } = blockWith("docs/manual.md", "sudo tcpdump");
+    await using tcpdump = spawn(shell(`exec ${text.replace("tcpdump ", "tcpdump -l ")}`), { env, cwd }); // -l: unbuffered
+    await until(() => tcpdump.output.stderr.includes("listening on any"));
+    await using _server = await start("greeter -p 8080");
+    const recorded = async () => {
+      const log = await Deno.readTextFile(`${cwd}/scans.log`);
+      return [...log.matchAll(/ IP (\S+)\.\d+ > \S+\.(\d+): Flags \[(\w+)\]/g)].map(([, ...parts]) => parts.join(" "));
+    };
+    // A client that asks for ECN sends SYN with two more flags.
+    await Deno.writeTextFile("/proc/sys/net/ipv4/tcp_ecn", "1");
+    await greetingFrom(8080, "192.0.2.7");
+    await Deno.writeTextFile("/proc/sys/net/ipv4/tcp_ecn", "2");
+    for (const scan of ["-sT", "-sS"]) {
+      assertEquals((await run(shell(`nmap -n -Pn ${scan} -S 192.0.2.8 -e lo -p 8080 192.0.2.7`))).code, 0);
+    }
+    await until(async () => (await recorded()).length >= 3);
+    assertEquals(await recorded(), ["192.0.2.7 8080 SEW", "192.0.2.8 8080 S", "192.0.2.8 8080 S"]);
+    await Deno.remove(cwd, { recursive: true });
+  },
+);
+
+test(
+  "README: a lab machine with ten services, as nmap sees it (needs Linux, ip, unshare -nm, and nmap)",
+  needsPrograms("nmap"),
+  async () => {
+    const [serve = ""] = commands(blockWith("README.md", "RFB 003.008"));
+    await using server = await start(serve);
+    assertStringIncludes(server.output.stdout, "(10 ports)");
+    const { stdout } = await run(shell("nmap -sV -p 21,22,25,80,110,119,143,587,5900,6667 127.0.0.1"), { env });
+    const services = [...stdout.matchAll(/^(\d+)\/tcp +open +\S+ +(\S.*)$/gm)].map(([, port, version]) =>
+      `${port} ${version}`
+    );
+    assertEquals(services.slice(0, 2), ["21 ProFTPD 1.3.5", "22 OpenSSH 9.2p1 (protocol 2.0)"]);
+    // All but the web page.
+    assertEquals(services.map((service) => service.split(" ")[0]), "21 22 25 110 119 143 587 5900 6667".split(" "));
+  },
+);
+
+test("README: a page for curl (needs Linux, ip, unshare -nm, and curl)", needsPrograms("curl"), async () => {
+  const [serve = "", curl = ""] = commands(blockWith("README.md", "--http -g"));
+  await using _server = await start(serve);
+  const { stdout } = await run(shell(curl), { env });
+  assertMatch(stdout, /^You reached port 8080 as 192\.0\.2\.7:\d+\r\n$/);
+});
+
+test(
+  "manual: a page beside a banner (needs Linux, ip, unshare -nm, curl, and nc)",
+  needsPrograms("curl", "nc"),
+  async () => {
+    const [serve = ""] = commands(blockWith("docs/manual.md", "--http=8080"));
+    await using _server = await start(serve);
+    const { stdout } = await run(shell("curl -s http://127.0.0.1:8080; nc -w 50 127.0.0.1 2121"), { env });
+    assertMatch(stdout, /^You reached port 8080 as 127\.0\.0\.1:\d+\r\n220 lab FTP\r\n$/);
+  },
+);
+
+test(
+  "manual: a firewall from both sides, and as a CI job (needs Linux, ip, unshare -nm, and iptables)",
+  needsPrograms("iptables"),
+  async () => {
+    const { text: serve } = blockWith("docs/manual.md", "--within 600");
+    const { text: sameSide } = blockWith("docs/manual.md", "connect lab.example -p 80,443,3306,5432");
+    const without = blockWith("docs/manual.md", "not: 3306,5432");
+    const withFirewall = blockWith("README.md", "3306  timeout");
+    const { text: job } = blockWith("docs/manual.md", "ssh lab.example");
+    {
+      await using _server = await start(serve);
+      assertEquals((await run(shell(sameSide), { env })).code, 0);
+      const open = await run(shell(serverCommand(without)), { env });
+      assertEquals(open.code, 1);
+      assertShown(without, open.stdout);
+      await setFirewall();
+      const blocked = await run(shell(serverCommand(withFirewall)), { env });
+      assertEquals(blocked.code, 0);
+      assertShown(withFirewall, blocked.stdout);
+    }
+    const cwd = await Deno.makeTempDir();
+    const passed = await run(shell(job.replace("--within 60", "--within 6")), { cwd, env });
+    assertEquals([passed.code, withoutWarning(passed.stderr)], [0, ""]);
+    assertMatch(passed.stdout, /4 of 4 ports as expected[^]*Greeted: 80,443\. Not greeted: 3306,5432\.\n$/);
+    // Without the firewall, the job fails.
+    await run(["iptables", "-F"]);
+    const shortJob = job.replace("--within 60", "--within 5").replace("--within 30", "--within 2");
+    const failed = await run(shell(shortJob), { cwd, env });
+    assertEquals(failed.code, 1);
+    assertMatch(failed.stdout, /not: 3306,5432\n.*Greeted: 80,443,3306,5432\.\n$/);
+    // The job also fails if its server cannot start, because that of another job is still running.
+    await run(shell("iptables -A INPUT -p tcp -m multiport --dports 3306,5432 -j REJECT"));
+    await using _server = await start(serve);
+    const notStarted = await run(shell(job), { cwd, env });
+    assertEquals([notStarted.code, notStarted.stdout.includes("4 of 4 ports as expected")], [2, true]);
+    await Deno.remove(cwd, { recursive: true });
+  },
+);
+
+test(
+  "manual: --count 1 leaves no connection for the check after the blocked ports (needs Linux, ip, and unshare -nm)",
+  always,
+  async () => {
+    await using _server = await start("greeter -p 80,443 --count 1");
+    await using _other = await start("greeter -p 81 --count 2");
+    const { code, stdout } = await run(shell("greeter connect lab.example -p 80 -b 3306"), { env });
+    assertEquals(code, 1);
+    assertMatch(stdout, /\n3306 {2}refused {2}not proven: /);
+    assertEquals((await run(shell("greeter connect lab.example -p 81 -b 3306 --quiet"), { env })).code, 0);
+  },
+);
+
+test(
+  "manual: the ports that are not as expected (needs Linux, ip, unshare -nm, bash, and jq)",
+  needsPrograms("bash", "jq"),
+  async () => {
+    const { text } = blockWith("docs/manual.md", ".ok != true");
+    const check = async (host: string) => {
+      const [, ...args] = shell(text.replace("lab.example", host));
+      const { code, stdout } = await run(["bash", ...args], { env });
+      const rows: { event_type: string; dest_port?: number; state?: string }[] = stdout.split("\n").slice(0, -1)
+        .map((row) => JSON.parse(row));
+      const shown = rows.map(({ event_type, dest_port = "", state = "" }) => `${event_type} ${dest_port} ${state}`);
+      return [code, ...shown.toSorted()];
+    };
+    await using _server = await start("greeter -p 80,3306");
+    assertEquals(await check("lab.example"), [1, "probe 3306 greeted", "probe 443 refused"]);
+    assertEquals(await check("nosuch.invalid"), [2, "error  "]);
+  },
+);
+
+/** What servers do with a connection, by a name. */
+const SERVERS: Record<string, (socket: Socket) => void> = {
+  greeting: (socket) => socket.end("220 ready\r\n"),
+  other: (socket) => socket.end("500 sorry\r\n"),
+  silent: (socket) => socket.resume(),
+  closing: (socket) => socket.end(),
+  resetting: (socket) => socket.resetAndDestroy(),
+};
+
+test("manual: the table of states and expectations (needs Linux, ip, and unshare -nm)", always, async () => {
+  // Nobody answers at 192.0.2.53, and there is a route that rejects packets to 192.0.2.54.
+  await run(shell(`
+    ip link add greeter0 type veth peer name greeter1
+    ip address add 192.0.2.1/24 dev greeter0
+    ip link set greeter0 up
+    ip link set greeter1 up
+    ip neighbor add 192.0.2.53 lladdr 02:00:00:00:00:01 dev greeter0
+    ip route add unreachable 192.0.2.54
+  `));
+  const targets = [["127.0.0.1", 9], ["192.0.2.53", 80], ["192.0.2.54", 80]] as [hostname: string, port: number][];
+  await using servers = new AsyncDisposableStack();
+  for (const onConnection of Object.values(SERVERS)) {
+    targets.push(["127.0.0.1", servers.use(await startServer(onConnection)).port]);
+  }
+  const columns = { "`-p`": "greeted", "`-o`": "open", "`-b`": "blocked" } as const;
+  const cells = new Map<string, Set<string>>();
+  const checks = Object.entries(columns).flatMap(([column, option]) =>
+    targets.map(async ([hostname, port]) => {
+      for await (const { state, ok } of check({ hostname, [option]: port, expect: "220", timeout: 1500 })) {
+        const cell = `${state} ${column}`;
+        cells.set(cell, (cells.get(cell) ?? new Set()).add(ok ? "pass" : "fail"));
+      }
+    })
+  );
+  await Promise.all(checks);
+  const rows = tableAfter(
+    "docs/manual.md",
+    "Each port has one of these states. Which states pass depends on the option:",
+  );
+  assertEquals(rows.map(({ state }) => state), PROBE_STATES.map((state) => `\`${state}\``));
+  for (const row of rows) {
+    for (const column of Object.keys(columns)) {
+      const cell = `${row.state?.replaceAll("`", "")} ${column}`;
+      assertEquals(row[column], [...cells.get(cell) ?? []].join(), cell);
+    }
+  }
+});
+
+test("manual: a name whose first address refuses connections (needs Linux, ip, unshare -nm, and IPv6)", {
+  ignore: !hasIPv6(),
+}, async () => {
+  const block = blockWith("docs/manual.md", "localhost is 127.0.0.1, ::1");
+  await using _server = await start("greeter -H ::1 -p 8080");
+  assertShown(block, (await run(shell(serverCommand(block)), { env })).stdout);
+});
+
+test("manual: several hosts (needs Linux, ip, and unshare -nm)", always, async () => {
+  const block = blockWith("docs/manual.md", "greeter connect web1 web2");
+  await using _web1 = await start("greeter -H web1 -p 80");
+  await using _web2 = await start("greeter -H web2 -p 80,3306");
+  const { code, stdout } = await run(shell(serverCommand(block)), { env });
+  assertEquals(code, 1);
+  assertShown(block, stdout);
+});
+
+test("manual: which address the server sees (needs Linux, ip, and unshare -nm)", always, async () => {
+  const [serve = "", check = ""] = commands(blockWith("docs/manual.md", "You are {client}"));
+  await using _server = await start(serve);
+  assertMatch((await run(shell(check), { env })).stdout, /\n9999 {2}greeted {2}"You are 192\.0\.2\.7:\d+\\r\\n"\n/);
+});
+
+test("manual: the log of a scan (needs Linux, ip, and unshare -nm)", always, async () => {
+  const block = blockWith("docs/manual.md", "greeter -p 22,25,8000-8100");
+  await using server = await start(serverCommand(block));
+  await greetingFrom(22);
+  server.child.kill("SIGSTOP");
+  for (let port = 8000; port <= 8011; port++) await connectAndReset(port);
+  server.child.kill("SIGCONT");
+  await until(() => server.output.stdout.includes("reset before they could be accepted"));
+  await interrupt(server);
+  assertShown(block, server.output.stdout);
+});
+
+test("manual: the table of clients (needs Linux, ip, and unshare -nm)", always, async () => {
+  for (const address of ["192.0.2.21", "192.0.2.22", "192.0.2.23"]) {
+    await run(["ip", "address", "add", `${address}/32`, "dev", "lo"]);
+  }
+  const block = blockWith("docs/manual.md", "--quiet --clients");
+  await using server = spawn(shell(`exec ${serverCommand(block)}`), { env, detached: true });
+  await until(() => connectFrom("192.0.2.23", 8009));
+  for (const port of [21, 22]) await connectFrom("192.0.2.21", port, "GET / HTTP/1.1\r\nHost: lab.example\r\n\r\n");
+  await connectFrom("192.0.2.21", 80, "HELP\r\n");
+  await connectFrom("192.0.2.22", 22, "SSH-2.0-Go\r\n");
+  await connectFrom("192.0.2.22", 8000);
+  server.child.kill("SIGSTOP");
+  for (let port = 8000; port <= 8009; port++) await connectAndReset(port);
+  server.child.kill("SIGCONT");
+  await connectFrom("192.0.2.21", 80);
+  await interrupt(server);
+  const withoutTimes = (output: string) => normalize(output).replace(/\d\d:\d\d:\d\d/g, "HH:MM:SS");
+  const [, ...shown] = withoutTimes(block.text.replace("\n^C", "\n")).split("\n");
+  assertEquals(withoutTimes(server.output.stdout).trimEnd().split("\n"), shown);
+});
+
+test("manual: the log in a file (needs Linux, ip, and unshare -nm)", always, async () => {
+  const cwd = await Deno.makeTempDir();
+  const { text } = blockWith("docs/manual.md", "tee -i");
+  for (const script of [text, text.replace("tee -i", "tee")]) {
+    await using server = await start(script, cwd);
+    await greetingFrom(80);
+    await interrupt(server);
+    const isComplete = script === text;
+    const end = /1 client:\n.*\n127\.0\.0\.1 .*\nStopped: 1 greeting, /;
+    assertEquals(end.test(await Deno.readTextFile(`${cwd}/class.log`)), isComplete);
+    assertEquals(end.test(server.output.stderr), !isComplete);
+  }
+  await Deno.remove(cwd, { recursive: true });
+});
+
+test(
+  "manual: which clients sent the most data (needs Linux, ip, unshare -nm, and jq)",
+  needsPrograms("jq"),
+  async () => {
+    const cwd = await Deno.makeTempDir();
+    const closed = (src_ip: string, bytes_received: number) =>
+      JSON.stringify({ event_type: "closed", src_ip, bytes_received });
+    const log = [closed("192.0.2.1", 5), closed("192.0.2.2", 7), closed("192.0.2.1", 10), `{"event_type":"stopped"}`];
+    await Deno.writeTextFile(`${cwd}/log.jsonl`, log.join("\n"));
+    const { stdout } = await run(shell(blockWith("docs/manual.md", "group_by(.src_ip)").text), { cwd, env });
+    assertEquals(stdout, "15 192.0.2.1\n7 192.0.2.2\n");
+    await Deno.remove(cwd, { recursive: true });
+  },
+);
+
+test(
+  "manual: deno install makes a command that runs main.ts of the checkout (needs Linux, ip, and unshare -nm)",
+  always,
+  async () => {
+    const root = await Deno.makeTempDir();
+    const { text } = blockWith("docs/manual.md", "deno install");
+    const command = text.replace("deno install", `'${Deno.execPath()}' install --root '${root}'`);
+    const installed = await run(shell(command), { cwd: ROOT, env });
+    assertEquals(installed.code, 0, installed.stderr);
+    const { stdout } = await run([`${root}/bin/greeter`, "--version"], {
+      env: { PATH: `${Deno.execPath().replace(/\/[^/]*$/, "")}:${Deno.env.get("PATH")}` },
+    });
+    assertMatch(stdout, /^greeter \d+\.\d+\.\d+(-dev)?\n$/);
+    await Deno.remove(root, { recursive: true });
+  },
+);

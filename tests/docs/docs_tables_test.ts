@@ -1,0 +1,189 @@
+/**
+ * Compares tables and figures in the manual with the code: the JSON fields, the escapes of TEXT, and the limits and
+ * messages that the manual quotes.
+ *
+ * @module
+ */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { formatErrorRow, formatResultRow, formatSummaryRow } from "../../cli/connect/rows.ts";
+import { SHOWN_BYTES } from "../../cli/connect/lines.ts";
+import { Progress } from "../../cli/connect/progress.ts";
+import { encodeText } from "../../cli/escapes.ts";
+import { MAX_BUFFERED_BYTES } from "../../cli/log.ts";
+import { formatSomePorts } from "../../cli/ports.ts";
+import { MAX_CLIENTS, MAX_PAYLOAD_BYTES, MAX_RANGES } from "../../cli/serve/clients.ts";
+import { MAX_TABLE_LINES } from "../../cli/serve/clients_table.ts";
+import { jsonFormat, textFormat } from "../../cli/serve/events.ts";
+import { EXPECTATIONS, MIN_BLOCKED_TIMEOUT_MS, PROBE_STATES } from "../../client.ts";
+import { LOOKUP_TIMEOUT_MS } from "../../client/resolve.ts";
+import config from "../../deno.json" with { type: "json" };
+import { parse } from "../../main.ts";
+import type { CloseReason, Connection } from "../../server.ts";
+import { KEPT_BYTES } from "../../server/input.ts";
+import { RESERVED_DESCRIPTORS } from "../../server/listen.ts";
+import { MAX_GREETING_BYTES } from "../../shared/limits.ts";
+import { tableAfter } from "./docs_blocks.ts";
+import { ROOT } from "../helpers/processes.ts";
+import { probeResult } from "../helpers/results.ts";
+
+const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
+
+/** The manual on one line, so that quoted texts may be wrapped. */
+const MANUAL = read("docs/manual.md").replaceAll("\n", " ");
+
+/** The names of fields in a cell. What else is between backticks, such as an option, does not look like one. */
+function namesIn(cell = ""): string[] {
+  return [...cell.matchAll(/`([a-z_]+)`/g)].map(([, name = ""]) => name);
+}
+
+/** The fields of each type of row that the program prints, and those that the manual lists, in the same form. */
+function assertFields(rows: readonly string[], documented: ReadonlyMap<string, readonly string[]>) {
+  const printed = rows.map((line) => {
+    const { event_type, ...fields }: Record<string, unknown> = JSON.parse(line);
+    return [`${event_type}`, Object.keys(fields).sort()] as const;
+  });
+  const listed = [...documented].map(([type, fields]) => [type, fields.toSorted()] as const);
+  assertEquals(Object.fromEntries(listed), Object.fromEntries(printed));
+}
+
+const address: Deno.NetAddr = { transport: "tcp", hostname: "192.0.2.7", port: 51514 };
+
+Deno.test("the manual lists the fields of each row that greeter --json prints", () => {
+  const connection: Connection = {
+    remoteAddr: address,
+    localAddr: address,
+    acceptedAt: 0,
+    bytesSent: 1,
+    greeted: true,
+    bytesReceived: 1,
+    received: Uint8Array.of(1),
+    closeReason: "closed",
+  };
+  const client = { address: "192.0.2.7", connections: 1, bytesReceived: 1, denied: false, firstSeen: 0, lastSeen: 0 };
+  const recorded = { bounds: [22, 23], hasMorePorts: true, payload: "x", isPayloadCut: false, payloadAcceptedAt: 0 };
+  const counts = { greetings: 1, denied: 1, bytesReceived: 1, resets: 1, dropped: 1, duration: 1 };
+  const others = { connections: 1, bytesReceived: 1 };
+  const rows = [
+    jsonFormat.listening([address]),
+    jsonFormat.connection(connection),
+    jsonFormat.closed(connection) ?? "",
+    jsonFormat.denied(connection),
+    jsonFormat.resets(1, [22]),
+    jsonFormat.gap(1),
+    jsonFormat.error(new Error("message")) ?? "",
+    ...jsonFormat.clients({ busiest: [{ ...client, ...recorded }], others, resetsBeforeAccept: 1 }, 80),
+    jsonFormat.stopped({ ...counts, ports: { greeted: [1], notGreeted: [2], onlyReset: [3] } }),
+  ];
+  const documented = new Map<string, string[]>();
+  for (const { "`event_type`": type = "", fields } of tableAfter("docs/manual.md", "### The log")) {
+    const base = fields?.match(/those of `(\w+)`/)?.[1] ?? "all";
+    documented.set(type.replaceAll("`", ""), [
+      ...documented.get(base) ?? [],
+      ...namesIn(fields?.replace(/those of `\w+`/, "")),
+    ]);
+  }
+  documented.delete("all");
+  assertFields(rows, documented);
+});
+
+Deno.test("the manual lists each close_reason, and no other", () => {
+  const reasons: Record<CloseReason, true> = {
+    closed: true,
+    reset: true,
+    timeout: true,
+    evicted: true,
+    shutdown: true,
+  };
+  const [sentence = ""] = MANUAL.match(/(?<=`close_reason` is ).*?\. /) ?? [];
+  assertEquals(namesIn(sentence), Object.keys(reasons));
+});
+
+Deno.test("the manual lists the fields of each row that greeter connect --json prints", () => {
+  const error = "No route to host";
+  const results = [probeResult(22, "unreachable", { localAddr: address, greeting: "x", error, expected: "blocked" })];
+  const summary = formatSummaryRow({ host: "lab", addresses: ["192.0.2.1"], results }, {
+    hosts: [],
+    ports: { greeted: [], open: [], blocked: [22] },
+    expect: undefined,
+    isSending: false,
+    duration: 1,
+    interrupted: false,
+  });
+  const documented = new Map<string, string[]>();
+  let fields: string[] = [];
+  for (const { "`event_type`": type = "", field, meaning } of tableAfter("docs/manual.md", "### Results")) {
+    if (type !== "") documented.set(type.replaceAll("`", ""), fields = [...documented.get("all") ?? []]);
+    fields.push(...field === "one for each state" ? PROBE_STATES : namesIn(field));
+    if (field === "`expected`") assertEquals(namesIn(meaning), [...EXPECTATIONS]);
+  }
+  documented.delete("all");
+  assertFields([...results.map(formatResultRow), summary, formatErrorRow("lab", error)], documented);
+});
+
+Deno.test("the manual's table of escapes has those that TEXT accepts, and no others", () => {
+  const isEscape = (text: string) => {
+    try {
+      return encodeText(text).length === 1;
+    } catch {
+      return false;
+    }
+  };
+  const characters = Array.from({ length: 95 }, (_, i) => String.fromCharCode(32 + i));
+  const accepted = characters.map((character) => `\\${character}`).filter(isEscape);
+  const documented = tableAfter("docs/manual.md", "### TEXT").flatMap(({ escape = "" }) =>
+    escape.replaceAll("`", "").split(" ")
+  );
+  assertEquals(documented.toSorted(), [...accepted, "\\xHH"].toSorted());
+  assert(isEscape("\\xfF"));
+});
+
+Deno.test("the manual quotes messages as they are printed", async () => {
+  const odd = Array.from({ length: 30 }, (_, i) => 2 * i + 1);
+  assertStringIncludes(MANUAL, `\`${formatSomePorts(odd)}\``);
+  assertStringIncludes(MANUAL, `(\`${textFormat.gap(3)}\`)`);
+  const [, args = "", ports] = MANUAL.match(/so `(-p \d+ -o \d+ -b [\d-]+)` means .*?`must be blocked: (.*?)`/) ?? [];
+  const command = await parse(["connect", "lab", ...args.split(" ")]);
+  assert(command.kind === "connect");
+  assertEquals(ports, formatSomePorts(command.check.blocked));
+  const progress = new Progress(["lab"], { greeted: [80], open: [], blocked: [] });
+  progress.resolved("lab");
+  progress.add(probeResult(80, "refused"));
+  assertStringIncludes(MANUAL, `\`greeter: ${progress.text()}\``);
+});
+
+Deno.test("the manual and the page of the module state the limits that the code has", () => {
+  const module = read("docs/module.md").replaceAll("\n", " ");
+  const kib = MAX_GREETING_BYTES / 1024;
+  for (
+    const [page, text] of [
+      [MANUAL, `keeps up to ${MAX_BUFFERED_BYTES / 1024 / 1024} MiB of lines`],
+      [MANUAL, `records the first ${MAX_CLIENTS.toLocaleString("en-US")} addresses`],
+      [MANUAL, `at most ${MAX_RANGES} ranges of ports, and ${MAX_PAYLOAD_BYTES} bytes of what was sent first`],
+      [MANUAL, `In a \`client\` row, they have at most ${MAX_PAYLOAD_BYTES} bytes`],
+      [MANUAL, `The table has at most ${MAX_TABLE_LINES} lines`],
+      [MANUAL, `\`payload\` has the first ${KEPT_BYTES} bytes`],
+      [MANUAL, `At most ${SHOWN_BYTES} bytes of a greeting are shown`],
+      [MANUAL, `Its TEXT has 1 to ${MAX_GREETING_BYTES.toLocaleString("en-US")} bytes`],
+      [MANUAL, `A greeting has at most ${kib} KiB, including`],
+      [MANUAL, `makes sure that ${RESERVED_DESCRIPTORS} descriptors are left`],
+      [MANUAL, `\`-b\` requires a timeout of at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} s`],
+      [MANUAL, `With \`-b\`, it is at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} s`],
+      [MANUAL, `A lookup may take ${LOOKUP_TIMEOUT_MS / 1000} s`],
+      [module, `\`received\` (at most the first ${KEPT_BYTES} bytes)`],
+      [module, `the bytes that were received, at most ${kib} KiB`],
+    ] as const
+  ) assertStringIncludes(page, text);
+});
+
+Deno.test("the manual installs the latest release, with the flag and the limit of the project", () => {
+  const [, current = "", released] = read("CHANGELOG.md").match(/^## (?:(\S+-dev)\n[^]*?^## )?\[([\d.]+)\] - /m) ?? [];
+  assertEquals(config.version, current || released);
+  const versions = [...MANUAL.matchAll(/greeter-(\d+\.\d+\.\d+)-/g)].map(([, version]) => version);
+  assertEquals([...new Set(versions)], [released]);
+  const flags = [MANUAL, config.tasks.start, read("tools/compile.ts")].map((text) =>
+    text.match(/--v8-flags=[\w=-]+/)?.[0]
+  );
+  assertEquals(new Set(flags).size, 1, flags.join());
+  const [, limit = ""] = read("contrib/greeter.service").match(/^LimitNOFILE=(\d+)$/m) ?? [];
+  assertStringIncludes(MANUAL, `\`LimitNOFILE\` is ${limit}`);
+});

@@ -1,0 +1,183 @@
+/**
+ * Tests of the addresses and ports that `greeter` listens on, and of the permissions and privileges they need.
+ *
+ * @module
+ */
+import { assertEquals, assertMatch } from "@std/assert";
+import { portRanges } from "../../cli/ports.ts";
+import { DEFAULTS } from "../../server.ts";
+import { greetingFrom } from "../helpers/clients.ts";
+import { inNamespace } from "../helpers/namespaces.ts";
+import { hasIPv6, needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { freePort } from "../helpers/ports.ts";
+import { BINARY, DENO_RUN, GREETER, LOCAL, MAIN, portOf, run, spawn, stop } from "../helpers/processes.ts";
+
+Deno.test("greeter serves IPv6, and IPv4 over an IPv6 socket (needs IPv6 and SIGTERM)", {
+  ignore: needsSignals.ignore || !hasIPv6(),
+}, async () => {
+  await using greeter = spawn([...GREETER, "--host", "::", "--port", "0"]);
+  const port = await portOf(greeter);
+  assertEquals(await greetingFrom(port, "::1"), DEFAULTS.greeting);
+  assertEquals(await greetingFrom(port, "127.0.0.1"), DEFAULTS.greeting);
+  await stop(greeter);
+  assertMatch(
+    greeter.output.stdout,
+    /^Listening on \[::\]:\d+\nReceived connection from \[::1\]:\d+ on port \d+\nReceived connection from 127\.0\.0\.1:\d+ on port \d+\nStopped: 2 /,
+  );
+});
+
+Deno.test("greeter exits 2 if it cannot listen, and prints why and what to do", async () => {
+  using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = occupied.addr;
+  const cases: [command: string[], message: string][] = [
+    [[...GREETER, "-H", "127.0.0.1", "-p", `${port}`], `port ${port} is in use; choose another with --port`],
+    [
+      [...GREETER, ...LOCAL, "-p", `${port}`],
+      `port ${port} is in use; choose another with --port, or skip it with --skip-taken`,
+    ],
+    [
+      [...GREETER, "-p", "0", "-H", "no-such-host.invalid"],
+      `unknown host "no-such-host.invalid"; choose another with --host`,
+    ],
+    [
+      [...GREETER, "-p", "0", "-H", "no\nname"],
+      String.raw`"no\nname" is not a valid name or address; choose another with --host`,
+    ],
+    [
+      [...GREETER, "-p", "0", "-H", "192.0.2.1"],
+      `"192.0.2.1" is not an address of this machine; choose another with --host`,
+    ],
+  ];
+  // The binary has its network permission built in.
+  if (!BINARY) {
+    cases.push([[...DENO_RUN, MAIN, ...LOCAL], "Deno has no network permission; run it with --allow-net"]);
+  }
+  for (const [command, message] of cases) {
+    assertEquals(await run(command), {
+      code: 2,
+      signal: null,
+      stdout: "",
+      stderr: `greeter: cannot listen: ${message}\n`,
+    });
+  }
+});
+
+/** Makes a command unprivileged: root, or root of the namespace, loses the capability to listen on privileged ports. */
+const UNPRIVILEGED = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"];
+const privilegedPorts = inNamespace("echo 20000 > /proc/sys/net/ipv4/ip_unprivileged_port_start");
+
+Deno.test("greeter exits 2 if a port requires privileges, even above 1023 (needs Linux, ip, setpriv, and unshare -n)", {
+  ignore: privilegedPorts.ignore || needsPrograms("setpriv").ignore,
+}, async () => {
+  const advice = BINARY
+    ? `run greeter with sudo, or permit it with sudo setcap cap_net_bind_service=+ep ${BINARY}`
+    : "or run greeter with sudo";
+  // Such a port is not in use, so --skip-taken does not skip it.
+  for (
+    const [port, ...options] of [["999"], ["9999", "-p", "9999"], ["19999", "--skip-taken", "-p", "0,19999,20000"]]
+  ) {
+    assertEquals(await run([...privilegedPorts.command, ...UNPRIVILEGED, ...GREETER, ...options]), {
+      code: 2,
+      signal: null,
+      stdout: "",
+      stderr: `greeter: cannot listen: port ${port} requires privileges; choose another with --port, ${advice}\n`,
+    });
+  }
+});
+
+Deno.test("greeter requires the permission for its own port only (not tested on the binary, which has it built in)", {
+  ignore: !!BINARY,
+}, async () => {
+  const port = freePort();
+  const options = ["--quiet", "-H", "127.0.0.1", "-p", `${port}`, "--within", "0.1"];
+  const { code, stderr } = await run([...DENO_RUN, `--allow-net=127.0.0.1:${port}`, MAIN, ...options]);
+  assertEquals([code, stderr], [0, ""]);
+});
+
+Deno.test("greeter requires only the network permission (not tested on the binary, which has it built in)", {
+  ignore: !!BINARY,
+}, async () => {
+  const denied = ["read", "write", "env", "run", "sys", "ffi", "import"].map((name) => `--deny-${name}`);
+  await using greeter = spawn([...DENO_RUN, "--allow-net", ...denied, MAIN, ...LOCAL]);
+  assertEquals(await greetingFrom(await portOf(greeter)), DEFAULTS.greeting);
+});
+
+Deno.test("greeter --skip-taken listens on the free ports and names the others", async () => {
+  using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const [taken, free] = [occupied.addr.port, freePort()];
+  const command = [...GREETER, "-H", "127.0.0.1", "--skip-taken", "--within", "0.1", "-p"];
+  const { code, stdout, stderr } = await run([...command, `${taken},${free}`]);
+  assertEquals([code, stderr], [0, `greeter: skipped ports that are in use: ${taken}\n`]);
+  assertMatch(stdout, new RegExp(`^Listening on 127\\.0\\.0\\.1:${free}\n`));
+  const none = await run([...command, `${taken}`]);
+  assertEquals([none.code, none.stdout], [2, ""]);
+  assertEquals(none.stderr, `greeter: cannot listen: port ${taken} is in use; choose another with --port\n`);
+  using alsoOccupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const both = [taken, alsoOccupied.addr.port].sort((a, b) => a - b);
+  const { stderr: message } = await run([...command, both.join(",")]);
+  assertMatch(message, /^greeter: cannot listen: ports \d+[,-]\d+ are in use; choose others with --port\n$/);
+});
+
+Deno.test("greeter names at most 10 ranges of ports that are skipped, and of ports that did not reach --count", async () => {
+  const occupied: Deno.TcpListener[] = [];
+  const ports = () => occupied.map(({ addr }) => addr.port);
+  while (portRanges(ports()).length < 12) occupied.push(Deno.listen({ hostname: "127.0.0.1", port: 0 }));
+  const free: number[] = [];
+  while (portRanges(new Set(free)).length < 12) free.push(freePort());
+  const list = [...ports(), ...new Set(free)].join(",");
+  const { code, stderr } = await run(
+    [...GREETER, "-H", "127.0.0.1", "--skip-taken", "--count", "1", "--within", "0.1", "-p", list],
+  );
+  for (const listener of occupied) listener.close();
+  const ranges = String.raw`([\d-]+,){9}[\d-]+ and \d+ more ports`;
+  assertMatch(
+    stderr,
+    new RegExp(
+      `^greeter: skipped ports that are in use: ${ranges}\ngreeter: stopped before --count was reached: ` +
+        `too few clients were greeted on ports ${ranges}\n$`,
+    ),
+  );
+  assertEquals(code, 1);
+});
+
+const fewPorts = inNamespace("echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range");
+
+Deno.test("greeter warns once if no local port is left (needs Linux, ip, and unshare -n)", {
+  ignore: fewPorts.ignore,
+}, async () => {
+  const command = [...fewPorts.command, ...GREETER, "-H", "127.0.0.1", "--within", "0.1", "-p"];
+  const all = await run([...command, "39990-40060"]);
+  assertEquals([all.code, all.stderr], [
+    0,
+    "greeter: no ephemeral port is left for outgoing connections from this machine; remove some ports from --port\n",
+  ]);
+  const allButOne = await run([...command, "40000-40008"]);
+  assertEquals([allButOne.code, allButOne.stderr], [0, ""]);
+});
+
+Deno.test("greeter opens explicit ports before port 0 (needs Linux, ip, and unshare -n)", {
+  ignore: fewPorts.ignore,
+}, async () => {
+  const command = [...fewPorts.command, ...GREETER, "-H", "127.0.0.1", "--within", "0.1", "-p"];
+  // Only port 40009 is left for port 0.
+  const mixed = await run([...command, "0", "-p", "40000-40008"]);
+  assertEquals([mixed.code, mixed.stderr.includes("cannot listen")], [0, false]);
+  assertMatch(mixed.stdout, /^Listening on 127\.0\.0\.1:40000-40009 \(10 ports\)\n/);
+  const tooMany = await run([...command, "0,0", "-p", "40000-40008", "--skip-taken"]);
+  assertEquals([tooMany.code, tooMany.stderr], [
+    2,
+    "greeter: cannot listen: no ephemeral port is left; choose ports other than 0 with --port\n",
+  ]);
+});
+
+const onlyIPv6 = inNamespace("ip -4 address flush dev lo");
+
+Deno.test("greeter listens on 100 ports of a host without IPv4 (needs Linux, ip, unshare -n, and IPv6)", {
+  ignore: onlyIPv6.ignore || !hasIPv6(),
+}, async () => {
+  const list = Array(100).fill(0).join(",");
+  const options = ["-H", "::1", "-p", list, "--within", "0.1"];
+  const { code, stdout, stderr } = await run([...onlyIPv6.command, ...GREETER, ...options]);
+  assertEquals([code, stderr], [0, ""]);
+  assertMatch(stdout, /^Listening on \[::1\]:.* \(100 ports\)\n/);
+});
