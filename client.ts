@@ -99,7 +99,7 @@ async function* checkHosts(
   const pool = new ProbePool(options, () => (controller?.desiredSize ?? 0) <= 0);
   const results = new ReadableStream<ProbeResult>({
     start: (own) => void (controller = own),
-    pull: () => pool.start(),
+    pull: () => pool.grant(),
   }, { highWaterMark: concurrency });
   const deadline = performance.now() + within;
   const onDecided = (result: ProbeResult) => controller?.enqueue(result);

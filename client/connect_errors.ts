@@ -77,6 +77,11 @@ export function isOutOfResources(error: unknown): boolean {
   );
 }
 
+/** Whether an error that makes a port `unreachable` says that this machine does not have the family of the address. */
+export function isFamilyMissing(error: unknown): boolean {
+  return ["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(codeOf(error) ?? "");
+}
+
 /**
  * Whether this machine has caused an error by itself, which says nothing about a firewall: it has no route to the address,
  * no address of its own in that family, or a rule that forbids the connection, or its network is down. ENETUNREACH can

@@ -83,15 +83,8 @@ async function checkEach(
     if (finding) onFinding(finding);
     // Any other error than that of the host was thrown by a function of the caller, and ends the run.
     if (stop.signal.aborted && !(stop.signal.reason instanceof ConnectError)) pool.stop();
-    pool.release();
   };
-  const checks: Promise<void>[] = [];
-  for (const port of ports) {
-    await pool.acquire(true); // a check takes memory, so none is started before it can do something
-    if (pool.signal.aborted) break;
-    checks.push(check(port));
-  }
-  await Promise.all(checks);
+  await pool.begin(ports, stop.signal, check);
   stop.signal.throwIfAborted();
 }
 

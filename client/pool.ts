@@ -41,6 +41,8 @@ export class ProbePool {
   /** Checks that wait for a place: those that have not begun, and those that have. */
   readonly #beginning = new Queue<() => void>();
   readonly #continuing = new Queue<() => void>();
+  /** How many calls of {@linkcode begin} have checks that have not begun. */
+  #beginners = 0;
   /** Ends the pauses. */
   readonly #sleeping = new Set<() => void>();
   readonly #running = new Set<Probe>();
@@ -50,18 +52,18 @@ export class ProbePool {
   #limit: number;
   /** How many places are taken. */
   #taken = 0;
-  /** How many probes are active. See ACTIVE_MS. */
-  #active = 0;
-  /** The probes that have been active for ACTIVE_MS, in order, and the last turn in which they count. */
+  /** How many of these have a probe that no longer counts as active. See ACTIVE_MS. */
+  #quiet = 0;
+  /** What to call for the probes that have run for ACTIVE_MS, in order, and the last turn in which they are active. */
   readonly #overdue = new Map<() => void, number>();
   #turn = 0;
   #turnTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Whether no probe starts for a while, because no resources are left for even a single one. */
-  #isOutOfResources = false;
+  /** While no resources are left for even a single probe: ends when one may be tried. */
+  #pause: Promise<void> | undefined;
   /** How many such pauses there have been since the last result. */
   #pauses = 0;
 
-  /** While `isPaused()` returns true, no probe starts; call {@linkcode start} when that changes. */
+  /** While `isPaused()` returns true, no probe starts; call {@linkcode grant} when that changes. */
   constructor(
     { timeout = CHECK_DEFAULTS.timeout, concurrency = CHECK_DEFAULTS.concurrency, ...options }: PoolOptions,
     isPaused: () => boolean,
@@ -78,35 +80,56 @@ export class ProbePool {
   }
 
   get #hasRoom(): boolean {
-    return !this.#isOutOfResources && !this.#isPaused() && this.#taken < this.#limit &&
-      this.#active < MAX_ACTIVE_PROBES;
+    return !this.#pause && !this.#isPaused() && this.#taken < this.#limit &&
+      this.#taken - this.#quiet < MAX_ACTIVE_PROBES;
   }
 
   /**
-   * Waits for a place in the pool, or until the pool has been stopped. Checks that begin go first, so that each port is
-   * tried once before a port is tried again.
+   * Begins a check for each item when it has a place, and waits until all have ended. No check of any host continues while
+   * others have not begun, so each port is tried once before a port is tried again. A check takes memory, so none is begun
+   * before it has a place. If `signal` is aborted, no further check begins.
    */
-  acquire(isBeginning = false): Promise<void> {
+  async begin<T>(items: readonly T[], signal: AbortSignal, check: (item: T) => Promise<void>) {
+    const checks: Promise<void>[] = [];
+    this.#beginners++;
+    for (const item of items) {
+      await this.#wait(this.#beginning);
+      if (this.signal.aborted || signal.aborted) {
+        this.release();
+        break;
+      }
+      checks.push(check(item).finally(() => this.release()));
+    }
+    this.#beginners--;
+    this.grant();
+    await Promise.all(checks);
+  }
+
+  /** Waits for a place in the pool, or until the pool has been stopped. */
+  acquire(): Promise<void> {
+    return this.#wait(this.#continuing);
+  }
+
+  #wait(queue: Queue<() => void>): Promise<void> {
     if (this.signal.aborted) return Promise.resolve();
     const { promise, resolve } = Promise.withResolvers<void>();
-    (isBeginning ? this.#beginning : this.#continuing).push(resolve);
-    this.start();
+    queue.push(resolve);
+    this.grant();
     return promise;
   }
 
   /** Gives a place back. */
   release() {
     this.#taken--;
-    this.start();
+    this.grant();
   }
 
   /** Gives places to as many waiting checks as possible. */
-  start() {
+  grant() {
     while (!this.signal.aborted && this.#hasRoom) {
-      const next = this.#beginning.shift() ?? this.#continuing.shift();
+      const next = this.#beginning.shift() ?? (this.#beginners === 0 ? this.#continuing.shift() : undefined);
       if (!next) return;
       this.#taken++;
-      this.#active++;
       next();
     }
   }
@@ -138,17 +161,16 @@ export class ProbePool {
   }
 
   /**
-   * Runs a probe, for a check that has just got a place. Without a target, only returns. Returns `undefined` if the pool
-   * has been stopped before the probe could start, or if the probe has been aborted.
+   * Runs a probe, for a check that has a place. Returns `undefined` if the pool or the check of the host has been stopped,
+   * or if the probe has been aborted.
    *
    * @throws {ConnectError} If `Deno.connect` has thrown an error that says nothing about the port, but applies to its
    * host, or if there have been no resources for as long as the timeout.
    */
-  async probe(host: string, target: ProbeTarget | undefined): Promise<ProbeOutcome | undefined> {
-    for (;;) {
-      const deactivate = this.#deactivateLater();
-      if (!target || this.signal.aborted) return void deactivate();
+  async probe(host: string, target: ProbeTarget, signal: AbortSignal): Promise<ProbeOutcome | undefined> {
+    while (!this.signal.aborted && !signal.aborted) {
       const probe = new Probe({ ...target, timeout: this.#timeout, clock: this.#clock, connect: this.#connect });
+      const endQuiet = this.#startQuiet();
       this.#running.add(probe);
       try {
         const outcome = await probe.run();
@@ -162,48 +184,50 @@ export class ProbePool {
         if (!isTemporary || this.#pauses * RESOURCE_PAUSE_MS >= this.#timeout) throw new ConnectError(host, error);
         // Another probe has to end first.
         this.#limit = Math.max(1, this.#running.size - 1);
-        this.#isOutOfResources = isAlone;
+        if (isAlone) this.#startPause();
       } finally {
         this.#running.delete(probe);
-        deactivate();
+        endQuiet();
       }
       this.release();
-      if (this.#isOutOfResources) await this.#pause();
+      await this.#pause;
       await this.acquire();
     }
   }
 
-  async #pause() {
+  #startPause() {
+    if (this.#pause) return;
     this.#pauses++;
-    await this.sleep(RESOURCE_PAUSE_MS);
-    this.#isOutOfResources = false;
+    this.#pause = this.sleep(RESOURCE_PAUSE_MS).then(() => this.#pause = undefined);
   }
 
-  /** A place counts as active from the beginning. Ends that after a while. Returns a function that ends it at once. */
-  #deactivateLater(): () => void {
-    let isActive = true;
-    const deactivate = () => {
-      cancel();
-      this.#overdue.delete(deactivate);
-      if (this.#overdue.size === 0) clearTimeout(this.#turnTimer);
-      if (!isActive) return;
-      isActive = false;
-      this.#active--;
-      this.start();
+  /** A probe is active when it starts, and quiet after a while. Returns a function to call when it has ended. */
+  #startQuiet(): () => void {
+    let isQuiet = false;
+    const setQuiet = () => {
+      this.#overdue.delete(setQuiet);
+      isQuiet = true;
+      this.#quiet++;
+      this.grant();
     };
     const cancel = this.#clock.schedule(ACTIVE_MS, () => {
       if (this.#overdue.size === 0) this.#turnTimer = setTimeout(this.#countTurn);
-      this.#overdue.set(deactivate, this.#turn + ACTIVE_TURNS);
+      this.#overdue.set(setQuiet, this.#turn + ACTIVE_TURNS);
     });
-    return deactivate;
+    return () => {
+      cancel();
+      this.#overdue.delete(setQuiet);
+      if (this.#overdue.size === 0) clearTimeout(this.#turnTimer);
+      if (isQuiet) this.#quiet--;
+    };
   }
 
   /** Counts a turn of the event loop. One timer for all probes, because a scan of open ports starts thousands. */
   #countTurn = () => {
     this.#turn++;
-    for (const [deactivate, lastTurn] of this.#overdue) {
+    for (const [setQuiet, lastTurn] of this.#overdue) {
       if (lastTurn > this.#turn) break;
-      deactivate();
+      setQuiet();
     }
     if (this.#overdue.size > 0) this.#turnTimer = setTimeout(this.#countTurn);
   };

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ConnectError } from "../client.ts";
+import { ConnectError, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
 import { check } from "../tests/helpers/check.ts";
 import { hasIPv6, isLinux, needsPrograms } from "../tests/helpers/needs.ts";
@@ -36,27 +36,55 @@ async function runScript(ports: readonly number[], script: string): Promise<unkn
 
 Deno.test("ProbePool.stop() ends all pauses and waits, and those that begin later", async () => {
   const pool = new ProbePool({ concurrency: 1 }, () => false);
+  const { signal } = new AbortController();
   await pool.acquire();
-  const waits = [pool.sleep(60_000), pool.acquire(), pool.acquire(true)];
+  const begun: number[] = [];
+  const begin = (item: number) => pool.begin([item], signal, (item) => Promise.resolve(void begun.push(item)));
+  const waits = [pool.sleep(ENDLESS_MS), pool.acquire(), begin(1)];
   pool.stop();
-  await within(Promise.all([...waits, pool.sleep(60_000), pool.acquire()]));
+  await within(Promise.all([...waits, pool.sleep(ENDLESS_MS), pool.acquire(), begin(2)]));
+  assertEquals(begun, []);
 });
 
-Deno.test("ProbePool gives the next place to a check that begins, and then in the order of the requests", async () => {
-  const pool = new ProbePool({ concurrency: 1 }, () => false);
-  await pool.acquire();
-  const order: string[] = [];
-  const wait = async (name: string, isBeginning = false) => {
-    await pool.acquire(isBeginning);
-    order.push(name);
-    await pool.probe("lab", undefined);
+Deno.test("ProbePool begins all checks before one continues, and begins no more when their host has been stopped", async () => {
+  const pool = new ProbePool({ concurrency: 2 }, () => false);
+  const stop = new AbortController();
+  const steps: string[] = [];
+  const check = async (item: string) => {
+    steps.push(item);
     pool.release();
+    await pool.acquire();
+    steps.push(`${item} again`);
   };
-  const waits = [wait("again 1"), wait("again 2"), wait("first 1", true), wait("first 2", true)];
-  pool.release();
-  await within(Promise.all(waits));
-  assertEquals(order, ["first 1", "first 2", "again 1", "again 2"]);
+  const { signal } = new AbortController();
+  await within(Promise.all([
+    pool.begin(["a", "b", "c"], signal, check),
+    pool.begin(["d", "e"], signal, check),
+    pool.begin(["f", "g"], stop.signal, (item) => check(item).finally(() => stop.abort())),
+  ]));
+  const first = steps.findIndex((step) => step.endsWith("again"));
+  assertEquals(steps.slice(0, first).toSorted(), ["a", "b", "c", "d", "e", "f", "g"]);
+  assertEquals(steps.length, 14);
+  await within(pool.begin(["h"], stop.signal, check));
+  assertEquals(steps.length, 14);
+  // All places have been given back.
+  await within(Promise.all([pool.acquire(), pool.acquire()]));
   pool.end();
+});
+
+Deno.test("checkPorts() tries each of thousands of ports once before it tries one again", async () => {
+  // No other test uses these ports.
+  const greeted = Array.from({ length: 3000 }, (_, i) => 20_000 + i);
+  const tried = new Set<number>();
+  let early = 0;
+  const stop = new AbortController();
+  const onAttempt = ({ remoteAddr: { port } }: ProbeResult) => {
+    if (tried.has(port) && tried.size < greeted.length) early++;
+    if (tried.has(port)) stop.abort();
+    tried.add(port);
+  };
+  await within(Array.fromAsync(check({ greeted, within: ENDLESS_MS, signal: stop.signal, onAttempt })));
+  assertEquals([tried.size, early], [3000, 0]);
 });
 
 Deno.test("checkPorts() pauses while there is no descriptor, and goes on when there is one (needs sh)", {

@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { codeOf } from "../shared/errors.ts";
 import { ConnectError, type Expectation, type ProbeResult, type ProbeState } from "./options.ts";
-import { isLocalError } from "./connect_errors.ts";
+import { isFamilyMissing, isLocalError } from "./connect_errors.ts";
 import type { ProbePool } from "./pool.ts";
 import type { ProbeOutcome, ProbeTarget } from "./probe.ts";
 import type { Host } from "./resolve.ts";
@@ -51,8 +50,8 @@ export interface Finding {
   /** The result. Its `ok` is only what the state says. */
   result: ProbeResult;
   /**
-   * What `Deno.connect` threw, if the state is `unreachable`. An error of this machine only if it caused the errors of all
-   * addresses.
+   * What `Deno.connect` threw, if the state is `unreachable`. It is an error of this machine only if all
+   * addresses failed with one.
    */
   cause: unknown;
 }
@@ -90,8 +89,8 @@ export async function checkPort(
       const outcome = await tryAddresses(port, expected, options);
       if (!outcome) return finding;
       const { cause, ...rest } = outcome;
-      // The host has only IPv6 addresses, and this machine has none, or its kernel has no IPv6.
-      if (["EADDRNOTAVAIL", "EAFNOSUPPORT"].includes(codeOf(cause) ?? "")) throw new ConnectError(host.name, cause);
+      // All addresses of the host are IPv6, and this machine has no IPv6.
+      if (isFamilyMissing(cause)) throw new ConnectError(host.name, cause);
       const ok = isAsExpected(expected, outcome.state);
       const result = { host: host.name, expected, ok, ...rest };
       onAttempt(result);
@@ -125,9 +124,8 @@ async function tryAddresses(
       pool.release();
       await pool.acquire();
     }
-    const isEnded = stop.signal.aborted || pool.signal.aborted;
-    const target = isEnded ? undefined : { ...targetOf(port, expectation), hostname };
-    const outcome = await pool.probe(host.name, target);
+    if (stop.signal.aborted || pool.signal.aborted) return undefined; // no function of the caller is called any longer
+    const outcome = await pool.probe(host.name, { ...targetOf(port, expectation), hostname }, stop.signal);
     if (!outcome) return undefined;
     if (!best || evidenceOf(outcome) > evidenceOf(best)) best = outcome;
     if (isConnected(outcome.state)) break;

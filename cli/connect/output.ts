@@ -35,7 +35,7 @@ export class Output {
   /** Adds a line, and returns at once. */
   print(line: string) {
     this.#pending += `${line}\n`;
-    this.#writing ??= this.#writeAll().finally(() => this.#writing = undefined);
+    this.#writing ??= this.#writeAll();
   }
 
   /** Resolves when everything has been written, or when nothing more can be written. */
@@ -61,5 +61,6 @@ export class Output {
         }
       }
     }
+    this.#writing = undefined; // not later: a line that is printed then must start the next writing
   }
 }
