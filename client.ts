@@ -24,7 +24,6 @@
 import {
   type Check,
   CHECK_DEFAULTS,
-  checkChecks,
   type CheckOptions,
   ConnectError,
   type Expectation,
@@ -37,6 +36,7 @@ import {
   type ProbeResult,
   type ProbeState,
   type TextOrBytes,
+  validateChecks,
 } from "./client/options.ts";
 import { isLinkLocal, isLocalError, isOutOfResources } from "./client/connect_errors.ts";
 import { checkHost } from "./client/host_check.ts";
@@ -85,7 +85,7 @@ export function checkPorts(
   options: CheckOptions = {},
 ): AsyncGenerator<ProbeResult, void, void> {
   const all: readonly Check[] = [checks].flat();
-  checkChecks(all, options);
+  validateChecks(all, options);
   return checkHosts(hostTargets(all), options);
 }
 
@@ -108,7 +108,7 @@ async function* checkHosts(
   if (signal?.aborted) end();
   /** The first error. */
   let failure: { error: unknown } | undefined;
-  const checks = targets.map(({ hostname, family, ports, targetOf }) => {
+  const running = targets.map(({ hostname, family, ports, targetOf }) => {
     const host = new Host(hostname, { ...options, family });
     return checkHost(host, { ports, targetOf, pool, deadline, onLookup, onAttempt, onDecided }).catch((error) => {
       failure ??= { error };
@@ -116,13 +116,13 @@ async function* checkHosts(
       if (!(error instanceof ConnectError)) pool.stop();
     });
   });
-  const hosts = Promise.all(checks).then(() => controller?.close());
+  const allEnded = Promise.all(running).then(() => controller?.close());
   try {
     yield* results.values({ preventCancel: true });
     if (failure) throw failure.error;
   } finally {
     end();
-    await hosts;
+    await allEnded;
     signal?.removeEventListener("abort", end);
   }
 }

@@ -119,7 +119,7 @@ class GreetingServer implements Server {
   readonly #greetingFor: (info: ConnInfo) => Uint8Array;
   readonly #ports: readonly Port[];
   readonly #connections: ConnectionList;
-  /** A connection passes it with its first write. */
+  /** Held from the turn of a connection until its first write has ended. */
   readonly #gate = new Semaphore(MAX_UNGREETED);
   readonly #acceptErrors: AcceptErrors;
   /** How many ports are open. */
@@ -198,8 +198,8 @@ class GreetingServer implements Server {
   }
 
   /**
-   * Waits for a slot, and for the gate, in which the connection then has a place. Returns `undefined` if it need not
-   * wait. A connection that has been closed waits, too: its first write then fails.
+   * Takes a slot and a permit of the gate. Returns `undefined` if the connection need not wait. The first write releases the
+   * permit. That of a connection that has been closed meanwhile fails.
    */
   #takeTurn(connection: OpenConnection): Promise<void> | undefined {
     const { port, isIgnored } = connection;
@@ -209,14 +209,27 @@ class GreetingServer implements Server {
   }
 
   async #waitForTurn(connection: OpenConnection) {
-    const { port, isIgnored } = connection;
-    if (!isIgnored && !connection.hasSlot) {
-      if (!port.closed) await port.slots.acquire();
-      // Closing the port ends the wait without a slot.
-      if (port.closed) this.#connections.close(connection, "shutdown");
-      else connection.hasSlot = true;
+    if (!connection.isIgnored && !connection.hasSlot) {
+      await this.#waitForSlot(connection);
+      // The port was closed before a slot was free. This has no effect if the connection has been closed as well.
+      if (!connection.hasSlot) this.#connections.close(connection, "shutdown");
     }
     await this.#gate.acquire();
+  }
+
+  /** Waits for a slot, or until the port or the connection is closed. */
+  async #waitForSlot(connection: OpenConnection) {
+    const { port } = connection;
+    if (port.closed) return;
+    const granted = port.slots.acquire().then(() => {
+      if (connection.closeReason || port.closed) port.slots.release();
+      else connection.hasSlot = true;
+    });
+    while (!connection.hasSlot && !connection.closeReason && !port.closed) {
+      const { promise: ended, resolve } = Promise.withResolvers<void>();
+      connection.endWait = resolve; // also called when the client has sent more
+      await Promise.race([granted, ended]);
+    }
   }
 
   /** Handles one connection until it is closed. */

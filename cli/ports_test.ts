@@ -1,6 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { fc } from "../tests/deps.ts";
-import { formatPorts, formatSomePorts, parsePorts, uniquePorts } from "./ports.ts";
+import { uniquePorts } from "../shared/ports.ts";
+import { formatPorts, formatSomePorts, parsePorts } from "./ports.ts";
 
 Deno.test("parsePorts() accepts ports and ranges in any order", () => {
   for (

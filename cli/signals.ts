@@ -20,15 +20,12 @@ const DUPLICATE_SIGNAL_MS = 100;
  */
 export function stopOnSignals(): AbortController {
   const stop = new AbortController();
-  let stopped = -Infinity;
+  let first: number | undefined;
   for (const signal of stopSignals()) {
     Deno.addSignalListener(signal, () => {
-      if (!stop.signal.aborted) {
-        stopped = performance.now();
-        stop.abort(SIGNAL_STATUS[signal]);
-      } else if (performance.now() - stopped >= DUPLICATE_SIGNAL_MS) {
-        Deno.exit(SIGNAL_STATUS[signal]);
-      }
+      first ??= performance.now();
+      stop.abort(SIGNAL_STATUS[signal]);
+      if (performance.now() - first >= DUPLICATE_SIGNAL_MS) Deno.exit(SIGNAL_STATUS[signal]);
     });
   }
   return stop;

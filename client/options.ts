@@ -228,7 +228,7 @@ export interface CheckOptions {
   /**
    * Called when a port has been tried at the addresses of its host, including ports that will be tried again. `ok` is only
    * what this attempt says: a port that must be blocked is judged later. Also called when a port is probed again to judge
-   * blocked ports, which may be after its result has been yielded.
+   * blocked ports. This can happen after the port's result has been yielded.
    */
   onAttempt?: (result: ProbeResult) => void;
 }
@@ -255,9 +255,9 @@ export function portsByExpectation(
  * @throws {RangeError} If a number is out of range, there is no check, no host or no port, a numeric address is ambiguous,
  * a port has two expectations, or a text is empty or too long. The message begins with the option's name.
  */
-export function checkChecks(checks: readonly Check[], { timeout, within, concurrency }: CheckOptions) {
+export function validateChecks(checks: readonly Check[], { timeout, within, concurrency }: CheckOptions) {
   if (checks.length === 0) throw new RangeError("checks: expected at least one check");
-  for (const check of checks) checkCheck(check);
+  for (const check of checks) validateCheck(check);
   checkMilliseconds("timeout", timeout);
   const hasBlocked = checks.some(({ blocked = [] }) => [blocked].flat().length > 0);
   if (hasBlocked && timeout !== undefined && timeout < MIN_BLOCKED_TIMEOUT_MS) {
@@ -269,7 +269,7 @@ export function checkChecks(checks: readonly Check[], { timeout, within, concurr
   checkInteger("concurrency", concurrency, 1, Number.MAX_SAFE_INTEGER);
 }
 
-function checkCheck(check: Check) {
+function validateCheck(check: Check) {
   const { hostname, greeted, open, blocked, family } = check;
   if ([hostname].flat().length === 0) throw new RangeError("hostname: expected at least one host");
   for (const each of [hostname].flat()) {

@@ -13,7 +13,7 @@ import {
 } from "./options.ts";
 import type { ProbeTarget } from "./probe.ts";
 
-/** What to check on one host, by name or address and family. */
+/** What to check on one host. */
 export interface HostTarget {
   /** The host as given. */
   readonly hostname: string;
@@ -33,44 +33,51 @@ export interface HostTarget {
  * Returns what to check on each host. The ports of a host that is in several checks are checked together, because those
  * that must be blocked are judged by the others.
  *
- * @throws {RangeError} If a port of a host is in two checks.
+ * @throws {RangeError} If a port of a host is in two checks, or if these have different families.
  */
 export function hostTargets(checks: readonly Check[]): HostTarget[] {
-  const byHost = new Map<string, HostTarget>();
+  const byHost = new Map<string, HostTarget[]>();
   for (const check of checks) {
+    const { family } = check;
     const ports = portsByExpectation(check);
     const expect = bytesFunction("expect", check.expect);
     const send = bytesFunction("send", check.send);
     for (const hostname of new Set([check.hostname].flat())) {
-      const { family } = check;
       const targetOf = (port: number, expectation: Expectation) => {
         if (expectation !== "greeted") return { port, expectation };
         const target = { host: hostname, port };
         return { port, expectation, expect: expect(target), send: send(target) };
       };
-      const key = `${family} ${hostname}`;
-      const earlier = byHost.get(key);
-      const target = { hostname, family, ports, targetOf };
-      byHost.set(key, earlier ? merge(earlier, target) : target);
+      const targets = byHost.get(hostname) ?? [];
+      byHost.set(hostname, [...targets, { hostname, family, ports, targetOf }]);
     }
   }
-  return [...byHost.values()];
+  return [...byHost.values()].map(merge);
 }
 
-function merge(first: HostTarget, second: HostTarget): HostTarget {
+/** Merges what several checks say of one host. */
+function merge(targets: readonly HostTarget[]): HostTarget {
+  const [first, ...others] = targets;
+  if (!first) throw new RangeError("checks: expected at least one check");
+  if (others.length === 0) return first;
   const { hostname, family } = first;
-  const ofFirst = new Set(Object.values(first.ports).flat());
-  const both = Object.values(second.ports).flat().find((port) => ofFirst.has(port));
-  if (both !== undefined) throw new RangeError(`checks: port ${both} of ${hostname} is in two checks`);
+  // A port that is reached over one family proves nothing for the other one.
+  if (others.some((other) => other.family !== family)) {
+    throw new RangeError(`checks: ${hostname} is in two checks with different families`);
+  }
+  const byPort = new Map<number, HostTarget>();
+  for (const target of targets) {
+    for (const port of Object.values(target.ports).flat()) {
+      if (byPort.has(port)) throw new RangeError(`checks: port ${port} of ${hostname} is in two checks`);
+      byPort.set(port, target);
+    }
+  }
+  const portsOf = (expectation: Expectation) => targets.flatMap(({ ports }) => ports[expectation]);
   return {
     hostname,
     family,
-    ports: {
-      greeted: [...first.ports.greeted, ...second.ports.greeted],
-      open: [...first.ports.open, ...second.ports.open],
-      blocked: [...first.ports.blocked, ...second.ports.blocked],
-    },
-    targetOf: (port, expectation) => (ofFirst.has(port) ? first : second).targetOf(port, expectation),
+    ports: { greeted: portsOf("greeted"), open: portsOf("open"), blocked: portsOf("blocked") },
+    targetOf: (port, expectation) => (byPort.get(port) ?? first).targetOf(port, expectation),
   };
 }
 

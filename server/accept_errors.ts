@@ -63,7 +63,7 @@ export class AcceptErrors {
   /**
    * Handles an accept error that was not caused by a client. If no descriptor is left, evicts a connection. Reports the
    * error unless it is likely to be temporary, and pauses. `isHandling` is whether connections are being handled, which
-   * will free their descriptors. Returns the pause in milliseconds. It ends early when a connection is greeted or closed.
+   * will free their descriptors. Returns the pause in milliseconds. It ends early when a connection can be evicted or is closed.
    */
   async pauseAfter(error: unknown, backoff: number, isHandling: boolean): Promise<number> {
     const isEvicted = isOutOfDescriptors(error) && this.#connections.evictOldest();

@@ -21,7 +21,7 @@ export class ConnectionList {
   #size = 0;
   readonly #counts: Record<Stage, number> = { waiting: 0, silent: 0, greeting: 0, sending: 0, draining: 0 };
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Notified when a connection is greeted or closed. server.ts also notifies it when a handler has ended. */
+  /** Notified when a connection can be evicted or is closed. server.ts also notifies it when a handler or a port ends. */
   readonly changed = new ConditionVariable();
 
   /** `timeout` is how long a connection may stay open, in milliseconds; `limit` is how many may be admitted. */
@@ -83,8 +83,8 @@ export class ConnectionList {
   }
 
   /**
-   * Evicts a connection for each one that waits for room, as far as there are any. A silent client has received nothing
-   * yet. So the oldest ones are greeted, as many as are needed, to be evicted then.
+   * Evicts one connection for each waiting one. If too few can be evicted, greets the oldest silent clients, which can be
+   * evicted afterwards.
    */
   #makeRoom() {
     while (this.#limit.waiting > 0 && this.evictOldest());
@@ -99,7 +99,7 @@ export class ConnectionList {
     connection.stage = stage;
     if (stage === "greeting") return;
     if (this.#limit.waiting > 0) this.#makeRoom();
-    this.changed.notifyAll();
+    if (stage !== "silent") this.changed.notifyAll();
   }
 
   /** Removes a connection from the list and closes its socket. Only the first call has an effect. */

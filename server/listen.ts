@@ -4,6 +4,7 @@
  * @module
  */
 import { isOutOfDescriptors, messageOf } from "../shared/errors.ts";
+import { uniquePorts } from "../shared/ports.ts";
 import { DEFAULTS, type ServeOptions } from "./options.ts";
 
 /** The properties of a {@linkcode ListenError} that describe all ports. */
@@ -32,9 +33,12 @@ export class ListenError extends Error {
    */
   readonly excludedBy: string | undefined;
 
-  /** The message includes the message of the cause. */
+  /** The message includes that of the cause, or the address in `excludedBy`. */
   constructor(hostname: string, port: number, cause: unknown, details: ListenErrorDetails) {
-    super(`cannot listen on ${hostname} port ${port}: ${messageOf(cause)}`, { cause });
+    const reason = details.excludedBy === undefined
+      ? messageOf(cause)
+      : `this server also listens on ${details.excludedBy}, and the two addresses exclude each other`;
+    super(`cannot listen on ${hostname} port ${port}: ${reason}`, { cause });
     this.hostname = hostname;
     this.port = port;
     this.portCount = details.portCount;
@@ -72,7 +76,7 @@ export interface Listening {
  */
 export function listen(options: ListenOptions): Listening {
   const { port = DEFAULTS.port, skipTaken = false } = options;
-  const ports = [port].flat();
+  const ports = uniquePorts([port].flat());
   const inOrder = [...ports.keys()].sort((a, b) => Number(ports[a] === 0) - Number(ports[b] === 0));
   const opener = new PortOpener(options);
   /** The listeners by the index of their port. */
@@ -107,10 +111,8 @@ export function listen(options: ListenOptions): Listening {
       excludedBy: opener.excludedBy,
     });
   }
-  return {
-    ports: [...ports.keys()].flatMap((i) => [opened.get(i) ?? []]).filter(({ length }) => length > 0),
-    skipped: inUse,
-  };
+  const inOrderOfOption = [...opened.keys()].sort((a, b) => a - b).map((i) => opened.get(i) ?? []);
+  return { ports: inOrderOfOption, skipped: inUse };
 }
 
 /** How often a port is chosen that is free at the first address, until one is also free at the others. */
@@ -121,7 +123,7 @@ class PortOpener {
   readonly hostnames: readonly string[];
   /** The address that was opened last, or could not be opened. */
   hostname: string;
-  /** The other address of the server that excludes `hostname` on the same port, if one does. */
+  /** Which of the server's other addresses makes `hostname` unavailable, if any. */
   excludedBy: string | undefined;
   readonly #listen: (hostname: string, port: number) => Deno.TcpListener;
 

@@ -191,3 +191,10 @@ Deno.test(
     }
   },
 );
+
+Deno.test("serve() opens a port once that is given twice, and does not take it for one in use", async () => {
+  const port = freePort();
+  const server = serve({ hostname: "127.0.0.1", port: [port, port, 0, 0], skipTaken: true });
+  assertEquals([server.addrs.length, server.addr.port, server.skipped], [3, port, []]);
+  await within(server.shutdown());
+});

@@ -42,10 +42,10 @@ export interface ServeOptions {
    */
   greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
   /**
-   * The maximum number of open connections, not counting one per port that waits to be greeted. At the limit, the
-   * oldest connection that has been greeted is closed to make room. If there is none, the oldest one is closed to which
-   * only a part of the greeting could be sent, because its send buffer is full. If there is none either, the oldest one that
-   * waits for its client to speak (`inputTimeout`) is greeted, and then closed. Default: 1000.
+   * The maximum number of open connections, not counting one per address and port that waits to be greeted. To make room at
+   * the limit, the server closes the oldest connection that has been greeted, or else the oldest one that has received only a
+   * part of its greeting. If there is neither, it greets the oldest client that it waits for (`inputTimeout`), and then
+   * closes it. Default: 1000.
    */
   maxConnections?: number;
   /** Whether a client is greeted. Other clients are closed without a greeting. Default: all are greeted. */
@@ -104,7 +104,9 @@ export function checkRanges(
 ) {
   if ([hostname].flat().length === 0) throw new RangeError("hostname: expected at least one name or address");
   for (const each of [hostname].flat()) checkAddress("hostname", each);
-  for (const each of [port ?? DEFAULTS.port].flat()) checkInteger("port", each, 0, 65_535);
+  const ports = [port ?? DEFAULTS.port].flat();
+  if (ports.length === 0) throw new RangeError("port: expected at least one port");
+  for (const each of ports) checkInteger("port", each, 0, 65_535);
   checkInteger("backlog", backlog, 1, 65_535);
   checkInteger("maxConnections", maxConnections, 1, Number.MAX_SAFE_INTEGER);
   checkInteger("count", count, 1, Number.MAX_SAFE_INTEGER);

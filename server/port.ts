@@ -9,7 +9,10 @@ import { Semaphore } from "./semaphore.ts";
 export class Port {
   /** Whether the listeners have been closed. */
   closed = false;
-  /** A slot for each of the `count` clients. A connection takes one before it is greeted, and keeps it if it is. */
+  /**
+   * A slot for each of the `count` clients. A connection takes one before its greeting is sent. If sending fails,
+   * it gives the slot back.
+   */
   readonly slots: Semaphore;
   /** How many clients have been greeted. */
   #greeted = 0;

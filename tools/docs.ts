@@ -100,9 +100,10 @@ for (const [page, blocks] of Object.entries(PAGES)) {
   let after = before;
   for (const [name, text] of Object.entries(blocks)) {
     const [begin, end] = [`<!-- begin: ${name} -->\n`, "\n<!-- end -->\n"];
-    const [head = "", rest] = after.split(begin);
+    const [head = "", rest, ...others] = after.split(begin);
     const [old, ...tail] = rest?.split(end) ?? [];
     if (old === undefined || tail.length === 0) throw new Error(`${page} has no block "${name}"`);
+    if (others.length > 0) throw new Error(`${page} has two blocks "${name}"`);
     const block = `\n${text}\n`;
     if (isCheck && old !== block) console.error(`${page}: "${name}" is out of date; run deno task docs`);
     after = head + begin + [block, ...tail].join(end);

@@ -5,7 +5,7 @@
  */
 import { type PortsByExpectation, portsByExpectation } from "../../client.ts";
 import { type Given, UsageError } from "../args.ts";
-import { uniquePorts } from "../ports.ts";
+import { uniquePorts } from "../../shared/ports.ts";
 
 /** The ports of each option, each once, and what was changed. */
 export interface MergedPorts extends PortsByExpectation {

@@ -54,3 +54,15 @@ Deno.test("Output writes nothing more after any other error, and says so once", 
   await output.flush();
   assertEquals([pieces, output.error, failures()], [[], error, 1]);
 });
+
+Deno.test("Output writes a line that is printed while the last writing ends", async () => {
+  for (let hops = 0; hops < 8; hops++) {
+    const { output, pieces } = startOutput();
+    output.print("first");
+    // As many turns of the microtask queue as it may take until the writing has ended.
+    for (let i = 0; i < hops; i++) await undefined;
+    output.print("second");
+    await output.flush();
+    assertEquals([pieces.join(""), hops], ["first\nsecond\n", hops]);
+  }
+});

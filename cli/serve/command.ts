@@ -8,7 +8,7 @@ import { addressMatcher, EXPECTED_RULE, InvalidRule } from "./addresses.ts";
 import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { type Greeting, maxGreetingBytes } from "./greeting.ts";
 import { ALL_PORTS, checkListening, httpPorts, isHttp, toInputTimeout } from "./http.ts";
-import { uniquePorts } from "../ports.ts";
+import { uniquePorts } from "../../shared/ports.ts";
 import type { ReportOptions } from "./report.ts";
 import {
   checkEscapes,

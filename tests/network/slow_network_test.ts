@@ -11,7 +11,7 @@ import { greetingFrom, receive } from "../helpers/clients.ts";
 import { testsInNamespace } from "../helpers/namespaces.ts";
 import { GREETER, LOCAL, portOf, spawn } from "../helpers/processes.ts";
 import { listenWithErrors, outOfDescriptors } from "../helpers/servers.ts";
-import { ENDLESS_MS, sometimes, until, within } from "../helpers/waiting.ts";
+import { delay, ENDLESS_MS, sometimes, until, within } from "../helpers/waiting.ts";
 
 const test = testsInNamespace(
   "for buffer in tcp_wmem tcp_rmem; do echo 4096 4096 4096 > /proc/sys/net/ipv4/$buffer; done",
@@ -112,6 +112,35 @@ test(
     assertEquals(await waiting, greeting);
     await within(server.finished);
     assertEquals([seen.reasons[0], seen.greeted], ["reset", 1]);
+  },
+);
+
+test(
+  "serve() reports a client that times out while it waits for a slot, before the client that has it (needs Linux, ip, unshare -n, and Deno 2.9.5)",
+  needsDeno295,
+  async () => {
+    const closed: number[] = [];
+    const { server, seen } = start({
+      timeout: 2000,
+      inputTimeout: ENDLESS_MS,
+      count: 1,
+      onClose: ({ remoteAddr }) => closed.push(remoteAddr.port),
+    });
+    const [first] = await connectAll(server, 1);
+    await until(() => seen.accepted === 1);
+    await delay(500);
+    const [second] = await connectAll(server, 1);
+    await until(() => seen.accepted === 2);
+    if (!first || !second) throw new Error("expected two clients");
+    // The second client gets the slot, and does not read. The first one waits for it, and has the earlier timeout.
+    await second.write(new Uint8Array(1));
+    await second.read(new Uint8Array(1));
+    await first.write(new Uint8Array(1));
+    await until(() => closed.length === 2);
+    assertEquals(closed, [first.localAddr.port, second.localAddr.port]);
+    first.close();
+    second.close();
+    await server.shutdown();
   },
 );
 
