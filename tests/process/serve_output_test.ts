@@ -58,6 +58,7 @@ Deno.test("greeter --json logs one row for each event", async () => {
   const first = Number(dest_port);
   const second = parsePorts(`${ports}`)?.find((port) => port !== first) ?? 0;
   await greetingFrom(first);
+  await until(() => rows(greeter).length === 3); // the connection is closed
   const conn = await Deno.connect({ hostname: "127.0.0.1", port: second });
   await conn.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
   await receive(conn);
