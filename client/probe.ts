@@ -66,6 +66,9 @@ const QUIET_MS = 100;
 /** The initial size of a read buffer, in bytes. Most greetings are shorter. */
 const INITIAL_BUFFER_BYTES = 512;
 
+/** Read buffers of the initial size to reuse, which saves an allocation for each probe. */
+const bufferPool: Uint8Array<ArrayBuffer>[] = [];
+
 const LINE_FEED = 10;
 
 /** The life of one probe, from connecting to the close. */
@@ -158,7 +161,8 @@ export class Probe {
   async #readGreeting(conn: Deno.TcpConn, quietMs: number): Promise<{ state: ProbeState; greeting: Uint8Array }> {
     const { expect, send, clock } = this.#options;
     if (send) this.#send(conn, send);
-    let buffer = new Uint8Array(INITIAL_BUFFER_BYTES);
+    const first = bufferPool.pop() ?? new Uint8Array(INITIAL_BUFFER_BYTES);
+    let buffer = first;
     let length = 0;
     let isFound = false;
     let stateWithoutData: ProbeState = "silent";
@@ -188,6 +192,7 @@ export class Probe {
     }
     cancelQuiet();
     const greeting = buffer.slice(0, length); // the buffer may be much longer
+    bufferPool.push(first);
     if (length === 0) return { state: stateWithoutData, greeting };
     return { state: expect === undefined || isFound ? "greeted" : "mismatch", greeting };
   }
