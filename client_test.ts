@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type Check, ConnectError, type HostPort, type ProbeResult, type ProbeState } from "./client.ts";
 import { type CloseReason, DEFAULTS, MAX_GREETING_BYTES, serve } from "./server.ts";
 import { check, type CheckArguments } from "./tests/helpers/check.ts";
-import { hasIPv6 } from "./tests/helpers/needs.ts";
+import { needs } from "./tests/helpers/needs.ts";
 import { freePort } from "./tests/helpers/ports.ts";
 import { startServer } from "./tests/helpers/servers.ts";
 import { block, DEADLINE_MS, delay, ENDLESS_MS, timely, until, within } from "./tests/helpers/waiting.ts";
@@ -82,9 +82,7 @@ Deno.test("checkPorts() distinguishes servers that are silent, close, reset, or 
   assertEquals(await stateOf(freePort()), "refused");
 });
 
-Deno.test("checkPorts() reports a port whose handshake is not answered as a timeout (needs Linux)", {
-  ignore: Deno.build.os !== "linux",
-}, async () => {
+Deno.test(needs("checkPorts() reports a port whose handshake is not answered as a timeout", "Linux"), async () => {
   // The kernel drops a SYN when the accept queue is full.
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
   const { port } = listener.addr;
@@ -325,7 +323,7 @@ Deno.test("checkPorts() yields the latest results when its signal is aborted bet
   assertEquals(results.map(({ state }) => state), ["refused"]);
 });
 
-Deno.test("checkPorts() probes IPv6 and names (needs IPv6)", { ignore: !hasIPv6() }, async () => {
+Deno.test(needs("checkPorts() probes IPv6 and names", "IPv6"), async () => {
   await using server = serve({ hostname: "::", port: 0 });
   for (const family of [6, undefined] as const) {
     const [result] = await within(Array.fromAsync(check({ hostname: "::1", greeted: server.addr.port, family })));

@@ -12,7 +12,7 @@ import {
 } from "./server.ts";
 import { LISTEN, type ListenOptions } from "./server/listen.ts";
 import { GREETING_BYTES, greetingFrom, readBytes, receive } from "./tests/helpers/clients.ts";
-import { hasIPv6 } from "./tests/helpers/needs.ts";
+import { needs } from "./tests/helpers/needs.ts";
 import { freePort } from "./tests/helpers/ports.ts";
 import { listenWithErrors, OpenConnections, outOfDescriptors } from "./tests/helpers/servers.ts";
 import { DEADLINE_MS, delay, ENDLESS_MS, eventOf, sometimes, until, within } from "./tests/helpers/waiting.ts";
@@ -744,8 +744,7 @@ Deno.test("serve() counts what each client sends, and keeps its first 256 bytes"
 });
 
 Deno.test(
-  "serve() reports IPv4 clients of an IPv6 socket by their IPv4 addresses (needs IPv6; not tested on Windows, where such a socket accepts only IPv6)",
-  { ignore: !hasIPv6() || Deno.build.os === "windows" },
+  needs("serve() reports IPv4 clients of an IPv6 socket by their IPv4 addresses", "IPv6 sockets that accept IPv4"),
   async () => {
     const addresses: string[] = [];
     const refused: string[] = [];

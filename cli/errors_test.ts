@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { ConnectError } from "../client.ts";
 import { LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 } from "../client/resolve.ts";
 import { ListenError, serve } from "../server.ts";
-import { hasIPv6, isLinux } from "../tests/helpers/needs.ts";
+import { isLinux, needs } from "../tests/helpers/needs.ts";
 import { connectMessage, listenMessage, portPermissionAdvice } from "./errors.ts";
 
 /** The message of greeter if it cannot listen on a host. */
@@ -48,40 +48,41 @@ Deno.test("listenMessage() and connectMessage() recognize a failed lookup of Win
   }
 });
 
-Deno.test("listenMessage() and connectMessage() say which zone to write (needs Linux or Windows, and IPv6)", {
-  ignore: !isLinux && Deno.build.os !== "windows" || !hasIPv6(),
-}, async () => {
-  const what = isLinux ? "name" : "number";
-  const unknown = (host: string) =>
-    `unknown network interface in "${host}"; after the %, write the ${what} of an interface of this machine`;
-  const notLinkLocal = (host: string, address: string) =>
-    `"${host}" has a zone, which only a link-local address can have; write ${address}`;
-  const cases = [
-    // lo exists, but glibc looks up the name of a zone only for link-local addresses.
-    ["::1%lo", notLinkLocal("::1%lo", "::1")],
-    ["2001:db8::1%lo", notLinkLocal("2001:db8::1%lo", "2001:db8::1")],
-    ["192.0.2.1%lo", notLinkLocal("192.0.2.1%lo", "192.0.2.1")],
-    ["fe80::1%nope", unknown("fe80::1%nope")],
-    ["FEBF::1%nope", unknown("FEBF::1%nope")],
-    ["fe80::1%", unknown("fe80::1%")],
-    ["fe80::1", `"fe80::1" needs a zone; add the network interface, as in fe80::1%${isLinux ? "eth0" : "12"}`],
-  ] as const;
-  for (const [host, message] of cases) {
-    assertEquals(listenError(host), `cannot listen: ${message}`);
-    assertEquals(await connectError(host), `cannot connect: ${message}`);
-  }
-  // An interface with this number does not exist. Windows does not say which part of the address is wrong.
-  assertEquals(
-    listenError("fe80::1%99999"),
-    isLinux
-      ? `cannot listen: ${unknown("fe80::1%99999")}`
-      : 'cannot listen: "fe80::1%99999" is not an address of this machine; choose another with --host',
-  );
-  assertEquals(
-    listenError("ff02::1%1"),
-    `cannot listen: no program can listen on "ff02::1%1"; choose another address with --host`,
-  );
-});
+Deno.test(
+  needs("listenMessage() and connectMessage() say which zone to write", "Linux or Windows", "IPv6"),
+  async () => {
+    const what = isLinux ? "name" : "number";
+    const unknown = (host: string) =>
+      `unknown network interface in "${host}"; after the %, write the ${what} of an interface of this machine`;
+    const notLinkLocal = (host: string, address: string) =>
+      `"${host}" has a zone, which only a link-local address can have; write ${address}`;
+    const cases = [
+      // lo exists, but glibc looks up the name of a zone only for link-local addresses.
+      ["::1%lo", notLinkLocal("::1%lo", "::1")],
+      ["2001:db8::1%lo", notLinkLocal("2001:db8::1%lo", "2001:db8::1")],
+      ["192.0.2.1%lo", notLinkLocal("192.0.2.1%lo", "192.0.2.1")],
+      ["fe80::1%nope", unknown("fe80::1%nope")],
+      ["FEBF::1%nope", unknown("FEBF::1%nope")],
+      ["fe80::1%", unknown("fe80::1%")],
+      ["fe80::1", `"fe80::1" needs a zone; add the network interface, as in fe80::1%${isLinux ? "eth0" : "12"}`],
+    ] as const;
+    for (const [host, message] of cases) {
+      assertEquals(listenError(host), `cannot listen: ${message}`);
+      assertEquals(await connectError(host), `cannot connect: ${message}`);
+    }
+    // An interface with this number does not exist. Windows does not say which part of the address is wrong.
+    assertEquals(
+      listenError("fe80::1%99999"),
+      isLinux
+        ? `cannot listen: ${unknown("fe80::1%99999")}`
+        : 'cannot listen: "fe80::1%99999" is not an address of this machine; choose another with --host',
+    );
+    assertEquals(
+      listenError("ff02::1%1"),
+      `cannot listen: no program can listen on "ff02::1%1"; choose another address with --host`,
+    );
+  },
+);
 
 Deno.test("portPermissionAdvice() says how to permit a port on each system, and suggests no other port", () => {
   const sudo = "port 9999 requires privileges; choose another with --port, or run greeter with sudo";

@@ -7,7 +7,7 @@ import {
   stateOf,
   systemMessageOf,
 } from "./connect_errors.ts";
-import { hasIPv6 } from "../tests/helpers/needs.ts";
+import { needs } from "../tests/helpers/needs.ts";
 
 /** Returns an error as the system throws it. */
 function systemError(code: string | undefined, message = "text (os error 1)"): Error {
@@ -82,9 +82,7 @@ Deno.test("isZoneFailure() recognizes the failed lookup of a zone, but no missin
   assert(!isZoneFailure(new Deno.errors.NotCapable("Requires net access"), "fe80::1%lo"));
 });
 
-Deno.test("stateOf() takes EADDRNOTAVAIL for a lack of local ports if this machine has IPv6 (needs IPv6)", {
-  ignore: !hasIPv6(),
-}, () => {
+Deno.test(needs("stateOf() takes EADDRNOTAVAIL for a lack of local ports if this machine has IPv6", "IPv6"), () => {
   for (const hostname of ["::1", "192.0.2.1"]) {
     assertThrows(() => stateOf(systemError("EADDRNOTAVAIL"), hostname), Error, "text");
   }

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectError, type Expectation, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
 import { check, type CheckArguments } from "../tests/helpers/check.ts";
-import { hasIPv6, isLinux } from "../tests/helpers/needs.ts";
+import { needs } from "../tests/helpers/needs.ts";
 import { freePort } from "../tests/helpers/ports.ts";
 import { startServer } from "../tests/helpers/servers.ts";
 import { ENDLESS_MS, timely, within } from "../tests/helpers/waiting.ts";
@@ -99,9 +99,7 @@ Deno.test("checkPorts() judges blocked ports alone if no other port is given", a
   assertEquals(rows, ["blocked greeted false", "blocked refused true"]);
 });
 
-Deno.test("checkPorts() judges a blocked port that does not answer after one attempt (needs Linux)", {
-  ignore: !isLinux,
-}, async () => {
+Deno.test(needs("checkPorts() judges a blocked port that does not answer after one attempt", "Linux"), async () => {
   // The kernel drops a SYN when the accept queue is full.
   using full = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
   const { port: blocked } = full.addr;
@@ -180,9 +178,7 @@ Deno.test("checkPorts() fails blocked ports if the host is not up again within t
   await server.shutdown();
 });
 
-Deno.test("checkPorts() checks the other hosts although no port of one can be probed (needs IPv6)", {
-  ignore: !hasIPv6(),
-}, async () => {
+Deno.test(needs("checkPorts() checks the other hosts although no port of one can be probed", "IPv6"), async () => {
   const port = freePort();
   const hostname = ["fe80::1", "127.0.0.1"]; // the zone is missing
   const found: string[] = [];
@@ -216,8 +212,7 @@ Deno.test("checkPorts() checks the same ports on several hosts, and checks a hos
 });
 
 Deno.test(
-  "checkPorts() judges the blocked ports of each host by itself (needs Linux)",
-  { ignore: !isLinux },
+  needs("checkPorts() judges the blocked ports of each host by itself", "Linux"),
   async () => {
     await using server = serve({ hostname: "127.0.0.2", port: freePort() });
     const options = { hostname: ["127.0.0.1", "127.0.0.2"], greeted: server.addr.port, blocked: freePort() };

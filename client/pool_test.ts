@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectError, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
 import { check } from "../tests/helpers/check.ts";
-import { hasIPv6, isLinux, needsPrograms } from "../tests/helpers/needs.ts";
+import { needs } from "../tests/helpers/needs.ts";
 import { run } from "../tests/helpers/processes.ts";
 import { startServer } from "../tests/helpers/servers.ts";
 import { block, delay, ENDLESS_MS, timely, until, within } from "../tests/helpers/waiting.ts";
@@ -87,9 +87,7 @@ Deno.test("checkPorts() tries each of thousands of ports once before it tries on
   assertEquals([tried.size, early], [3000, 0]);
 });
 
-Deno.test("checkPorts() pauses while there is no descriptor, and goes on when there is one (needs sh)", {
-  ignore: needsPrograms("sh").ignore,
-}, async () => {
+Deno.test(needs("checkPorts() pauses while there is no descriptor, and goes on when there is one", "sh"), async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
   const [states, attempts] = await runScript(
     server.addrs.map(({ port }) => port),
@@ -109,9 +107,7 @@ Deno.test("checkPorts() pauses while there is no descriptor, and goes on when th
   assert(attempts > 3 && attempts < 50, `${attempts} attempts`);
 });
 
-Deno.test("checkPorts() does not take a slow consumer for a lack of descriptors (needs sh)", {
-  ignore: needsPrograms("sh").ignore,
-}, async () => {
+Deno.test(needs("checkPorts() does not take a slow consumer for a lack of descriptors", "sh"), async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
   const states = await runScript(
     server.addrs.map(({ port }) => port),
@@ -128,9 +124,7 @@ Deno.test("checkPorts() does not take a slow consumer for a lack of descriptors 
   assertEquals(states, ["greeted", "greeted", "greeted"]);
 });
 
-Deno.test("checkPorts() counts each lack of descriptors from its own beginning (needs sh)", {
-  ignore: needsPrograms("sh").ignore,
-}, async () => {
+Deno.test(needs("checkPorts() counts each lack of descriptors from its own beginning", "sh"), async () => {
   await using server = serve({ hostname: "127.0.0.1", port: Array(10).fill(0) });
   // For every second port, there is no descriptor for 500 ms.
   const states = await runScript(
@@ -148,9 +142,7 @@ Deno.test("checkPorts() counts each lack of descriptors from its own beginning (
   assertEquals(states, Array(10).fill("greeted"));
 });
 
-Deno.test("checkPorts() throws if there is no descriptor for as long as the timeout (needs sh)", {
-  ignore: needsPrograms("sh").ignore,
-}, async () => {
+Deno.test(needs("checkPorts() throws if there is no descriptor for as long as the timeout", "sh"), async () => {
   await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
   const [name, code, elapsed] = await runScript(
     server.addrs.map(({ port }) => port),
@@ -171,10 +163,7 @@ Deno.test("checkPorts() throws if there is no descriptor for as long as the time
 });
 
 Deno.test(
-  "checkPorts() ends at once, and keeps no timer, if its signal is aborted while there is no descriptor (needs sh)",
-  {
-    ignore: needsPrograms("sh").ignore,
-  },
+  needs("checkPorts() ends at once, and keeps no timer, if its signal is aborted while there is no descriptor", "sh"),
   async () => {
     await using server = serve({ hostname: "127.0.0.1", port: [0, 0, 0] });
     const [results, timers] = await runScript(
@@ -206,9 +195,7 @@ Deno.test(
   },
 );
 
-Deno.test("checkPorts() runs more probes again when descriptors are free again (needs sh)", {
-  ignore: needsPrograms("sh").ignore,
-}, async () => {
+Deno.test(needs("checkPorts() runs more probes again when descriptors are free again", "sh"), async () => {
   let open = 0;
   let most = 0;
   const servers = await Promise.all(Array.from({ length: 120 }, () =>
@@ -233,24 +220,24 @@ Deno.test("checkPorts() runs more probes again when descriptors are free again (
   for (const server of servers) await server[Symbol.asyncDispose]();
 });
 
-Deno.test("checkPorts() reports an unknown zone at once, however many ports there are (needs IPv6 and sh)", {
-  ignore: !hasIPv6() || needsPrograms("sh").ignore,
-}, async () => {
-  // In a process of its own, because Deno 2.9.1 leaks a resource when it cannot look up an address.
-  const name = await runScript(
-    Array.from({ length: 100 }, (_, i) => i + 1),
-    `
+Deno.test(
+  needs("checkPorts() reports an unknown zone at once, however many ports there are", "IPv6", "sh"),
+  async () => {
+    // In a process of its own, because Deno 2.9.1 leaks a resource when it cannot look up an address.
+    const name = await runScript(
+      Array.from({ length: 100 }, (_, i) => i + 1),
+      `
     const { name } = await Array.fromAsync(check({ ...options, hostname: "fe80::1%nope", timeout: ${ENDLESS_MS} }))
       .catch((error) => error);
     console.log(JSON.stringify(name));
   `,
-  );
-  assertEquals(name, "ConnectError");
-});
+    );
+    assertEquals(name, "ConnectError");
+  },
+);
 
 Deno.test(
-  "checkPorts() is not affected by an earlier call that has thrown (needs IPv6)",
-  { ignore: !hasIPv6() },
+  needs("checkPorts() is not affected by an earlier call that has thrown", "IPv6"),
   async () => {
     await using server = serve({ hostname: "127.0.0.1", port: Array(50).fill(0) });
     const greeted = server.addrs.map(({ port }) => port);
@@ -349,9 +336,7 @@ Deno.test("checkPorts() starts no probe after its consumer has stopped", async (
   assert(connections <= 5, `${connections}`);
 });
 
-Deno.test("checkPorts() has ended every attempt to connect when its iteration ends (needs Linux)", {
-  ignore: !isLinux,
-}, async () => {
+Deno.test(needs("checkPorts() has ended every attempt to connect when its iteration ends", "Linux"), async () => {
   // The kernel drops a SYN when the accept queue is full.
   using full = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
   const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: full.addr.port })));

@@ -3,7 +3,7 @@ import type { ProbeResult, ProbeState } from "../client.ts";
 import { serve } from "../server.ts";
 import { check, type CheckArguments } from "../tests/helpers/check.ts";
 import { inNamespace } from "../tests/helpers/namespaces.ts";
-import { isLinux } from "../tests/helpers/needs.ts";
+import { needs } from "../tests/helpers/needs.ts";
 import { freePort } from "../tests/helpers/ports.ts";
 import { run } from "../tests/helpers/processes.ts";
 import { startServer } from "../tests/helpers/servers.ts";
@@ -143,9 +143,7 @@ Deno.test("checkPorts() finds a server that starts when 80% of the time of `with
   await server?.shutdown();
 });
 
-Deno.test("checkPorts() tries a port again while others have not been answered (needs Linux)", {
-  ignore: !isLinux,
-}, async () => {
+Deno.test(needs("checkPorts() tries a port again while others have not been answered", "Linux"), async () => {
   // The kernel drops a SYN when the accept queue is full.
   using full = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
   const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: full.addr.port })));
@@ -232,10 +230,7 @@ const network = inNamespace(`
 `);
 
 Deno.test(
-  "checkPorts() tries the next address of a host if a port does not connect (needs Linux, ip, and unshare -n)",
-  {
-    ignore: network.ignore,
-  },
+  needs("checkPorts() tries the next address of a host if a port does not connect", network),
   async () => {
     const script = `
     import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
@@ -270,10 +265,7 @@ Deno.test(
 );
 
 Deno.test(
-  "checkPorts() reports the first address that connects, or else the first one (needs Linux, ip, and unshare -n)",
-  {
-    ignore: network.ignore,
-  },
+  needs("checkPorts() reports the first address that connects, or else the first one", network),
   async () => {
     const script = `
     import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
@@ -304,10 +296,7 @@ Deno.test(
 );
 
 Deno.test(
-  "checkPorts() proves nothing about blocked ports without a route to the host (needs Linux, ip, and unshare -n)",
-  {
-    ignore: network.ignore,
-  },
+  needs("checkPorts() proves nothing about blocked ports without a route to the host", network),
   async () => {
     const script = `
     import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
@@ -338,10 +327,7 @@ Deno.test(
 );
 
 Deno.test(
-  "checkPorts() reports a blocked port if the route to the host has just gone (needs Linux, ip, and unshare -n)",
-  {
-    ignore: network.ignore,
-  },
+  needs("checkPorts() reports a blocked port if the route to the host has just gone", network),
   async () => {
     const script = `
     import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
@@ -372,9 +358,7 @@ const withoutIPv6 = inNamespace(`
   echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
 `);
 
-Deno.test("checkPorts() ignores an IPv6 address if there is no IPv6 (needs Linux, ip, and unshare -n)", {
-  ignore: withoutIPv6.ignore,
-}, async () => {
+Deno.test(needs("checkPorts() ignores an IPv6 address if there is no IPv6", withoutIPv6), async () => {
   const script = `
     import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     const rows = [];

@@ -4,7 +4,7 @@ import { EXPECTATIONS, type HostPort, type ProbeResult } from "../client.ts";
 import { MAX_GREETING_BYTES, serve } from "../server.ts";
 import { check, type CheckArguments } from "../tests/helpers/check.ts";
 import { inNamespace } from "../tests/helpers/namespaces.ts";
-import { canRun, isLinux } from "../tests/helpers/needs.ts";
+import { isLinux, needs } from "../tests/helpers/needs.ts";
 import { freePort } from "../tests/helpers/ports.ts";
 import { run, spawn } from "../tests/helpers/processes.ts";
 import { startServer } from "../tests/helpers/servers.ts";
@@ -62,10 +62,10 @@ Deno.test("checkPorts() takes a port for open if the server keeps the connection
 });
 
 Deno.test(
-  "checkPorts() takes ports that are half-closed and reset at once for reset or closed, and checks all of them",
-  {
-    ignore: !canRun,
-  },
+  needs(
+    "checkPorts() takes ports that are half-closed and reset at once for reset or closed, and checks all of them",
+    "the run permission",
+  ),
   async () => {
     // In another process, so that connections are reset while this one is busy.
     await using server = spawn([
@@ -282,10 +282,7 @@ const smallBuffers = inNamespace(`
 `);
 
 Deno.test(
-  "checkPorts() sends a long text in pieces, until the server closes or the time is over (needs Linux, ip, and unshare -n)",
-  {
-    ignore: smallBuffers.ignore,
-  },
+  needs("checkPorts() sends a long text in pieces, until the server closes or the time is over", smallBuffers),
   async () => {
     const script = `
     import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";

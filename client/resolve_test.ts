@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ConnectError } from "./options.ts";
 import { Host, lookUpAddresses, NO_IPV4, NO_IPV6 } from "./resolve.ts";
 import { inNamespace, SILENT_NAME_SERVER } from "../tests/helpers/namespaces.ts";
-import { canRun, hasIPv6 } from "../tests/helpers/needs.ts";
+import { needs } from "../tests/helpers/needs.ts";
 import { run } from "../tests/helpers/processes.ts";
 import { ENDLESS_MS, within } from "../tests/helpers/waiting.ts";
 
@@ -35,7 +35,7 @@ Deno.test("Host.resolve() does not wait for another family of an address", async
   await assertRejects(() => within(host.resolve(deadline, new AbortController().signal)), ConnectError);
 });
 
-Deno.test("checkPorts() does not wait for the permission to look up a name", { ignore: !canRun }, async () => {
+Deno.test(needs("checkPorts() does not wait for the permission to look up a name", "the run permission"), async () => {
   const file = await Deno.makeTempFile({ suffix: ".ts" });
   try {
     await Deno.writeTextFile(
@@ -64,9 +64,7 @@ const hosts = inNamespace(`
   ip address add 2001:db8::9/64 dev lo nodad || true
 `);
 
-Deno.test("Host chooses addresses by their family (needs Linux, ip, and unshare -n)", {
-  ignore: hosts.ignore || !hasIPv6(),
-}, async () => {
+Deno.test(needs("Host chooses addresses by their family", hosts, "IPv6"), async () => {
   const script = `
     import { Host } from "${import.meta.resolve("./resolve.ts")}";
     const found = [];
@@ -113,10 +111,7 @@ async function runScript(script: string): Promise<unknown> {
 }
 
 Deno.test(
-  "Host.resolve() looks a name up again, at most once a second, until it is known (needs Linux, ip, and unshare -n)",
-  {
-    ignore: changing.ignore,
-  },
+  needs("Host.resolve() looks a name up again, at most once a second, until it is known", changing),
   async () => {
     const [addresses, elapsed] = await runScript(`
     const host = new Host("lab", {});
@@ -132,9 +127,7 @@ Deno.test(
   },
 );
 
-Deno.test("Host.resolve() looks up for the last time at the deadline (needs Linux, ip, and unshare -n)", {
-  ignore: changing.ignore,
-}, async () => {
+Deno.test(needs("Host.resolve() looks up for the last time at the deadline", changing), async () => {
   const rows = await runScript(`
     const rows = [];
     const { setTimeout } = globalThis;
@@ -157,9 +150,7 @@ Deno.test("Host.resolve() looks up for the last time at the deadline (needs Linu
   assertEquals(rows, [["none", ["127.0.0.1"], "in time"], ["ConnectError", [], "in time"]]);
 });
 
-Deno.test("Host.resolve() starts no lookup when its signal is aborted in a pause (needs Linux, ip, and unshare -n)", {
-  ignore: changing.ignore,
-}, async () => {
+Deno.test(needs("Host.resolve() starts no lookup when its signal is aborted in a pause", changing), async () => {
   const addresses = await runScript(`
     const controller = new AbortController();
     const host = new Host("lab", {});
@@ -176,10 +167,7 @@ Deno.test("Host.resolve() starts no lookup when its signal is aborted in a pause
 });
 
 Deno.test(
-  "Host.refresh() looks a name up once a second, and keeps its addresses if that fails (needs Linux, ip, and unshare -n)",
-  {
-    ignore: changing.ignore,
-  },
+  needs("Host.refresh() looks a name up once a second, and keeps its addresses if that fails", changing),
   async () => {
     const rows = await runScript(`
     const rows = [];
@@ -211,9 +199,7 @@ Deno.test(
   },
 );
 
-Deno.test("checkPorts() uses an address that a name gets while it waits (needs Linux, ip, and unshare -n)", {
-  ignore: changing.ignore,
-}, async () => {
+Deno.test(needs("checkPorts() uses an address that a name gets while it waits", changing), async () => {
   const rows = await runScript(`
     await using server = serve({ hostname: "127.0.0.2", port: 999 });
     setAddresses("127.0.0.1");
@@ -227,9 +213,7 @@ Deno.test("checkPorts() uses an address that a name gets while it waits (needs L
   assertEquals(rows, [["lab", "greeted", "127.0.0.2"]]);
 });
 
-Deno.test("checkPorts() looks a name up again before it tries blocked ports (needs Linux, ip, and unshare -n)", {
-  ignore: changing.ignore,
-}, async () => {
+Deno.test(needs("checkPorts() looks a name up again before it tries blocked ports", changing), async () => {
   const rows = await runScript(`
     setAddresses("127.0.0.1");
     await using server = serve({ hostname: "127.0.0.2", port: [997, 998] });
@@ -256,10 +240,7 @@ Deno.test("checkPorts() looks a name up again before it tries blocked ports (nee
 });
 
 Deno.test(
-  "checkPorts() lets no blocked port pass if the name is unknown at the end (needs Linux, ip, and unshare -n)",
-  {
-    ignore: changing.ignore,
-  },
+  needs("checkPorts() lets no blocked port pass if the name is unknown at the end", changing),
   async () => {
     const rows = await runScript(`
     const server = serve({ hostname: "127.0.0.1", port: 999 });
@@ -297,10 +278,7 @@ const noAnswer = inNamespace(`${SILENT_NAME_SERVER}
 `);
 
 Deno.test(
-  "Host.isLookupFailing is true if the last lookup has not been answered for as long as the timeout (needs Linux, ip, and unshare -n)",
-  {
-    ignore: noAnswer.ignore,
-  },
+  needs("Host.isLookupFailing is true if the last lookup has not been answered for as long as the timeout", noAnswer),
   async () => {
     const script = `
     import { Host } from "${import.meta.resolve("./resolve.ts")}";
@@ -325,9 +303,7 @@ Deno.test(
   },
 );
 
-Deno.test("checkPorts() ends when its signal is aborted during the lookup (needs Linux, ip, and unshare -n)", {
-  ignore: noAnswer.ignore,
-}, async () => {
+Deno.test(needs("checkPorts() ends when its signal is aborted during the lookup", noAnswer), async () => {
   const script = `
     import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";
     const stop = new AbortController();
@@ -344,10 +320,7 @@ Deno.test("checkPorts() ends when its signal is aborted during the lookup (needs
 });
 
 Deno.test(
-  "checkPorts() does not wait longer than the timeout for a lookup, or when its consumer stops (needs Linux, ip, and unshare -n)",
-  {
-    ignore: noAnswer.ignore,
-  },
+  needs("checkPorts() does not wait longer than the timeout for a lookup, or when its consumer stops", noAnswer),
   async () => {
     const script = `
     import { check } from "${import.meta.resolve("../tests/helpers/check.ts")}";

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { DEFAULTS, ListenError, serve } from "../server.ts";
 import { greetingFrom } from "../tests/helpers/clients.ts";
-import { hasIPv6, isLinux } from "../tests/helpers/needs.ts";
+import { hasIPv6, isLinux, needs } from "../tests/helpers/needs.ts";
 import { freePort, freePorts } from "../tests/helpers/ports.ts";
 import { outOfDescriptors } from "../tests/helpers/servers.ts";
 import { within } from "../tests/helpers/waiting.ts";
@@ -11,7 +11,6 @@ import { LISTEN, type ListenOptions } from "./listen.ts";
 const PAIRS: [string, string][] = [];
 if (isLinux) PAIRS.push(["127.0.0.1", "127.0.0.2"]);
 if (hasIPv6()) PAIRS.push(["127.0.0.1", "::1"], ["::1", "127.0.0.1"]);
-const needsPairs = { ignore: PAIRS.length === 0 };
 
 /** Throws if a port of an address is in use. */
 function assertFree(hostname: string, port: number) {
@@ -24,8 +23,10 @@ function errorOf(options: ListenOptions): ListenError {
 }
 
 Deno.test(
-  "serve() opens each port at each address, in the order of the ports and then of the addresses (needs Linux or IPv6)",
-  needsPairs,
+  needs(
+    "serve() opens each port at each address, in the order of the ports and then of the addresses",
+    "Linux or IPv6",
+  ),
   async () => {
     for (const hostname of PAIRS) {
       const listening: Deno.NetAddr[] = [];
@@ -46,8 +47,7 @@ Deno.test(
 );
 
 Deno.test(
-  "serve() closes its ports at all addresses when it shuts down (needs Linux or IPv6)",
-  needsPairs,
+  needs("serve() closes its ports at all addresses when it shuts down", "Linux or IPv6"),
   async () => {
     for (const hostname of PAIRS) {
       const server = serve({ hostname, port: [0, 0] });
@@ -57,7 +57,7 @@ Deno.test(
   },
 );
 
-Deno.test("serve() chooses a port 0 that is free at all addresses (needs Linux or IPv6)", needsPairs, async () => {
+Deno.test(needs("serve() chooses a port 0 that is free at all addresses", "Linux or IPv6"), async () => {
   for (const [first, second] of PAIRS) {
     using occupied = Deno.listen({ hostname: second, port: 0 });
     const { port: taken } = occupied.addr;
@@ -75,8 +75,7 @@ Deno.test("serve() chooses a port 0 that is free at all addresses (needs Linux o
 });
 
 Deno.test(
-  "serve() throws if it finds no port 0 that is free at all addresses (needs Linux or IPv6)",
-  needsPairs,
+  needs("serve() throws if it finds no port 0 that is free at all addresses", "Linux or IPv6"),
   () => {
     for (const [first, second] of PAIRS) {
       using occupied = Deno.listen({ hostname: second, port: 0 });
@@ -91,8 +90,7 @@ Deno.test(
 );
 
 Deno.test(
-  "serve() counts the clients of a port at all addresses together (needs Linux or IPv6)",
-  needsPairs,
+  needs("serve() counts the clients of a port at all addresses together", "Linux or IPv6"),
   async () => {
     for (const [first, second] of PAIRS) {
       const server = serve({ hostname: [first, second], port: [0, 0], count: 2 });
@@ -107,8 +105,7 @@ Deno.test(
 );
 
 Deno.test(
-  "serve() skips a port that is in use at one address, and does not open it at the others (needs Linux or IPv6)",
-  needsPairs,
+  needs("serve() skips a port that is in use at one address, and does not open it at the others", "Linux or IPv6"),
   async () => {
     for (const [first, second] of PAIRS) {
       for (const [used, free] of [[first, second], [second, first]]) {
@@ -134,10 +131,7 @@ Deno.test(
 );
 
 Deno.test(
-  "serve() throws if its own addresses exclude each other, and does not take the port for in use (needs Linux)",
-  {
-    ignore: !isLinux,
-  },
+  needs("serve() throws if its own addresses exclude each other, and does not take the port for in use", "Linux"),
   () => {
     const cases: [hostname: string[], excluded: string, excludedBy: string][] = [
       [["127.0.0.1", "0.0.0.0"], "0.0.0.0", "127.0.0.1"],
@@ -176,8 +170,7 @@ Deno.test("serve() uses an address once that is given twice", async () => {
 });
 
 Deno.test(
-  "serve() says how many ports are possible at all of its addresses if no descriptor is left (needs Linux or IPv6)",
-  needsPairs,
+  needs("serve() says how many ports are possible at all of its addresses if no descriptor is left", "Linux or IPv6"),
   () => {
     for (const [descriptors, maxPorts] of [[300, 118], [128, 32], [66, 32], [64, 31], [2, 0], [0, 0]] as const) {
       for (const hostname of PAIRS) {

@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { HostPort, ProbeResult } from "../../client.ts";
-import { canRun } from "../../tests/helpers/needs.ts";
+import { needs } from "../../tests/helpers/needs.ts";
 import { ROOT, run } from "../../tests/helpers/processes.ts";
 import { probeResult as result } from "../../tests/helpers/results.ts";
 import { formatHeader, formatPortsOfHosts, formatResults, formatTotals } from "./lines.ts";
@@ -154,33 +154,37 @@ Deno.test("formatResults() shows at most 256 bytes of a greeting or a text, as p
   assertEquals(format(results), [`80-81  greeted  "${"x".repeat(256)}"...`]);
 });
 
-Deno.test("formatResults() colors each state by whether it is as expected, without changing the columns", {
-  ignore: !canRun,
-}, async () => {
-  const results = [
-    result(80, "greeted", { greeting: "x" }),
-    result(81, "mismatch", { greeting: "x" }),
-    result(83, "open", { expected: "open", ok: true }),
-    blocked(85, "refused"),
-    blocked(87, "greeted", { ok: false, greeting: "x" }),
-    blocked(89, "unreachable", { ok: null, error: "No route to host" }),
-  ];
-  // In a process of its own: @std/fmt has no colors if NO_COLOR was set when it was loaded.
-  const script = `
+Deno.test(
+  needs(
+    "formatResults() colors each state by whether it is as expected, without changing the columns",
+    "the run permission",
+  ),
+  async () => {
+    const results = [
+      result(80, "greeted", { greeting: "x" }),
+      result(81, "mismatch", { greeting: "x" }),
+      result(83, "open", { expected: "open", ok: true }),
+      blocked(85, "refused"),
+      blocked(87, "greeted", { ok: false, greeting: "x" }),
+      blocked(89, "unreachable", { ok: null, error: "No route to host" }),
+    ];
+    // In a process of its own: @std/fmt has no colors if NO_COLOR was set when it was loaded.
+    const script = `
     import { formatResults } from "${import.meta.resolve("./lines.ts")}";
     const results = ${JSON.stringify(results)};
     for (const result of results) result.greeting = new Uint8Array(Object.values(result.greeting));
     console.log(formatResults(results, "192.0.2.1", undefined, true).join("\\n"));`;
-  const { stdout, stderr } = await run([Deno.execPath(), "eval", script], { cwd: ROOT, env: { NO_COLOR: "" } });
-  assertEquals(stdout.trimEnd().replaceAll("\u001b", "ESC").split("\n"), [
-    `80  ESC[32mgreetedESC[39m      ESC[2m"x"ESC[22m`,
-    `81  ESC[31mmismatchESC[39m     ESC[2m"x"ESC[22m  ESC[2mexpected greetedESC[22m`,
-    "83  ESC[32mopenESC[39m",
-    "85  ESC[32mrefusedESC[39m",
-    `87  ESC[31mgreetedESC[39m      ESC[2m"x"ESC[22m  ESC[2mexpected blockedESC[22m`,
-    "89  ESC[33munreachableESC[39m  ESC[2mNo route to hostESC[22m  ESC[2mnot judgedESC[22m",
-  ], stderr);
-});
+    const { stdout, stderr } = await run([Deno.execPath(), "eval", script], { cwd: ROOT, env: { NO_COLOR: "" } });
+    assertEquals(stdout.trimEnd().replaceAll("\u001b", "ESC").split("\n"), [
+      `80  ESC[32mgreetedESC[39m      ESC[2m"x"ESC[22m`,
+      `81  ESC[31mmismatchESC[39m     ESC[2m"x"ESC[22m  ESC[2mexpected greetedESC[22m`,
+      "83  ESC[32mopenESC[39m",
+      "85  ESC[32mrefusedESC[39m",
+      `87  ESC[31mgreetedESC[39m      ESC[2m"x"ESC[22m  ESC[2mexpected blockedESC[22m`,
+      "89  ESC[33munreachableESC[39m  ESC[2mNo route to hostESC[22m  ESC[2mnot judgedESC[22m",
+    ], stderr);
+  },
+);
 
 const ports = { greeted: [22, 80, 81], open: [], blocked: [], isReduced: false };
 const summary: RunSummary = {

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes 
 import type { ProbeResult } from "../../client.ts";
 import { serve } from "../../server.ts";
 import { inNamespace, SILENT_NAME_SERVER } from "../../tests/helpers/namespaces.ts";
-import { isLinux, needsPrograms, needsSignals } from "../../tests/helpers/needs.ts";
+import { needs } from "../../tests/helpers/needs.ts";
 import { freePort, freePorts } from "../../tests/helpers/ports.ts";
 import { GREETER, run, spawn, start } from "../../tests/helpers/processes.ts";
 import { probeResult } from "../../tests/helpers/results.ts";
@@ -90,9 +90,7 @@ Deno.test("greeter connect --json waits for a slow reader, and drops no row", as
   assertEquals([rows.length, rows.at(-1)?.greeted], [601, 600]);
 });
 
-Deno.test("greeter connect --json drops no row if its pipe is non-blocking and full (needs python3)", {
-  ignore: needsPrograms("python3").ignore,
-}, async () => {
+Deno.test(needs("greeter connect --json drops no row if its pipe is non-blocking and full", "python3"), async () => {
   await using server = serveLongGreetings(100);
   // O_NONBLOCK belongs to the pipe, so any process that shares the pipe can set it.
   const script = `python3 -c 'import os; os.set_blocking(1, False)'; exec "$@"`;
@@ -103,20 +101,19 @@ Deno.test("greeter connect --json drops no row if its pipe is non-blocking and f
   assertEquals(rows.length, 101);
 });
 
-Deno.test("greeter connect exits 1 if its reader is gone before every port is checked (needs sh and head)", {
-  ignore: needsPrograms("sh", "head").ignore,
-}, async () => {
-  await using server = serveLongGreetings(100);
-  const script = `{ "$@"; echo $? >&2; } | head -n 1`;
-  const options = ["--json", "-p", server.ports, "--concurrency", "1"];
-  const { stdout, stderr } = await run(["sh", "-c", script, "sh", ...CONNECT, ...options]);
-  assertEquals([JSON.parse(stdout).state, stderr], ["greeted", "1\n"]);
-  assert(server.connections() < 100);
-});
+Deno.test(
+  needs("greeter connect exits 1 if its reader is gone before every port is checked", "sh", "head"),
+  async () => {
+    await using server = serveLongGreetings(100);
+    const script = `{ "$@"; echo $? >&2; } | head -n 1`;
+    const options = ["--json", "-p", server.ports, "--concurrency", "1"];
+    const { stdout, stderr } = await run(["sh", "-c", script, "sh", ...CONNECT, ...options]);
+    assertEquals([JSON.parse(stdout).state, stderr], ["greeted", "1\n"]);
+    assert(server.connections() < 100);
+  },
+);
 
-Deno.test("greeter connect ends soon after one signal although its reader has stopped (needs signals)", {
-  ignore: needsSignals.ignore,
-}, async () => {
+Deno.test(needs("greeter connect ends soon after one signal although its reader has stopped", "signals"), async () => {
   await using server = serveLongGreetings(600);
   // While it waits for the reader during the run, and while it closes the output: 40 rows have 1.5 MB.
   for (const count of [600, 40]) {
@@ -132,28 +129,27 @@ Deno.test("greeter connect ends soon after one signal although its reader has st
   }
 });
 
-Deno.test("greeter connect ends soon after one signal if the reader of its text has stopped (needs python3)", {
-  ignore: needsPrograms("python3").ignore,
-}, async () => {
-  await using silent = await startServer(() => {});
-  await using server = serveLongGreetings(100);
-  // Fills the pipe, which nobody reads.
-  const script = `python3 -c 'import os
+Deno.test(
+  needs("greeter connect ends soon after one signal if the reader of its text has stopped", "python3"),
+  async () => {
+    await using silent = await startServer(() => {});
+    await using server = serveLongGreetings(100);
+    // Fills the pipe, which nobody reads.
+    const script = `python3 -c 'import os
 os.set_blocking(1, False)
 try:
   while True: os.write(1, b"x" * 4096)
 except BlockingIOError: os.set_blocking(1, True)'; exec "$@"`;
-  const args = ["-p", `${server.ports},${silent.port}`, "-t", "600"];
-  await using child = startUnread(args, ["sh", "-c", script, "sh", ...CONNECT]);
-  await settled(server.connections);
-  child.kill("SIGTERM");
-  assertEquals((await within(child.status)).code, 143);
-  await child.stdout.cancel();
-});
+    const args = ["-p", `${server.ports},${silent.port}`, "-t", "600"];
+    await using child = startUnread(args, ["sh", "-c", script, "sh", ...CONNECT]);
+    await settled(server.connections);
+    child.kill("SIGTERM");
+    assertEquals((await within(child.status)).code, 143);
+    await child.stdout.cancel();
+  },
+);
 
-Deno.test("greeter connect prints what is known after a signal if its reader reads on (needs signals)", {
-  ignore: needsSignals.ignore,
-}, async () => {
+Deno.test(needs("greeter connect prints what is known after a signal if its reader reads on", "signals"), async () => {
   await using silent = await startServer(() => {});
   // 380 KB, which a reader gets long before the half second is over.
   await using server = serveLongGreetings(10);
@@ -165,9 +161,7 @@ Deno.test("greeter connect prints what is known after a signal if its reader rea
   assertEquals([rows.length, rows.at(-1)?.greeted, rows.at(-1)?.interrupted], [11, 10, true]);
 });
 
-Deno.test("greeter connect ignores SIGHUP without a terminal, as under nohup (needs nohup)", {
-  ...needsPrograms("nohup"),
-}, async () => {
+Deno.test(needs("greeter connect ignores SIGHUP without a terminal, as under nohup", "nohup"), async () => {
   const directory = await Deno.makeTempDir();
   for (const nohup of [["nohup"], []]) {
     const port = freePort();
@@ -192,8 +186,6 @@ function listenOn(port: number, greeting: string) {
   return { connections: () => connections, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
-const onTerminal = { ignore: !isLinux || needsPrograms("script").ignore };
-
 /** Runs a shell command on a terminal, and returns its output with visible escapes. */
 async function runOnTerminal(command: string) {
   const { code, stdout } = await run(["script", "-qec", command, "/dev/null"], { env: { NO_COLOR: "" } });
@@ -202,80 +194,80 @@ async function runOnTerminal(command: string) {
 
 const quoted = (words: readonly string[]) => words.map((word) => `'${word}'`).join(" ");
 
-Deno.test("greeter connect prints what is known on SIGHUP if it has a terminal, and exits 129 (needs script)", {
-  ...onTerminal,
-}, async () => {
-  const directory = await Deno.makeTempDir();
-  await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  await using silent = await startServer(() => {});
-  for (const redirect of [`> ${directory}/out`, ""]) {
-    const words = quoted([...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "600"]);
-    await using terminal = spawn([
-      "script",
-      "-qec",
-      `echo $$ > ${directory}/pid; exec ${words} ${redirect}`,
-      "/dev/null",
-    ]);
-    await until(() => terminal.output.stdout.includes("checked 1 of 2 ports"));
-    Deno.kill(Number(await Deno.readTextFile(`${directory}/pid`)), "SIGHUP");
-    assertEquals((await terminal.ended).code, 129);
-    const output = redirect === "" ? terminal.output.stdout : await Deno.readTextFile(`${directory}/out`);
-    assertMatch(output, /\n1 of 2 ports as expected .*; interrupted; 1 port without a result\r?\n/);
-  }
-  await Deno.remove(directory, { recursive: true });
-});
+Deno.test(
+  needs("greeter connect prints what is known on SIGHUP if it has a terminal, and exits 129", "script"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    await using server = serve({ hostname: "127.0.0.1", port: 0 });
+    await using silent = await startServer(() => {});
+    for (const redirect of [`> ${directory}/out`, ""]) {
+      const words = quoted([...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "600"]);
+      await using terminal = spawn([
+        "script",
+        "-qec",
+        `echo $$ > ${directory}/pid; exec ${words} ${redirect}`,
+        "/dev/null",
+      ]);
+      await until(() => terminal.output.stdout.includes("checked 1 of 2 ports"));
+      Deno.kill(Number(await Deno.readTextFile(`${directory}/pid`)), "SIGHUP");
+      assertEquals((await terminal.ended).code, 129);
+      const output = redirect === "" ? terminal.output.stdout : await Deno.readTextFile(`${directory}/out`);
+      assertMatch(output, /\n1 of 2 ports as expected .*; interrupted; 1 port without a result\r?\n/);
+    }
+    await Deno.remove(directory, { recursive: true });
+  },
+);
 
-Deno.test("greeter connect exits 129 when its terminal is closed, and prints its results to a file (needs tmux)", {
-  ...needsPrograms("tmux"),
-}, async () => {
-  const directory = await Deno.makeTempDir();
-  await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  await using silent = await startServer(() => {});
-  // The shell passes the signal on, and reports the status.
-  const script = `
+Deno.test(
+  needs("greeter connect exits 129 when its terminal is closed, and prints its results to a file", "tmux"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    await using server = serve({ hostname: "127.0.0.1", port: 0 });
+    await using silent = await startServer(() => {});
+    // The shell passes the signal on, and reports the status.
+    const script = `
     trap 'kill -HUP $child' HUP
     ${quoted([...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "600"])} REDIRECT &
     child=$!
     wait $child
     wait $child
     echo $? > ${directory}/statusN`;
-  for (const [n, redirect] of ["", `> ${directory}/out`, `> ${directory}/out 2>&1 < /dev/tty`].entries()) {
-    const tmux = ["tmux", "-S", `${directory}/socket${n}`, "-f", "/dev/null"];
-    const command = script.replace("REDIRECT", redirect).replace("statusN", `status${n}`);
-    assertEquals((await run([...tmux, "new-session", "-d", command])).code, 0);
-    await until(() => silent.connections() === n + 1);
-    await run([...tmux, "kill-server"]);
-    await until(async () => await Deno.readTextFile(`${directory}/status${n}`).catch(() => "") !== "");
-    assertEquals(await Deno.readTextFile(`${directory}/status${n}`), "129\n");
-    if (redirect !== "") {
-      assertMatch(await Deno.readTextFile(`${directory}/out`), /\n1 of 2 ports as expected .*; interrupted/);
+    for (const [n, redirect] of ["", `> ${directory}/out`, `> ${directory}/out 2>&1 < /dev/tty`].entries()) {
+      const tmux = ["tmux", "-S", `${directory}/socket${n}`, "-f", "/dev/null"];
+      const command = script.replace("REDIRECT", redirect).replace("statusN", `status${n}`);
+      assertEquals((await run([...tmux, "new-session", "-d", command])).code, 0);
+      await until(() => silent.connections() === n + 1);
+      await run([...tmux, "kill-server"]);
+      await until(async () => await Deno.readTextFile(`${directory}/status${n}`).catch(() => "") !== "");
+      assertEquals(await Deno.readTextFile(`${directory}/status${n}`), "129\n");
+      if (redirect !== "") {
+        assertMatch(await Deno.readTextFile(`${directory}/out`), /\n1 of 2 ports as expected .*; interrupted/);
+      }
     }
-  }
-  await Deno.remove(directory, { recursive: true });
-});
-
-Deno.test("greeter connect shows no progress line with --quiet, or if JSON is on the same terminal (needs script)", {
-  ...onTerminal,
-}, async () => {
-  const command = quoted([...CONNECT, "-p", `${freePort()}`, "-w", "1.5"]);
-  const [quiet, json, file, text] = await Promise.all([
-    runOnTerminal(`${command} -q`),
-    runOnTerminal(`${command} --json`),
-    runOnTerminal(`${command} --json > /dev/null`),
-    runOnTerminal(command),
-  ]);
-  assertEquals(quiet, { code: 1, shown: "" });
-  assertEquals(json.shown.match(/ESC|waiting/g), null);
-  assertStringIncludes(file.shown, "waiting for port ");
-  assert(file.shown.endsWith("\rESC[K"), file.shown);
-  assertStringIncludes(text.shown, "waiting for port ");
-});
+    await Deno.remove(directory, { recursive: true });
+  },
+);
 
 Deno.test(
-  "greeter connect does not show its progress before half a second, nor wider than the terminal (needs script)",
-  {
-    ...onTerminal,
+  needs("greeter connect shows no progress line with --quiet, or if JSON is on the same terminal", "script"),
+  async () => {
+    const command = quoted([...CONNECT, "-p", `${freePort()}`, "-w", "1.5"]);
+    const [quiet, json, file, text] = await Promise.all([
+      runOnTerminal(`${command} -q`),
+      runOnTerminal(`${command} --json`),
+      runOnTerminal(`${command} --json > /dev/null`),
+      runOnTerminal(command),
+    ]);
+    assertEquals(quiet, { code: 1, shown: "" });
+    assertEquals(json.shown.match(/ESC|waiting/g), null);
+    assertStringIncludes(file.shown, "waiting for port ");
+    assert(file.shown.endsWith("\rESC[K"), file.shown);
+    assertStringIncludes(text.shown, "waiting for port ");
   },
+);
+
+Deno.test(
+  needs("greeter connect does not show its progress before half a second, nor wider than the terminal", "script"),
   async () => {
     await using silent = await startServer(() => {});
     // The run takes between 150 and 200 ms, unless this machine is busy.
@@ -291,9 +283,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter connect shows on a terminal what it waits for in each phase (needs script)", {
-  ...onTerminal,
-}, async () => {
+Deno.test(needs("greeter connect shows on a terminal what it waits for in each phase", "script"), async () => {
   const [late = 0, open = 0] = freePorts(2);
   await using blocked = listenOn(open, "hi\n");
   const args = ["-p", `${late}`, "-b", `${open}`, "-w", "600"];
@@ -308,30 +298,31 @@ Deno.test("greeter connect shows on a terminal what it waits for in each phase (
   assertStringIncludes(shown, "2 of 2 ports as expected");
 });
 
-Deno.test("greeter connect erases its progress line, then prints what is known and the error (needs script, prlimit)", {
-  ignore: onTerminal.ignore || needsPrograms("prlimit").ignore,
-}, async () => {
-  const directory = await Deno.makeTempDir();
-  await using silent = await startServer(() => {});
-  const words = quoted([...CONNECT, "-p", `${silent.port},${freePort()}`, "--concurrency", "1", "-t", "4"]);
-  await using terminal = spawn(["script", "-qec", `echo $$ > ${directory}/pid; exec ${words}`, "/dev/null"]);
-  await until(() => terminal.output.stdout.includes("checked 0 of 2 ports"));
-  const pid = (await Deno.readTextFile(`${directory}/pid`)).trim();
-  assertEquals((await run(["prlimit", "--pid", pid, "--nofile=1"])).code, 0);
-  assertEquals((await terminal.ended).code, 2);
-  const shown = terminal.output.stdout.split("\r\u001b[K").at(-1) ?? "";
-  const [result = "", totals = "", error = "", ...rest] = shown.split("\r\n");
-  assertEquals(result.split(/ +/)[0], `${silent.port}`);
-  assertStringIncludes(totals, `; not: ${silent.port}; 1 port without a result`);
-  assertStringIncludes(error, "greeter: cannot connect: too many open files; ");
-  assertEquals(rest, [""]);
-  await Deno.remove(directory, { recursive: true });
-});
+Deno.test(
+  needs("greeter connect erases its progress line, then prints what is known and the error", "script", "prlimit"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    await using silent = await startServer(() => {});
+    const words = quoted([...CONNECT, "-p", `${silent.port},${freePort()}`, "--concurrency", "1", "-t", "4"]);
+    await using terminal = spawn(["script", "-qec", `echo $$ > ${directory}/pid; exec ${words}`, "/dev/null"]);
+    await until(() => terminal.output.stdout.includes("checked 0 of 2 ports"));
+    const pid = (await Deno.readTextFile(`${directory}/pid`)).trim();
+    assertEquals((await run(["prlimit", "--pid", pid, "--nofile=1"])).code, 0);
+    assertEquals((await terminal.ended).code, 2);
+    const shown = terminal.output.stdout.split("\r\u001b[K").at(-1) ?? "";
+    const [result = "", totals = "", error = "", ...rest] = shown.split("\r\n");
+    assertEquals(result.split(/ +/)[0], `${silent.port}`);
+    assertStringIncludes(totals, `; not: ${silent.port}; 1 port without a result`);
+    assertStringIncludes(error, "greeter: cannot connect: too many open files; ");
+    assertEquals(rest, [""]);
+    await Deno.remove(directory, { recursive: true });
+  },
+);
 
-Deno.test("greeter connect ends soon after a signal if the terminal of its progress line is stopped (needs python3)", {
-  ignore: !isLinux || needsPrograms("python3").ignore,
-}, async () => {
-  const script = `
+Deno.test(
+  needs("greeter connect ends soon after a signal if the terminal of its progress line is stopped", "Linux", "python3"),
+  async () => {
+    const script = `
 import os, pty, subprocess, sys, termios, time
 terminal, stderr = pty.openpty()
 client = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
@@ -343,17 +334,16 @@ client.terminate()
 try: client.wait(timeout=30)
 finally: client.kill()
 print(client.returncode, client.stdout.read().decode())`;
-  await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  await using silent = await startServer(() => {});
-  const command = [...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "600"];
-  const { stdout, stderr } = await run(["python3", "-c", script, ...command]);
-  assertEquals(stderr, "");
-  assertMatch(stdout, /^143 [^]*\n1 of 2 ports as expected .*; interrupted/);
-});
+    await using server = serve({ hostname: "127.0.0.1", port: 0 });
+    await using silent = await startServer(() => {});
+    const command = [...CONNECT, "-p", `${server.addr.port},${silent.port}`, "-t", "600"];
+    const { stdout, stderr } = await run(["python3", "-c", script, ...command]);
+    assertEquals(stderr, "");
+    assertMatch(stdout, /^143 [^]*\n1 of 2 ports as expected .*; interrupted/);
+  },
+);
 
-Deno.test("greeter connect goes on after a momentary lack of descriptors (needs prlimit)", {
-  ...needsPrograms("prlimit"),
-}, async () => {
+Deno.test(needs("greeter connect goes on after a momentary lack of descriptors", "prlimit"), async () => {
   await using silent = await startServer(() => {});
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const options = ["-p", `${silent.port},${server.addr.port}`, "--concurrency", "1", "-t", "5", "--json"];
@@ -371,39 +361,37 @@ Deno.test("greeter connect goes on after a momentary lack of descriptors (needs 
   assertEquals(rows.map(({ state }) => state), ["silent", "greeted", undefined]);
 });
 
-Deno.test("greeter connect prints known rows before an error, even to a slow reader (needs script and prlimit)", {
-  ignore: onTerminal.ignore || needsPrograms("prlimit").ignore,
-}, async () => {
-  const directory = await Deno.makeTempDir();
-  const pipe = `${directory}/pipe`;
-  assertEquals((await run(["mkfifo", pipe])).code, 0);
-  await using server = serveLongGreetings(40);
-  await using silent = await startServer(() => {});
-  const ports = `${server.ports},${silent.port},${freePort()}`;
-  const words = quoted([...CONNECT, "--json", "-p", ports, "--concurrency", "1", "-t", "4"]);
-  const script = `echo $$ > ${directory}/pid; exec ${words} > ${pipe}`;
-  await using terminal = spawn(["script", "-qec", script, "/dev/null"]);
-  const reader = await Deno.open(pipe);
-  // 40 ports have been checked, and the silent port is next.
-  await until(() => terminal.output.stdout.includes("checked 40 of 42 ports"));
-  const pid = (await Deno.readTextFile(`${directory}/pid`)).trim();
-  assertEquals((await run(["prlimit", "--pid", pid, "--nofile=1:"])).code, 0);
-  // The error ends the run, and the progress line is erased. Then greeter waits for its reader, however long that takes.
-  await until(() => terminal.output.stdout.endsWith("\r\u001b[K"));
-  await assertRejects(() => within(terminal.ended, 2500), Error, "not within 2500 ms");
-  const rows = await rowsOf(reader.readable);
-  assertEquals((await terminal.ended).code, 2);
-  assertEquals([rows.length, rows.at(-2).state, rows.at(-1).event_type], [42, "silent", "error"]);
-  await Deno.remove(directory, { recursive: true });
-});
+Deno.test(
+  needs("greeter connect prints known rows before an error, even to a slow reader", "script", "prlimit"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    const pipe = `${directory}/pipe`;
+    assertEquals((await run(["mkfifo", pipe])).code, 0);
+    await using server = serveLongGreetings(40);
+    await using silent = await startServer(() => {});
+    const ports = `${server.ports},${silent.port},${freePort()}`;
+    const words = quoted([...CONNECT, "--json", "-p", ports, "--concurrency", "1", "-t", "4"]);
+    const script = `echo $$ > ${directory}/pid; exec ${words} > ${pipe}`;
+    await using terminal = spawn(["script", "-qec", script, "/dev/null"]);
+    const reader = await Deno.open(pipe);
+    // 40 ports have been checked, and the silent port is next.
+    await until(() => terminal.output.stdout.includes("checked 40 of 42 ports"));
+    const pid = (await Deno.readTextFile(`${directory}/pid`)).trim();
+    assertEquals((await run(["prlimit", "--pid", pid, "--nofile=1:"])).code, 0);
+    // The error ends the run, and the progress line is erased. Then greeter waits for its reader, however long that takes.
+    await until(() => terminal.output.stdout.endsWith("\r\u001b[K"));
+    await assertRejects(() => within(terminal.ended, 2500), Error, "not within 2500 ms");
+    const rows = await rowsOf(reader.readable);
+    assertEquals((await terminal.ended).code, 2);
+    assertEquals([rows.length, rows.at(-2).state, rows.at(-1).event_type], [42, "silent", "error"]);
+    await Deno.remove(directory, { recursive: true });
+  },
+);
 
 const noAnswer = inNamespace(SILENT_NAME_SERVER);
 
 Deno.test(
-  "greeter connect ends on a signal during the lookup, also as process 1 (needs Linux, ip, pgrep, and unshare -nm)",
-  {
-    ignore: noAnswer.ignore || needsPrograms("pgrep").ignore,
-  },
+  needs("greeter connect ends on a signal during the lookup, also as process 1", noAnswer, "pgrep"),
   async () => {
     const script = `
     stop() {
@@ -434,10 +422,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter connect exits 129 on SIGHUP during the lookup if it has a terminal (needs Linux, ip, script, and unshare -nm)",
-  {
-    ignore: noAnswer.ignore || onTerminal.ignore,
-  },
+  needs("greeter connect exits 129 on SIGHUP during the lookup if it has a terminal", noAnswer, "script"),
   async () => {
     const words = quoted([...GREETER, "connect", "lab.example"]);
     const script = `
@@ -453,10 +438,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter connect shows on a terminal that a name is being looked up, then exits 2 (needs Linux, ip, script, and unshare -nm)",
-  {
-    ignore: noAnswer.ignore || onTerminal.ignore,
-  },
+  needs("greeter connect shows on a terminal that a name is being looked up, then exits 2", noAnswer, "script"),
   async () => {
     const words = quoted([...GREETER, "connect", "lab.example", "-b", "80", "-t", "1.5"]);
     const { code, stdout } = await run([...noAnswer.command, "script", "-qec", words, "/dev/null"]);

@@ -11,7 +11,6 @@ import { check } from "../helpers/check.ts";
 import { type Block, blockWith, tableAfter } from "./docs_blocks.ts";
 import { connectAndReset, connectFrom, greetingFrom, isRefused, readBytes } from "../helpers/clients.ts";
 import { testsInNamespace } from "../helpers/namespaces.ts";
-import { hasIPv6, needsPrograms } from "../helpers/needs.ts";
 import { GREETER, type Process, ROOT, run, spawn, withoutWarning } from "../helpers/processes.ts";
 import { startServer } from "../helpers/servers.ts";
 import { until } from "../helpers/waiting.ts";
@@ -27,9 +26,6 @@ const test = testsInNamespace(
   `,
   import.meta.filename ?? "",
 );
-
-/** For tests that need only the namespace. */
-const always = { ignore: false };
 
 // `greeter`, `sudo`, `ssh` and `npx` as programs. `ssh` runs the command here.
 const programs = await Deno.makeTempDir();
@@ -107,7 +103,7 @@ function withoutHeaders(output: string): string {
   return normalize(output).replace(/(?<=200 OK)\S* .*(?=\\r\\n\\r\\n)/, "");
 }
 
-test("README: quick start (needs Linux, ip, unshare -nm, and git)", needsPrograms("git"), async () => {
+test("README: quick start", ["git"], async () => {
   const [clone = "", serve = "", connect = "", test = ""] = commands(blockWith("README.md", "git clone REPOSITORY"));
   const cwd = await Deno.makeTempDir();
   const cloned = await run(shell(clone.replace("REPOSITORY", `'${ROOT}'`)), { cwd, env });
@@ -123,7 +119,7 @@ test("README: quick start (needs Linux, ip, unshare -nm, and git)", needsProgram
   await Deno.remove(cwd, { recursive: true });
 });
 
-test("manual: the log (needs Linux, ip, and unshare -nm)", always, async () => {
+test("manual: the log", [], async () => {
   const block = blockWith("docs/manual.md", "greeter -p 8080,8443");
   await using server = await start(serverCommand(block));
   const conn = await Deno.connect({ hostname: "127.0.0.1", port: 8080 });
@@ -150,8 +146,8 @@ async function setFirewall() {
 }
 
 test(
-  "README: a firewall from both sides (needs Linux, ip, unshare -nm, and iptables)",
-  needsPrograms("iptables"),
+  "README: a firewall from both sides",
+  ["iptables"],
   async () => {
     const { text: serve } = blockWith("README.md", "sudo greeter -p 80,443,3306");
     const block = blockWith("README.md", "3306  timeout");
@@ -189,8 +185,8 @@ test(
 );
 
 test(
-  "README and manual: wait for services (needs Linux, ip, unshare -nm, and python3)",
-  needsPrograms("python3"),
+  "README and manual: wait for services",
+  ["python3"],
   async () => {
     const directory = await Deno.makeTempDir();
     await using _http = spawn(["python3", "-m", "http.server", "80"], { cwd: directory });
@@ -222,8 +218,8 @@ test(
 );
 
 test(
-  "README: a smoke test in CI, even if the service fails to start (needs Linux, ip, unshare -nm, and python3)",
-  needsPrograms("python3"),
+  "README: a smoke test in CI, even if the service fails to start",
+  ["python3"],
   async () => {
     const cwd = await Deno.makeTempDir();
     const { text } = blockWith("README.md", "http.server 8080");
@@ -251,8 +247,8 @@ test(
 );
 
 test(
-  "the manual: record scans with tcpdump (needs Linux, ip, unshare -nm, nmap, and tcpdump)",
-  needsPrograms("nmap", "tcpdump"),
+  "the manual: record scans with tcpdump",
+  ["nmap", "tcpdump"],
   async () => {
     const cwd = await Deno.makeTempDir();
     const { text } = blockWith("docs/manual.md", "sudo tcpdump");
@@ -277,8 +273,8 @@ test(
 );
 
 test(
-  "README: a lab machine with ten services, as nmap sees it (needs Linux, ip, unshare -nm, and nmap)",
-  needsPrograms("nmap"),
+  "README: a lab machine with ten services, as nmap sees it",
+  ["nmap"],
   async () => {
     const [serve = ""] = commands(blockWith("README.md", "RFB 003.008"));
     await using server = await start(serve);
@@ -293,7 +289,7 @@ test(
   },
 );
 
-test("README: a page for curl (needs Linux, ip, unshare -nm, and curl)", needsPrograms("curl"), async () => {
+test("README: a page for curl", ["curl"], async () => {
   const [serve = "", curl = ""] = commands(blockWith("README.md", "--http -g"));
   await using _server = await start(serve);
   const { stdout } = await run(shell(curl), { env });
@@ -301,8 +297,8 @@ test("README: a page for curl (needs Linux, ip, unshare -nm, and curl)", needsPr
 });
 
 test(
-  "manual: a page beside a banner (needs Linux, ip, unshare -nm, curl, and nc)",
-  needsPrograms("curl", "nc"),
+  "manual: a page beside a banner",
+  ["curl", "nc"],
   async () => {
     const [serve = ""] = commands(blockWith("docs/manual.md", "--http=8080"));
     await using _server = await start(serve);
@@ -312,8 +308,8 @@ test(
 );
 
 test(
-  "manual: a firewall from both sides, and as a CI job (needs Linux, ip, unshare -nm, and iptables)",
-  needsPrograms("iptables"),
+  "manual: a firewall from both sides, and as a CI job",
+  ["iptables"],
   async () => {
     const { text: serve } = blockWith("docs/manual.md", "--within 600");
     const { text: sameSide } = blockWith("docs/manual.md", "connect lab.example -p 80,443,3306,5432");
@@ -351,8 +347,8 @@ test(
 );
 
 test(
-  "manual: --count 1 leaves no connection for the check after the blocked ports (needs Linux, ip, and unshare -nm)",
-  always,
+  "manual: --count 1 leaves no connection for the check after the blocked ports",
+  [],
   async () => {
     await using _server = await start("greeter -p 80,443 --count 1");
     await using _other = await start("greeter -p 81 --count 2");
@@ -364,8 +360,8 @@ test(
 );
 
 test(
-  "manual: the ports that are not as expected (needs Linux, ip, unshare -nm, bash, and jq)",
-  needsPrograms("bash", "jq"),
+  "manual: the ports that are not as expected",
+  ["bash", "jq"],
   async () => {
     const { text } = blockWith("docs/manual.md", ".ok != true");
     const check = async (host: string) => {
@@ -391,7 +387,7 @@ const SERVERS: Record<string, (socket: Socket) => void> = {
   resetting: (socket) => socket.resetAndDestroy(),
 };
 
-test("manual: the table of states and expectations (needs Linux, ip, and unshare -nm)", always, async () => {
+test("manual: the table of states and expectations", [], async () => {
   // Nobody answers at 192.0.2.53, and there is a route that rejects packets to 192.0.2.54.
   await run(shell(`
     ip link add greeter0 type veth peer name greeter1
@@ -430,15 +426,13 @@ test("manual: the table of states and expectations (needs Linux, ip, and unshare
   }
 });
 
-test("manual: a name whose first address refuses connections (needs Linux, ip, unshare -nm, and IPv6)", {
-  ignore: !hasIPv6(),
-}, async () => {
+test("manual: a name whose first address refuses connections", ["IPv6"], async () => {
   const block = blockWith("docs/manual.md", "localhost is 127.0.0.1, ::1");
   await using _server = await start("greeter -H ::1 -p 8080");
   assertShown(block, (await run(shell(serverCommand(block)), { env })).stdout);
 });
 
-test("manual: several hosts (needs Linux, ip, and unshare -nm)", always, async () => {
+test("manual: several hosts", [], async () => {
   const block = blockWith("docs/manual.md", "greeter connect web1 web2");
   await using _web1 = await start("greeter -H web1 -p 80");
   await using _web2 = await start("greeter -H web2 -p 80,3306");
@@ -447,13 +441,13 @@ test("manual: several hosts (needs Linux, ip, and unshare -nm)", always, async (
   assertShown(block, stdout);
 });
 
-test("manual: which address the server sees (needs Linux, ip, and unshare -nm)", always, async () => {
+test("manual: which address the server sees", [], async () => {
   const [serve = "", check = ""] = commands(blockWith("docs/manual.md", "You are {client}"));
   await using _server = await start(serve);
   assertMatch((await run(shell(check), { env })).stdout, /\n9999 {2}greeted {2}"You are 192\.0\.2\.7:\d+\\r\\n"\n/);
 });
 
-test("manual: the log of a scan (needs Linux, ip, and unshare -nm)", always, async () => {
+test("manual: the log of a scan", [], async () => {
   const block = blockWith("docs/manual.md", "greeter -p 22,25,8000-8100");
   await using server = await start(serverCommand(block));
   await greetingFrom(22);
@@ -465,7 +459,7 @@ test("manual: the log of a scan (needs Linux, ip, and unshare -nm)", always, asy
   assertShown(block, server.output.stdout);
 });
 
-test("manual: the table of clients (needs Linux, ip, and unshare -nm)", always, async () => {
+test("manual: the table of clients", [], async () => {
   for (const address of ["192.0.2.21", "192.0.2.22", "192.0.2.23"]) {
     await run(["ip", "address", "add", `${address}/32`, "dev", "lo"]);
   }
@@ -486,7 +480,7 @@ test("manual: the table of clients (needs Linux, ip, and unshare -nm)", always, 
   assertEquals(withoutTimes(server.output.stdout).trimEnd().split("\n"), shown);
 });
 
-test("manual: the log in a file (needs Linux, ip, and unshare -nm)", always, async () => {
+test("manual: the log in a file", [], async () => {
   const cwd = await Deno.makeTempDir();
   const { text } = blockWith("docs/manual.md", "tee -i");
   for (const script of [text, text.replace("tee -i", "tee")]) {
@@ -502,8 +496,8 @@ test("manual: the log in a file (needs Linux, ip, and unshare -nm)", always, asy
 });
 
 test(
-  "manual: which clients sent the most data (needs Linux, ip, unshare -nm, and jq)",
-  needsPrograms("jq"),
+  "manual: which clients sent the most data",
+  ["jq"],
   async () => {
     const cwd = await Deno.makeTempDir();
     const closed = (src_ip: string, bytes_received: number) =>
@@ -517,8 +511,8 @@ test(
 );
 
 test(
-  "manual: deno install makes a command that runs main.ts of the checkout (needs Linux, ip, and unshare -nm)",
-  always,
+  "manual: deno install makes a command that runs main.ts of the checkout",
+  [],
   async () => {
     const root = await Deno.makeTempDir();
     const { text } = blockWith("docs/manual.md", "deno install");

@@ -8,7 +8,7 @@ import type { OptionTable } from "../../cli/args.ts";
 import { CONNECT_OPTIONS, connectHelp } from "../../cli/connect/command.ts";
 import { SERVE_OPTIONS, serveHelp } from "../../cli/serve/command.ts";
 import { blocksOf, blockWith } from "./docs_blocks.ts";
-import { needsPrograms } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { GREETER, ROOT, run } from "../helpers/processes.ts";
 
 const FILES = [
@@ -180,8 +180,7 @@ Deno.test("the systemd unit does not restart after a usage error, and names the 
 });
 
 Deno.test(
-  "systemd accepts the unit, and rates its exposure 1.5 or less (needs systemd-analyze)",
-  needsPrograms("systemd-analyze"),
+  needs("systemd accepts the unit, and rates its exposure 1.5 or less", "systemd-analyze"),
   async () => {
     const directory = await Deno.makeTempDir();
     const unit = `${directory}/greeter.service`;

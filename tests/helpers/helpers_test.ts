@@ -1,5 +1,5 @@
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { needsPrograms } from "./needs.ts";
+import { needs } from "./needs.ts";
 import { freePort, freePorts } from "./ports.ts";
 import { run, spawn } from "./processes.ts";
 import { until, within } from "./waiting.ts";
@@ -26,8 +26,7 @@ const copies: (typeof import("./ports.ts"))[] = await Promise.all(
 );
 
 Deno.test(
-  "run() ends a command at its deadline with all that it has started (needs sh and ps)",
-  needsPrograms("sh", "ps"),
+  needs("run() ends a command at its deadline with all that it has started", "sh", "ps"),
   async () => {
     const pid = await within(pidFromEndless("sleep 600"));
     await until(async () => !await isRunning(pid));
@@ -35,15 +34,14 @@ Deno.test(
 );
 
 Deno.test(
-  "run() does not wait for processes that have left its group (needs sh and setsid)",
-  needsPrograms("sh", "setsid"),
+  needs("run() does not wait for processes that have left its group", "sh", "setsid"),
   async () => {
     const pid = await within(pidFromEndless("setsid sleep 600"));
     assertEquals((await run(["kill", "-KILL", pid])).code, 0);
   },
 );
 
-Deno.test("a process has no colors unless a test asks for them (needs sh)", needsPrograms("sh"), async () => {
+Deno.test(needs("a process has no colors unless a test asks for them", "sh"), async () => {
   const command = ["sh", "-c", "echo $NO_COLOR"];
   assertEquals((await run(command)).stdout, "1\n");
   await using process = spawn(command, { env: { NO_COLOR: "" } });

@@ -7,17 +7,12 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { serve } from "../../server.ts";
 import { testsInNamespace } from "../helpers/namespaces.ts";
-import { hasIPv6, needsPrograms } from "../helpers/needs.ts";
+import { hasIPv6 } from "../helpers/needs.ts";
 import { run, spawn } from "../helpers/processes.ts";
 import { until } from "../helpers/waiting.ts";
 import { IN_CLIENT, linesOf, rowsOf, runConnect, sh, summaryOf, TWO_NAMESPACES } from "../helpers/network.ts";
 
-const test = testsInNamespace(TWO_NAMESPACES, import.meta.filename ?? "");
-
-/** For tests that need only the namespaces. */
-const always = { ignore: false };
-
-const needsIPv6 = { ignore: !hasIPv6() };
+const test = testsInNamespace(TWO_NAMESPACES, import.meta.filename ?? "", "iptables");
 
 /** Linux sends about one ICMP error a second to each client, after a burst of 6. */
 const UNLIMITED = `
@@ -97,26 +92,26 @@ async function testRules(iptables: string, chain: "INPUT" | "OUTPUT", rules: Rul
 }
 
 test(
-  "greeter connect -b passes if the server's firewall drops or rejects, and -p and -o fail (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect -b passes if the server's firewall drops or rejects, and -p and -o fail",
+  [],
   () => testRules("iptables", "INPUT", IPV4_RULES, "192.0.2.2"),
 );
 
 test(
-  "greeter connect -b passes if the client's firewall drops or rejects, and -p and -o fail (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect -b passes if the client's firewall drops or rejects, and -p and -o fail",
+  [],
   () => testRules("iptables", "OUTPUT", IPV4_RULES, "192.0.2.2"),
 );
 
 test(
-  "greeter connect -b passes if the server's firewall drops or rejects IPv6, and -p and -o fail (needs Linux, IPv6, ip, iptables, and unshare -n)",
-  needsIPv6,
+  "greeter connect -b passes if the server's firewall drops or rejects IPv6, and -p and -o fail",
+  ["IPv6"],
   () => testRules("ip6tables", "INPUT", IPV6_RULES, "2001:db8::2"),
 );
 
 test(
-  "greeter connect -b passes if the client's firewall drops or rejects IPv6, and -p and -o fail (needs Linux, IPv6, ip, iptables, and unshare -n)",
-  needsIPv6,
+  "greeter connect -b passes if the client's firewall drops or rejects IPv6, and -p and -o fail",
+  ["IPv6"],
   () => testRules("ip6tables", "OUTPUT", IPV6_RULES, "2001:db8::2"),
 );
 
@@ -201,8 +196,8 @@ const ICMPV6: typeof ICMPV4 = [
 ];
 
 test(
-  "greeter connect takes all ICMP messages for a state of the port, and goes on (needs Linux, ip, iptables, python3, and unshare -n)",
-  needsPrograms("python3"),
+  "greeter connect takes all ICMP messages for a state of the port, and goes on",
+  ["python3"],
   async () => {
     await using _server = startServer(OPEN_PORT);
     const hosts = [["192.0.2.2", "iptables", ICMPV4], ["2001:db8::2", "ip6tables", ICMPV6]] as const;
@@ -230,8 +225,8 @@ test(
 );
 
 test(
-  "greeter connect -b exits 2 if there is no route to the host, unless a firewall says so of one port (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect -b exits 2 if there is no route to the host, unless a firewall says so of one port",
+  [],
   async () => {
     await using _server = startServer([7000, 7001]);
     await sh(`${UNLIMITED} iptables -A INPUT -p tcp --dport 7001 -j REJECT --reject-with icmp-net-unreachable`);
@@ -266,8 +261,8 @@ test(
 );
 
 test(
-  "greeter connect does not judge blocked ports of a host that is down, and says so if no port must be open (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect does not judge blocked ports of a host that is down, and says so if no port must be open",
+  [],
   async () => {
     const [judged, json, alone] = await Promise.all([
       connectFromClient("192.0.2.99 -o 80 -b 22"),
@@ -285,8 +280,8 @@ test(
 );
 
 test(
-  "greeter connect always reports a port of an address that nobody has as unreachable (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect always reports a port of an address that nobody has as unreachable",
+  [],
   async () => {
     const hosts = Array.from({ length: 20 }, (_, i) => `192.0.2.${100 + i}`);
     const { code, stdout } = await connectFromClient(`${hosts.join(" ")} -o 80 --json`);
@@ -296,8 +291,8 @@ test(
 );
 
 test(
-  "greeter connect checks 20 hosts of which 5 are dead in the time of one timeout (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect checks 20 hosts of which 5 are dead in the time of one timeout",
+  [],
   async () => {
     const hosts = Array.from({ length: 20 }, (_, i) => `192.0.2.${100 + i}`);
     const dead = hosts.filter((_, i) => i % 4 === 0);
@@ -328,8 +323,8 @@ test(
 );
 
 test(
-  "checkPorts() keeps the state refused of a port whose later rejects are missing (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "checkPorts() keeps the state refused of a port whose later rejects are missing",
+  [],
   async () => {
     await sh("iptables -A INPUT -p tcp --dport 7001:7200 -j REJECT --reject-with icmp-port-unreachable");
     const script = `

@@ -7,9 +7,8 @@
 import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { serve } from "../../server.ts";
 import { testsInNamespace } from "../helpers/namespaces.ts";
-import { hasIPv6 } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
-import { BINARY, DENO_RUN, MAIN, run } from "../helpers/processes.ts";
+import { DENO_RUN, MAIN, run } from "../helpers/processes.ts";
 import { startServer } from "../helpers/servers.ts";
 import { startNameServer } from "../helpers/name_server.ts";
 import { linesOf, runConnect, sh, summaryOf, withNames } from "../helpers/network.ts";
@@ -41,12 +40,8 @@ const test = testsInNamespace(
   `${withNames(HOSTS)}
   iptables -A INPUT -d 127.0.0.21 -j DROP`,
   import.meta.filename ?? "",
+  "iptables",
 );
-
-/** For tests that need only the namespace. */
-const always = { ignore: false };
-
-const needsIPv6 = { ignore: !hasIPv6() };
 
 /** Starts a server on a free port of some addresses. Returns the port. */
 function listen(...hostnames: string[]) {
@@ -61,8 +56,8 @@ function listen(...hostnames: string[]) {
 }
 
 test(
-  "greeter connect tries the second IPv4 address if the first one refuses or drops (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect tries the second IPv4 address if the first one refuses or drops",
+  [],
   async () => {
     await using server = listen("127.0.0.12", "127.0.0.22");
     const { port } = server;
@@ -81,8 +76,8 @@ test(
 );
 
 test(
-  "greeter connect shows the state of the first address if no address connects, and the state that says more (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect shows the state of the first address if no address connects, and the state that says more",
+  [],
   async () => {
     const port = freePort();
     const [refused, dropped, blocked] = await Promise.all([
@@ -97,8 +92,8 @@ test(
 );
 
 test(
-  "greeter connect tries an IPv6 address after the IPv4 address (needs Linux, IPv6, ip, iptables, and unshare -n)",
-  needsIPv6,
+  "greeter connect tries an IPv6 address after the IPv4 address",
+  ["IPv6"],
   async () => {
     await using server = listen("::1");
     const { port } = server;
@@ -126,8 +121,8 @@ test(
 );
 
 test(
-  "greeter connect -4 and -6 use only the addresses of one family (needs Linux, IPv6, ip, iptables, and unshare -n)",
-  needsIPv6,
+  "greeter connect -4 and -6 use only the addresses of one family",
+  ["IPv6"],
   async () => {
     await using _nameServer = await startNameServer(() => "NXDOMAIN"); // asked for names without an address of the family
     await using server = listen("::1");
@@ -177,8 +172,8 @@ test(
 );
 
 test(
-  "greeter connect gives the right answer in a container without IPv6 where localhost has ::1, too (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect gives the right answer in a container without IPv6 where localhost has ::1, too",
+  [],
   async () => {
     await sh("if [ -e /proc/sys/net/ipv6 ]; then echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; fi");
     await using server = listen("127.0.0.1");
@@ -207,8 +202,8 @@ test(
 );
 
 test(
-  "greeter connect exits 2 if it may not find out whether there is IPv6 (needs Linux, IPv6, ip, iptables, and unshare -n; not tested on the executable, which has all permissions)",
-  { ignore: !!BINARY || !hasIPv6() },
+  "greeter connect exits 2 if it may not find out whether there is IPv6",
+  ["IPv6", "deno run"],
   async () => {
     await sh("echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6");
     const port = freePort();
@@ -221,8 +216,8 @@ test(
 );
 
 test(
-  "greeter connect exits 2 if no local port is left for one of the addresses (needs Linux, IPv6, ip, iptables, and unshare -n)",
-  needsIPv6,
+  "greeter connect exits 2 if no local port is left for one of the addresses",
+  ["IPv6"],
   async () => {
     await using server = listen("::1", "127.0.0.1");
     const { port } = server;
@@ -253,8 +248,8 @@ test(
 );
 
 test(
-  "greeter connect reports the address that does not answer, not the one without a route (needs Linux, IPv6, ip, iptables, and unshare -n)",
-  needsIPv6,
+  "greeter connect reports the address that does not answer, not the one without a route",
+  ["IPv6"],
   async () => {
     // Not in the other tests: with this address, getent leaves out IPv4 addresses.
     await sh("ip address add 2001:db8::21/128 dev lo nodad; ip6tables -A INPUT -d 2001:db8::21 -j DROP");
@@ -272,8 +267,8 @@ test(
 );
 
 test(
-  "greeter connect names and tries all addresses in the order of the system, IPv4 first (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect names and tries all addresses in the order of the system, IPv4 first",
+  [],
   async () => {
     const fromServer = ["127.0.0.44", "::1", "127.0.0.41", "127.0.0.43", "127.0.0.42"];
     await using _server = await startNameServer(() => fromServer);
@@ -290,8 +285,8 @@ test(
 );
 
 test(
-  "greeter connect names and tries an address once that a name has twice (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect names and tries an address once that a name has twice",
+  [],
   async () => {
     const result = await runConnect(`twice --json -o ${freePort()}`);
     assertEquals([result.code, summaryOf(result).addresses], [1, ["127.0.0.35"]]);
@@ -299,8 +294,8 @@ test(
 );
 
 test(
-  "greeter connect -4 and -6 ask the name server only for addresses of that family (needs Linux, IPv6, ip, iptables, and unshare -n; not tested on the executable, whose runtime asks for both)",
-  { ignore: needsIPv6.ignore || !!BINARY },
+  "greeter connect -4 and -6 ask the name server only for addresses of that family",
+  ["IPv6", "deno run"],
   async () => {
     const asked: [string, 4 | 6 | undefined][] = [];
     await using _nameServer = await startNameServer((name, family) => {
@@ -321,8 +316,8 @@ test(
 );
 
 test(
-  "greeter connect waits until the system asks again if a packet of a lookup was lost (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect waits until the system asks again if a packet of a lookup was lost",
+  [],
   async () => {
     let isLost = false;
     await using _nameServer = await startNameServer((name) => {
@@ -336,8 +331,8 @@ test(
 );
 
 test(
-  "greeter connect prints after 5 s that it is looking up a name, also without --within, and not if the lookup has failed (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect prints after 5 s that it is looking up a name, also without --within, and not if the lookup has failed",
+  [],
   async () => {
     await using _nameServer = await startNameServer((name) => name === "silent.example" ? "silence" : "NXDOMAIN");
     await using silent = await startServer(() => {});
@@ -357,8 +352,8 @@ test(
 );
 
 test(
-  "greeter connect exits 2 if a name does not exist, and checks the other hosts (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect exits 2 if a name does not exist, and checks the other hosts",
+  [],
   async () => {
     await using _server = await startNameServer(() => "NXDOMAIN");
     await using server = listen("127.0.0.1");
@@ -379,8 +374,8 @@ test(
 );
 
 test(
-  "greeter connect exits 2 if the name server does not answer within --timeout (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect exits 2 if the name server does not answer within --timeout",
+  [],
   async () => {
     // Otherwise, the system would give up after 10 s.
     await sh("echo options timeout:30 attempts:5 >> /etc/resolv.conf");
@@ -396,8 +391,8 @@ test(
 );
 
 test(
-  "greeter connect does not wait longer than --within for a name server that is silent (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect does not wait longer than --within for a name server that is silent",
+  [],
   async () => {
     // The system asks again after 5 s. That is after the 3 s of --within, but before twice its --timeout is over as well.
     let started = 0;
@@ -412,8 +407,8 @@ test(
 );
 
 test(
-  "greeter connect --within does not wait for a lost packet of a lookup (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within does not wait for a lost packet of a lookup",
+  [],
   async () => {
     const asked: string[] = [];
     await using _server = await startNameServer((name) => (asked.push(name), "silence"));
@@ -426,8 +421,8 @@ test(
 );
 
 test(
-  "greeter connect exits 2 if the name server reports a failure of its own (needs Linux, ip, iptables, and unshare -n; not tested on the executable, whose runtime may not distinguish it from an unknown name)",
-  { ignore: !!BINARY },
+  "greeter connect exits 2 if the name server reports a failure of its own",
+  ["deno run"],
   async () => {
     await using _server = await startNameServer(() => "SERVFAIL");
     const results = await Promise.all(["-p", "-o", "-b"].map((option) => runConnect(`lab.example ${option} 1`)));

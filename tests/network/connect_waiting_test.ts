@@ -18,10 +18,8 @@ const test = testsInNamespace(
   ip link set greeter1 up
   iptables -L -n > /dev/null`,
   import.meta.filename ?? "",
+  "iptables",
 );
-
-/** For tests that need only the namespace. */
-const always = { ignore: false };
 
 /** A server that keeps its connections open. */
 interface Listener extends Disposable {
@@ -59,8 +57,8 @@ function listen(port: number, hostname = "0.0.0.0", onConnection?: (conn: Deno.C
 }
 
 test(
-  "greeter connect --within retries a port that is refused for the whole time (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within retries a port that is refused for the whole time",
+  [],
   async () => {
     const results = await Promise.all([1, 2, 3].map((s) => runConnect(`127.0.0.1 -p 7000 --json --within ${s}`)));
     results.forEach((result, i) => {
@@ -73,8 +71,8 @@ test(
 );
 
 test(
-  "greeter connect --within finds a server that appears after 80% of the time (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within finds a server that appears after 80% of the time",
+  [],
   async () => {
     // The port is tried after 0, 0.1, 0.3, 0.7, 1.5 s, then each second, and at the end of the time.
     using first = listen(7000);
@@ -87,8 +85,8 @@ test(
 );
 
 test(
-  "greeter connect --within waits for a name that does not resolve yet, and exits 2 if it never does (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within waits for a name that does not resolve yet, and exits 2 if it never does",
+  [],
   async () => {
     const firstLookup = new Map<string, number>();
     await using server = await startNameServer((name) => {
@@ -117,8 +115,8 @@ test(
 );
 
 test(
-  "greeter connect --within follows a name whose address changes (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within follows a name whose address changes",
+  [],
   async () => {
     // Each name moves 2 s after its first lookup.
     const firstLookup = new Map<string, number>();
@@ -153,8 +151,8 @@ test(
 );
 
 test(
-  "greeter connect --within looks up a name at most once a second for all ports together (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within looks up a name at most once a second for all ports together",
+  [],
   async () => {
     await using server = await startNameServer(() => ["127.0.0.1"]);
     const { code } = await runConnect("lab.example -o 7000-7199 -b 7200 --within 3 -q");
@@ -166,8 +164,8 @@ test(
 );
 
 test(
-  "greeter connect --within retries 199 ports while another port drops packets (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within retries 199 ports while another port drops packets",
+  [],
   async () => {
     await sh("iptables -A INPUT -p tcp --dport 7100 -j DROP");
     using first = listen(7000);
@@ -187,8 +185,8 @@ test(
 );
 
 test(
-  "greeter connect --within waits until a firewall blocks a port (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within waits until a firewall blocks a port",
+  [],
   async () => {
     using servers = new DisposableStack();
     const [, second, third] = [7000, 7001, 7002].map((port) => servers.use(listen(port)));
@@ -204,8 +202,8 @@ test(
 );
 
 test(
-  "greeter connect --within judges blocked ports only when the host is up (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within judges blocked ports only when the host is up",
+  [],
   async () => {
     using _open = listen(7000);
     using _notBlocked = listen(7001);
@@ -226,8 +224,8 @@ test(
 );
 
 test(
-  "greeter connect does not pass blocked ports if the host has gone down meanwhile (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect does not pass blocked ports if the host has gone down meanwhile",
+  [],
   async () => {
     await sh("ip address add 192.0.2.9/32 dev lo; iptables -A INPUT -p tcp --dport 7001 -j DROP");
     using server = listen(7000);
@@ -250,8 +248,8 @@ test(
 );
 
 test(
-  "greeter connect --within uses the last addresses while the name server hangs, and does not ask again meanwhile (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within uses the last addresses while the name server hangs, and does not ask again meanwhile",
+  [],
   async () => {
     let lookups = 0;
     await using server = await startNameServer(() => ++lookups > 2 ? "silence" : ["127.0.0.1"]); // A and AAAA
@@ -265,8 +263,8 @@ test(
 );
 
 test(
-  "greeter connect --within does not pass blocked ports if the last lookup failed (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within does not pass blocked ports if the last lookup failed",
+  [],
   async () => {
     let hasFailed = false;
     let isRecovered = false;
@@ -321,8 +319,8 @@ test(
 );
 
 test(
-  "greeter connect --within exits 2 if a name that is looked up again is unknown, or its lookup pending, when the time is over (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect --within exits 2 if a name that is looked up again is unknown, or its lookup pending, when the time is over",
+  [],
   async () => {
     const first = new Map<string, number>();
     await using _server = await startNameServer((name) => {
@@ -355,8 +353,8 @@ test(
 );
 
 test(
-  "greeter connect prints the error of a host when Ctrl-C ends the check of another one (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect prints the error of a host when Ctrl-C ends the check of another one",
+  [],
   async () => {
     using listeners = new DisposableStack();
     const [first, second] = [7000, 7001].map((port) => listeners.use(listen(port)));
@@ -375,8 +373,8 @@ test(
 );
 
 test(
-  "greeter connect prints the known results when Ctrl-C ends a pause or a lookup (needs Linux, ip, iptables, and unshare -n)",
-  always,
+  "greeter connect prints the known results when Ctrl-C ends a pause or a lookup",
+  [],
   async () => {
     // The lookup itself would take more than a minute.
     await sh("echo options timeout:30 attempts:5 >> /etc/resolv.conf");

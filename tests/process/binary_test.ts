@@ -6,7 +6,7 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { inNamespace } from "../helpers/namespaces.ts";
-import { needsPrograms } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
 import { BINARY, librariesOfBinary, run } from "../helpers/processes.ts";
 
@@ -44,29 +44,27 @@ async function filesOpened(args: readonly string[]): Promise<string[]> {
   return opened;
 }
 
-Deno.test("the executable opens only system files, for reading, and nothing in /tmp (needs strace and a binary)", {
-  ignore: !BINARY || needsPrograms("strace").ignore,
-}, async () => {
-  const port = freePort();
-  const client = ["connect", "localhost", "-p", `${port}`];
-  const traces = await Promise.all([
-    filesOpened(["--version"]),
-    filesOpened(["-H", "127.0.0.1", "-p", `${port}`, "--count", "1", "--timestamps", "--allow", "127.0.0.1"]),
-    filesOpened([...client, "--within", "600"]),
-  ]);
-  for (const files of traces) {
-    assert(files.includes("/proc/self/maps"), `strace shows nothing: ${files}`);
-    assertEquals(files.filter((file) => file !== BINARY && !SYSTEM_FILE.test(file)), []);
-  }
-  // Only the client has looked up a name.
-  assertEquals(traces.map((files) => files.includes("/etc/hosts")), [false, false, true]);
-});
+Deno.test(
+  needs("the executable opens only system files, for reading, and nothing in /tmp", "strace", "a binary"),
+  async () => {
+    const port = freePort();
+    const client = ["connect", "localhost", "-p", `${port}`];
+    const traces = await Promise.all([
+      filesOpened(["--version"]),
+      filesOpened(["-H", "127.0.0.1", "-p", `${port}`, "--count", "1", "--timestamps", "--allow", "127.0.0.1"]),
+      filesOpened([...client, "--within", "600"]),
+    ]);
+    for (const files of traces) {
+      assert(files.includes("/proc/self/maps"), `strace shows nothing: ${files}`);
+      assertEquals(files.filter((file) => file !== BINARY && !SYSTEM_FILE.test(file)), []);
+    }
+    // Only the client has looked up a name.
+    assertEquals(traces.map((files) => files.includes("/etc/hosts")), [false, false, true]);
+  },
+);
 
 Deno.test(
-  "the executable has only the network permission, asks for no other, and limits V8's memory (needs a binary)",
-  {
-    ignore: !BINARY,
-  },
+  needs("the executable has only the network permission, asks for no other, and limits V8's memory", "a binary"),
   () => {
     // deno compile appends the options of the runtime as JSON.
     const text = new TextDecoder("latin1").decode(Deno.readFileSync(BINARY ?? ""));
@@ -81,10 +79,7 @@ Deno.test(
 );
 
 Deno.test(
-  "the executable needs only libgcc_s, glibc and /proc (needs Linux, chroot, ldd, ip, unshare -nm, and a binary)",
-  {
-    ignore: !BINARY || inNamespace("").ignore || needsPrograms("chroot", "ldd").ignore,
-  },
+  needs("the executable needs only libgcc_s, glibc and /proc", inNamespace(""), "chroot", "ldd", "a binary"),
   async () => {
     const root = await Deno.makeTempDir();
     await Deno.copyFile(BINARY ?? "", `${root}/greeter`);
@@ -140,10 +135,14 @@ Deno.test(
 );
 
 Deno.test(
-  "the setcap command in the advice for a privileged port works (needs Linux, root, setcap, setpriv, and a binary)",
-  {
-    ignore: !BINARY || Deno.uid() !== 0 || needsPrograms("setcap", "setpriv").ignore,
-  },
+  needs(
+    "the setcap command in the advice for a privileged port works",
+    "Linux",
+    "root",
+    "setcap",
+    "setpriv",
+    "a binary",
+  ),
   async () => {
     const directory = await Deno.makeTempDir();
     await Deno.chmod(directory, 0o755);

@@ -7,9 +7,9 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { serve } from "../../server.ts";
 import { isRefused } from "../helpers/clients.ts";
 import { inNamespace } from "../helpers/namespaces.ts";
-import { needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { freePort, freePorts } from "../helpers/ports.ts";
-import { BINARY, DENO_RUN, GREETER, MAIN, run, spawn, withoutWarning } from "../helpers/processes.ts";
+import { DENO_RUN, GREETER, MAIN, run, spawn, withoutWarning } from "../helpers/processes.ts";
 import { startServer } from "../helpers/servers.ts";
 import { until } from "../helpers/waiting.ts";
 
@@ -250,8 +250,7 @@ Deno.test("greeter connect takes no error for a blocked port: unknown host", asy
 });
 
 Deno.test(
-  "greeter connect takes no error for a blocked port: no permission (not tested on the binary, which has it built in)",
-  { ignore: !!BINARY },
+  needs("greeter connect takes no error for a blocked port: no permission", "deno run"),
   async () => {
     for (const option of ["-p", "-o", "-b"]) {
       const { code, stdout, stderr } = await run([...DENO_RUN, MAIN, "connect", "127.0.0.1", option, "80"]);
@@ -261,9 +260,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter connect takes no error for a blocked port: no descriptor (needs prlimit)", {
-  ...needsPrograms("prlimit"),
-}, async () => {
+Deno.test(needs("greeter connect takes no error for a blocked port: no descriptor", "prlimit"), async () => {
   await using silent = await startServer(() => {});
   const args = ["127.0.0.1", "-p", `${silent.port}`, "-b", `${freePort()}`, "-t", "4"];
   await using client = spawn([...CONNECT, ...args]);
@@ -276,9 +273,7 @@ Deno.test("greeter connect takes no error for a blocked port: no descriptor (nee
 
 const noRoute = inNamespace("ip route add prohibit 203.0.113.1");
 
-Deno.test("greeter connect takes a missing route for no blocked port (needs Linux, ip, and unshare -n)", {
-  ignore: noRoute.ignore,
-}, async () => {
+Deno.test(needs("greeter connect takes a missing route for no blocked port", noRoute), async () => {
   const script = `
     "$@" connect 198.51.100.1 -b 80 || echo $?
     "$@" connect 198.51.100.1 -o 22 -b 80 || echo $?
@@ -299,9 +294,7 @@ Deno.test("greeter connect takes a missing route for no blocked port (needs Linu
   ]);
 });
 
-Deno.test("greeter connect prints what is known after a signal during a pause (needs signals)", {
-  ...needsSignals,
-}, async () => {
+Deno.test(needs("greeter connect prints what is known after a signal during a pause", "signals"), async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const blocked = freePort();
   for (const [signal, status, options] of [["SIGINT", 130, ["--json"]], ["SIGTERM", 143, []]] as const) {
@@ -328,9 +321,7 @@ Deno.test("greeter connect prints what is known after a signal during a pause (n
   }
 });
 
-Deno.test("greeter connect judges no blocked port after a signal, unless it is open (needs signals)", {
-  ...needsSignals,
-}, async () => {
+Deno.test(needs("greeter connect judges no blocked port after a signal, unless it is open", "signals"), async () => {
   let connections = 0;
   // The second connection is that which shows whether the host is still up.
   await using control = await startServer((socket) => void (connections++ === 0 && socket.write("hi\n")));

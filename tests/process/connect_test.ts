@@ -7,9 +7,9 @@ import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createServer, type Socket } from "node:net";
 import { DEFAULTS, serve } from "../../server.ts";
 import { inNamespace } from "../helpers/namespaces.ts";
-import { hasIPv6, needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { hasIPv6, needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
-import { BINARY, DENO_RUN, GREETER, MAIN, run, spawn, withoutWarning } from "../helpers/processes.ts";
+import { DENO_RUN, GREETER, MAIN, run, spawn, withoutWarning } from "../helpers/processes.ts";
 import { DEADLINE_MS, until, within } from "../helpers/waiting.ts";
 
 const CONNECT = [...GREETER, "connect"];
@@ -96,8 +96,7 @@ Deno.test("greeter connect exits 2 with one line for an error that is not a resu
 });
 
 Deno.test(
-  "greeter connect requires the network permission (not tested on the binary, which has it built in)",
-  { ignore: !!BINARY },
+  needs("greeter connect requires the network permission", "deno run"),
   async () => {
     const { code, stderr } = await run([...DENO_RUN, MAIN, "connect", "127.0.0.1"]);
     assertEquals([code, stderr], [
@@ -107,21 +106,22 @@ Deno.test(
   },
 );
 
-Deno.test("greeter connect exits 2 if its output cannot be written, unless the reader is gone (needs sh)", {
-  ignore: Deno.build.os !== "linux",
-}, async () => {
-  const command = [...CONNECT, "localhost", "-p", `${freePort()}`];
-  const full = await runGreeter(["sh", "-c", `exec "$@" > /dev/full`, "sh", ...command]);
-  assertEquals([full.code, full.stderr.split("\n").length], [2, 2]);
-  assertMatch(full.stderr, /^greeter: cannot write to standard output: No space left on device/);
-  const gone = await runGreeter(["sh", "-c", `{ "$@"; echo $? >&2; } | true`, "sh", ...command]);
-  assertEquals(gone.stderr, "1\n");
-  // The first row cannot be written, so there is no use in waiting for the other port.
-  await using server = serve({ hostname: "127.0.0.1", port: 0 });
-  const waiting = [...command, "-p", `${server.addr.port}`, "--json", "--within", "600"];
-  const ended = await runGreeter(["sh", "-c", `exec "$@" > /dev/full`, "sh", ...waiting]);
-  assertEquals(ended.code, 2);
-});
+Deno.test(
+  needs("greeter connect exits 2 if its output cannot be written, unless the reader is gone", "/dev/full", "sh"),
+  async () => {
+    const command = [...CONNECT, "localhost", "-p", `${freePort()}`];
+    const full = await runGreeter(["sh", "-c", `exec "$@" > /dev/full`, "sh", ...command]);
+    assertEquals([full.code, full.stderr.split("\n").length], [2, 2]);
+    assertMatch(full.stderr, /^greeter: cannot write to standard output: No space left on device/);
+    const gone = await runGreeter(["sh", "-c", `{ "$@"; echo $? >&2; } | true`, "sh", ...command]);
+    assertEquals(gone.stderr, "1\n");
+    // The first row cannot be written, so there is no use in waiting for the other port.
+    await using server = serve({ hostname: "127.0.0.1", port: 0 });
+    const waiting = [...command, "-p", `${server.addr.port}`, "--json", "--within", "600"];
+    const ended = await runGreeter(["sh", "-c", `exec "$@" > /dev/full`, "sh", ...waiting]);
+    assertEquals(ended.code, 2);
+  },
+);
 
 Deno.test("greeter connect escapes a greeting that forges a result line or contains control characters", async () => {
   const forged = `x\r\n22  greeted  "SSH"\n\u001b[2J\u001b]0;title\u0007`;
@@ -160,8 +160,7 @@ async function startSilent() {
 }
 
 Deno.test(
-  "greeter connect prints the known results at the first signal, and exits 130 or 143 (needs signals)",
-  needsSignals,
+  needs("greeter connect prints the known results at the first signal, and exits 130 or 143", "signals"),
   async () => {
     await using server = serve({ hostname: "127.0.0.1", port: 0 });
     using silent = await startSilent();
@@ -181,7 +180,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter connect checks every port even if descriptors run out (needs sh)", needsPrograms("sh"), async () => {
+Deno.test(needs("greeter connect checks every port even if descriptors run out", "sh"), async () => {
   await using server = serve({ hostname: "127.0.0.1", port: Array(500).fill(0) });
   const ports = server.addrs.map(({ port }) => port).join(",");
   const limited = ["sh", "-c", `ulimit -n 64; exec "$@"`, "sh", ...CONNECT];
@@ -192,8 +191,7 @@ Deno.test("greeter connect checks every port even if descriptors run out (needs 
 });
 
 Deno.test(
-  "greeter connect exits 2 if there is no descriptor for a single probe (needs prlimit)",
-  needsPrograms("prlimit"),
+  needs("greeter connect exits 2 if there is no descriptor for a single probe", "prlimit"),
   async () => {
     using silent = await startSilent();
     const connected = silent.connected();
@@ -210,9 +208,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter connect finds thousands of open ports with 4,096 probes at once (needs sh)", {
-  ...needsPrograms("sh"),
-}, async () => {
+Deno.test(needs("greeter connect finds thousands of open ports with 4,096 probes at once", "sh"), async () => {
   // As many ports as this machine's limit on descriptors and the ports below its ephemeral ports allow.
   const { stdout: limit } = await run(["sh", "-c", "ulimit -Hn"]);
   const count = Math.min(14_000, (Number(limit) || 20_000) - 1000);
@@ -233,9 +229,7 @@ Deno.test("greeter connect finds thousands of open ports with 4,096 probes at on
 
 const emptyNetwork = inNamespace("");
 
-Deno.test("greeter connect checks all 65,535 ports (needs Linux, ip, and unshare -n)", {
-  ignore: emptyNetwork.ignore,
-}, async () => {
+Deno.test(needs("greeter connect checks all 65,535 ports", emptyNetwork), async () => {
   // In a network of its own, only this server listens: on as many ports as the limit of descriptors allows.
   const { stdout: limit } = await run(["sh", "-c", "ulimit -Hn"]);
   const last = Math.min(14_000, (Number(limit) || 20_000) - 1000);
@@ -253,9 +247,7 @@ Deno.test("greeter connect checks all 65,535 ports (needs Linux, ip, and unshare
   assertMatch(stdout, new RegExp(`\n${last} of 65535 ports as expected `));
 });
 
-Deno.test("greeter connect shows its progress on a terminal, and erases it (needs script)", {
-  ignore: Deno.build.os !== "linux" || needsPrograms("script").ignore,
-}, async () => {
+Deno.test(needs("greeter connect shows its progress on a terminal, and erases it", "script"), async () => {
   const [port, refused] = [freePort(), freePort()];
   const command = [...CONNECT, "127.0.0.1", "-p", `${port},${refused}`, "-w", "1.5", "-t", "1"];
   const quoted = command.map((word) => `'${word}'`).join(" ");
@@ -281,9 +273,7 @@ const firewall = inNamespace(`
   ip route add blackhole 203.0.113.2
 `);
 
-Deno.test("greeter connect reports what a firewall does with each port (needs Linux, ip, iptables, and unshare -n)", {
-  ignore: firewall.ignore,
-}, async () => {
+Deno.test(needs("greeter connect reports what a firewall does with each port", firewall, "iptables"), async () => {
   const script = `
     "$@" -H 127.0.0.1 -p 7000-7006 -q &
     "$@" connect 127.0.0.1 -p 7000 -w 60 -q
@@ -315,9 +305,7 @@ Deno.test("greeter connect reports what a firewall does with each port (needs Li
 // Every second port that the system chooses for a socket is one of the closed ports.
 const fewLocalPorts = inNamespace(`echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range`);
 
-Deno.test("greeter connect is not connected to itself on a closed local port (needs Linux, ip, and unshare -n)", {
-  ignore: fewLocalPorts.ignore,
-}, async () => {
+Deno.test(needs("greeter connect is not connected to itself on a closed local port", fewLocalPorts), async () => {
   const script = `for i in 1 2 3 4 5; do "$@" connect 127.0.0.1 -p 40000-40003 -t 0.5; done; true`;
   const { stdout } = await run([...fewLocalPorts.command, "sh", "-c", script, "sh", ...GREETER]);
   assertEquals(stdout.match(/^\d.* expected greeted$/gm), Array(5).fill("40000-40003  refused  expected greeted"));
@@ -330,27 +318,29 @@ const linkLocal = inNamespace(`
   ip link set greeter1 up
 `);
 
-Deno.test("greeter connect goes on if descriptors for looking up a zone run out (needs Linux, ip, and unshare -n)", {
-  ignore: linkLocal.ignore || !hasIPv6(),
-}, async () => {
-  // Nobody has the address, so each probe holds its descriptor until its timeout.
-  const script = `ulimit -n 64; "$@" connect fe80::2%greeter0 -p 1-100 -t 0.5`;
-  const { stdout } = await run([...linkLocal.command, "sh", "-c", script, "sh", ...GREETER]);
-  assertStringIncludes(stdout, "1-100  timeout  expected greeted\n0 of 100 ports as expected");
-});
+Deno.test(
+  needs("greeter connect goes on if descriptors for looking up a zone run out", linkLocal, "IPv6"),
+  async () => {
+    // Nobody has the address, so each probe holds its descriptor until its timeout.
+    const script = `ulimit -n 64; "$@" connect fe80::2%greeter0 -p 1-100 -t 0.5`;
+    const { stdout } = await run([...linkLocal.command, "sh", "-c", script, "sh", ...GREETER]);
+    assertStringIncludes(stdout, "1-100  timeout  expected greeted\n0 of 100 ports as expected");
+  },
+);
 
-Deno.test("greeter connect prints its results if the terminal of its progress line is gone (needs script and setsid)", {
-  ignore: Deno.build.os !== "linux" || needsPrograms("script", "setsid").ignore,
-}, async () => {
-  const file = await Deno.makeTempFile();
-  // Other tests may use the system's free ports meanwhile.
-  const command = [...CONNECT, "127.0.0.1", "-p", "1", "-w", "6"].map((word) => `'${word}'`).join(" ");
-  // The terminal is closed when the shell ends, after the line has been shown.
-  const script = `setsid ${command} > ${file} & until [ -e ${file}.shown ]; do sleep 0.02; done`;
-  await using terminal = spawn(["script", "-qec", script, "/dev/null"]);
-  await until(() => terminal.output.stdout.includes("waiting for port 1 to greet"));
-  await Deno.writeTextFile(`${file}.shown`, "");
-  await terminal.ended;
-  await until(async () => (await Deno.readTextFile(file)).includes("0 of 1 port as expected"));
-  for (const each of [file, `${file}.shown`]) await Deno.remove(each);
-});
+Deno.test(
+  needs("greeter connect prints its results if the terminal of its progress line is gone", "script", "setsid"),
+  async () => {
+    const file = await Deno.makeTempFile();
+    // Other tests may use the system's free ports meanwhile.
+    const command = [...CONNECT, "127.0.0.1", "-p", "1", "-w", "6"].map((word) => `'${word}'`).join(" ");
+    // The terminal is closed when the shell ends, after the line has been shown.
+    const script = `setsid ${command} > ${file} & until [ -e ${file}.shown ]; do sleep 0.02; done`;
+    await using terminal = spawn(["script", "-qec", script, "/dev/null"]);
+    await until(() => terminal.output.stdout.includes("waiting for port 1 to greet"));
+    await Deno.writeTextFile(`${file}.shown`, "");
+    await terminal.ended;
+    await until(async () => (await Deno.readTextFile(file)).includes("0 of 1 port as expected"));
+    for (const each of [file, `${file}.shown`]) await Deno.remove(each);
+  },
+);

@@ -10,17 +10,12 @@ import { DEFAULTS } from "../../server.ts";
 import { type Block, blockWith } from "../docs/docs_blocks.ts";
 import { greetingFrom } from "../helpers/clients.ts";
 import { testsInNamespace } from "../helpers/namespaces.ts";
-import { isLinux, needsPrograms } from "../helpers/needs.ts";
 import { BINARY, librariesOfBinary, type Process, ROOT, run, spawn, withoutWarning } from "../helpers/processes.ts";
 import { startServer } from "../helpers/servers.ts";
 import { DEADLINE_MS, until } from "../helpers/waiting.ts";
 import { startNameServer } from "../helpers/name_server.ts";
 
-const test = testsInNamespace("", import.meta.filename ?? "");
-
-const needs = {
-  ignore: !BINARY || !isLinux || Deno.uid() !== 0 || needsPrograms("chroot", "ldd", "setpriv").ignore,
-};
+const test = testsInNamespace("", import.meta.filename ?? "", "root", "a binary", "chroot", "ldd", "setpriv");
 
 /** What contrib/Dockerfile says about how greeter is started. */
 const image = readDockerfile();
@@ -101,8 +96,8 @@ async function terminate(container: Process): Promise<number> {
 }
 
 test(
-  "a container with the server is read-only, has no privileges, and exits 0 on SIGTERM (needs Linux, root, ip, unshare -nm, and a binary)",
-  needs,
+  "a container with the server is read-only, has no privileges, and exits 0 on SIGTERM",
+  [],
   async () => {
     const root = await makeRoot();
     await using server = start(root, image.defaults);
@@ -126,8 +121,8 @@ test(
 );
 
 test(
-  "a container with the client exits 0, 1, 2, or 143 on SIGTERM (needs Linux, root, ip, unshare -nm, and a binary)",
-  needs,
+  "a container with the client exits 0, 1, 2, or 143 on SIGTERM",
+  [],
   async () => {
     const root = await makeRoot();
     await using _names = await startNameServer((name) =>
@@ -165,8 +160,8 @@ function argsOf(manifest: string): string[] {
 }
 
 test(
-  "docs/kubernetes.md: the control and the check, with a firewall as the policy (needs Linux, root, iptables, ip, unshare -nm, and a binary)",
-  { ignore: needs.ignore || needsPrograms("iptables").ignore },
+  "docs/kubernetes.md: the control and the check, with a firewall as the policy",
+  ["iptables"],
   async () => {
     const check = blockWith("docs/kubernetes.md", "kind: Job").text;
     const [, sed = ""] = blockWith("docs/kubernetes.md", "control.yaml").text.match(/^sed '(.*)' check\.yaml/m) ?? [];

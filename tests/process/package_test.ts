@@ -5,6 +5,7 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../../deno.json" with { type: "json" };
+import { needs } from "../helpers/needs.ts";
 import { DOWNLOAD_ENV, ROOT, run } from "../helpers/processes.ts";
 
 /** For each export, a program that uses it and prints the greeting of one client. */
@@ -57,19 +58,20 @@ Deno.test("the command runs from another directory with the configuration of the
   assertEquals([code, stdout], [0, `greeter ${config.version}\n`]);
 });
 
-Deno.test("tests that start greeter pass in a directory with a space and %20 in its name (needs symbolic links)", {
-  ignore: Deno.build.os === "windows", // they need privileges there
-}, async () => {
-  const directory = await Deno.makeTempDir();
-  const checkout = `${directory}/a b%20c`;
-  await Deno.symlink(ROOT, checkout);
-  const options = ["--config", `${checkout}/deno.json`, "--no-lock", "--no-check", "--allow-all"];
-  const test = ["--filter", "appends CR LF", `${checkout}/tests/process/serve_greeting_test.ts`];
-  const { code, stdout, stderr } = await run([Deno.execPath(), "test", ...options, ...test]);
-  // Indented, so that .ci/run does not count the results of this process.
-  assert(code === 0 && stdout.includes("| 1 passed | 0 failed"), `\n${stdout}${stderr}`.replaceAll("\n", "\n  "));
-  await Deno.remove(directory, { recursive: true });
-});
+Deno.test(
+  needs("tests that start greeter pass in a directory with a space and %20 in its name", "symbolic links"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    const checkout = `${directory}/a b%20c`;
+    await Deno.symlink(ROOT, checkout);
+    const options = ["--config", `${checkout}/deno.json`, "--no-lock", "--no-check", "--allow-all"];
+    const test = ["--filter", "appends CR LF", `${checkout}/tests/process/serve_greeting_test.ts`];
+    const { code, stdout, stderr } = await run([Deno.execPath(), "test", ...options, ...test]);
+    // Indented, so that .ci/run does not count the results of this process.
+    assert(code === 0 && stdout.includes("| 1 passed | 0 failed"), `\n${stdout}${stderr}`.replaceAll("\n", "\n  "));
+    await Deno.remove(directory, { recursive: true });
+  },
+);
 
 Deno.test("deno task start downloads nothing but the standard library to an empty cache (needs the registry)", async () => {
   const cache = await Deno.makeTempDir();

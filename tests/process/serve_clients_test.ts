@@ -7,7 +7,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { DEFAULTS } from "../../server.ts";
 import { greetingFrom, isRefused } from "../helpers/clients.ts";
-import { needsSignals } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
 import { GREETER, LOCAL, portOf, run, spawn } from "../helpers/processes.ts";
 import { until } from "../helpers/waiting.ts";
@@ -47,7 +47,7 @@ Deno.test("greeter --within exits 0 without --count, and 1 if --count was not re
   });
 });
 
-Deno.test("greeter exits 1 if a signal comes before --count is reached (needs SIGTERM)", needsSignals, async () => {
+Deno.test(needs("greeter exits 1 if a signal comes before --count is reached", "signals"), async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "--count", "2"]);
   assertEquals(await greetingFrom(await portOf(greeter)), DEFAULTS.greeting);
   greeter.child.kill("SIGTERM");
@@ -94,8 +94,7 @@ Deno.test("greeter --count applies to each port, and the ports that did not reac
 });
 
 Deno.test(
-  "greeter --ignore greets clients without logging or counting them (needs SIGTERM)",
-  needsSignals,
+  needs("greeter --ignore greets clients without logging or counting them", "signals"),
   async () => {
     await using greeter = spawn([...GREETER, ...LOCAL, "--ignore", "127.0.0.0/8", "--count", "1"]);
     const port = await portOf(greeter);

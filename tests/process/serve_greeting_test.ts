@@ -5,12 +5,12 @@
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import { greetingFrom, receive } from "../helpers/clients.ts";
-import { needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
 import { GREETER, LOCAL, portOf, run, spawn, stop } from "../helpers/processes.ts";
 import { delay, until } from "../helpers/waiting.ts";
 
-Deno.test("greeter listens, logs, greets and stops (needs SIGTERM)", needsSignals, async () => {
+Deno.test(needs("greeter listens, logs, greets and stops", "signals"), async () => {
   // Without NO_COLOR, so that this also shows that there is no color in a pipe.
   await using greeter = spawn([...GREETER, ...LOCAL], { env: { NO_COLOR: "" } });
   const port = await portOf(greeter);
@@ -65,8 +65,7 @@ Deno.test("greeter --stdin exits 2 if standard input is longer than 16 KiB, even
 });
 
 Deno.test(
-  "greeter exits 2 with one line if standard input cannot be read (needs sh)",
-  needsPrograms("sh"),
+  needs("greeter exits 2 with one line if standard input cannot be read", "sh"),
   async () => {
     for (const redirect of ["< /tmp", "0> /dev/null"]) {
       const command = ["sh", "-c", `exec "$@" ${redirect}`, "sh", ...GREETER, ...LOCAL, "--stdin"];
@@ -78,8 +77,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter sends each port its greeting, with {client} and {port} replaced (needs SIGTERM)",
-  needsSignals,
+  needs("greeter sends each port its greeting, with {client} and {port} replaced", "signals"),
   async () => {
     const [ftp, web] = [freePort(), freePort()];
     const texts = ["-p", `${ftp}=220 FTP, port {port}`, "-p", `${web}`, "-g", "You are {client}; {unknown}"];

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { greetingFrom, readBytes, receive } from "../helpers/clients.ts";
-import { needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { freePorts } from "../helpers/ports.ts";
 import { GREETER, LOCAL, portOf, type Process, ROOT, run, spawn, stop } from "../helpers/processes.ts";
 import { DEADLINE_MS, delay, sometimes, until } from "../helpers/waiting.ts";
@@ -119,8 +119,7 @@ Deno.test("greeter --http answers requests of many kinds completely, and resets 
 });
 
 Deno.test(
-  "greeter --http answers a request that arrives in pieces, and logs all of it (needs SIGTERM)",
-  needsSignals,
+  needs("greeter --http answers a request that arrives in pieces, and logs all of it", "signals"),
   async () => {
     const { greeter, port } = await start();
     await using _greeter = greeter;
@@ -137,8 +136,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter --http answers silent clients when it is stopped, and ends (needs SIGTERM)",
-  needsSignals,
+  needs("greeter --http answers silent clients when it is stopped, and ends", "signals"),
   async () => {
     const { greeter, port } = await start("-t", "600");
     await using _greeter = greeter;
@@ -163,8 +161,7 @@ Deno.test("greeter --http answers fetch()", async () => {
 });
 
 Deno.test(
-  "greeter --http=LIST sends a page on some ports, and banners on others (needs SIGTERM)",
-  needsSignals,
+  needs("greeter --http=LIST sends a page on some ports, and banners on others", "signals"),
   async () => {
     const [ssh = 0, page = 0, other = 0] = freePorts(3);
     const options = ["-p", `${ssh}=SSH-2.0-lab`, "-p", `${page},${other}`, `--http=${page},${other}`];
@@ -186,8 +183,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter --http answers curl: GET, HEAD, POST of 5 MB, Expect, keep-alive (needs curl)",
-  needsPrograms("curl"),
+  needs("greeter --http answers curl: GET, HEAD, POST of 5 MB, Expect, keep-alive", "curl"),
   async () => {
     const { greeter, url } = await start();
     await using _greeter = greeter;
@@ -220,8 +216,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter --http ends a TLS handshake of curl with an error, not with a timeout (needs curl)",
-  needsPrograms("curl"),
+  needs("greeter --http ends a TLS handshake of curl with an error, not with a timeout", "curl"),
   async () => {
     const { greeter, port } = await start();
     await using _greeter = greeter;
@@ -231,8 +226,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter --http answers python3, over one connection for each request (needs python3)",
-  needsPrograms("python3"),
+  needs("greeter --http answers python3, over one connection for each request", "python3"),
   async () => {
     const { greeter, port } = await start();
     await using _greeter = greeter;
@@ -249,7 +243,7 @@ for method in "GET", "POST", "GET":
   },
 );
 
-Deno.test("greeter --http answers nc, which says nothing (needs nc)", needsPrograms("nc"), async () => {
+Deno.test(needs("greeter --http answers nc, which says nothing", "nc"), async () => {
   const { greeter, port } = await start();
   await using _greeter = greeter;
   const { stdout } = await run(["nc", "-w", "50", "127.0.0.1", `${port}`]);
@@ -257,8 +251,7 @@ Deno.test("greeter --http answers nc, which says nothing (needs nc)", needsProgr
 });
 
 Deno.test(
-  "greeter --http answers 1,000 requests of Go, which fails on an early answer (needs go)",
-  needsPrograms("go"),
+  needs("greeter --http answers 1,000 requests of Go, which fails on an early answer", "go"),
   async () => {
     const { greeter, url } = await start();
     await using _greeter = greeter;
@@ -272,8 +265,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter --http replaces {port} and {client}, and counts the bytes of the body (needs curl and SIGTERM)",
-  needsPrograms("curl"),
+  needs("greeter --http replaces {port} and {client}, and counts the bytes of the body", "curl", "signals"),
   async () => {
     await using greeter = spawn([...GREETER, ...LOCAL, "--http", "-g", "port {port} für {client}"]);
     const port = await portOf(greeter);
@@ -287,7 +279,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter --http shows a page in a browser (needs chromium)", needsPrograms("chromium"), async () => {
+Deno.test(needs("greeter --http shows a page in a browser", "chromium"), async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "--http", "-g", "You reached port {port} as {client}"]);
   const port = await portOf(greeter);
   const options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"];

@@ -9,7 +9,7 @@ import { parsePorts } from "../../cli/ports.ts";
 import config from "../../deno.json" with { type: "json" };
 import { DEFAULTS } from "../../server.ts";
 import { connectAndReset, greetingFrom, receive } from "../helpers/clients.ts";
-import { isLinux, needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
 import { GREETER, LOCAL, portOf, rows, run, spawn, stop } from "../helpers/processes.ts";
 import { DEADLINE_MS, delay, eventOf, until } from "../helpers/waiting.ts";
@@ -35,9 +35,7 @@ Deno.test("greeter exits 2 with one line on standard error if the command line i
   });
 });
 
-Deno.test("greeter exits 2 with one line if its output cannot be written (needs /dev/full)", {
-  ignore: !isLinux,
-}, async () => {
+Deno.test(needs("greeter exits 2 with one line if its output cannot be written", "/dev/full"), async () => {
   for (const option of ["--help", "--version"]) {
     assertEquals(await run(["sh", "-c", `exec "$@" > /dev/full`, "sh", ...GREETER, option]), {
       code: 2,
@@ -84,8 +82,7 @@ Deno.test("greeter --json logs one row for each event", async () => {
 });
 
 Deno.test(
-  "greeter logs what a client sends on one line, with control characters escaped (needs SIGTERM)",
-  needsSignals,
+  needs("greeter logs what a client sends on one line, with control characters escaped", "signals"),
   async () => {
     await using greeter = spawn([...GREETER, ...LOCAL]);
     const port = await portOf(greeter);
@@ -101,18 +98,14 @@ Deno.test(
   },
 );
 
-Deno.test("greeter uses color on a terminal unless NO_COLOR is set (needs script)", {
-  ignore: !isLinux || needsPrograms("script").ignore,
-}, async () => {
+Deno.test(needs("greeter uses color on a terminal unless NO_COLOR is set", "script"), async () => {
   const command = [...GREETER, ...LOCAL, "--bogus"].map((word) => `'${word}'`).join(" ");
   const onTerminal = (env: Record<string, string>) => run(["script", "-qec", command, "/dev/null"], { env });
   assertStringIncludes((await onTerminal({ NO_COLOR: "" })).stdout, "\u001b[31mgreeter:\u001b[39m");
   assertEquals((await onTerminal({ NO_COLOR: "1" })).stdout.includes("\u001b"), false);
 });
 
-Deno.test("greeter colors a text log on a terminal, but not with NO_COLOR, and no JSON (needs script)", {
-  ignore: !isLinux || needsPrograms("script").ignore,
-}, async () => {
+Deno.test(needs("greeter colors a text log on a terminal, but not with NO_COLOR, and no JSON", "script"), async () => {
   const directory = await Deno.makeTempDir();
   const pidFile = `${directory}/pid`;
   const logOf = async (option: string, NO_COLOR = "") => {
@@ -174,8 +167,7 @@ Deno.test("greeter --timestamps begins each line of the log with the local date 
 });
 
 Deno.test(
-  "greeter reports resets before accept by port, at most once a second (needs SIGSTOP)",
-  needsSignals,
+  needs("greeter reports resets before accept by port, at most once a second", "signals"),
   async () => {
     await using greeter = spawn([...GREETER, "-H", "127.0.0.1", "-p", "0,0,0", "--json"]);
     await until(() => rows(greeter).length === 1);

@@ -8,13 +8,11 @@ import { portRanges } from "../../cli/ports.ts";
 import { DEFAULTS } from "../../server.ts";
 import { greetingFrom } from "../helpers/clients.ts";
 import { inNamespace } from "../helpers/namespaces.ts";
-import { hasIPv6, needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
 import { BINARY, DENO_RUN, GREETER, LOCAL, MAIN, portOf, run, spawn, stop } from "../helpers/processes.ts";
 
-Deno.test("greeter serves IPv6, and IPv4 over an IPv6 socket (needs IPv6 and SIGTERM)", {
-  ignore: needsSignals.ignore || !hasIPv6(),
-}, async () => {
+Deno.test(needs("greeter serves IPv6, and IPv4 over an IPv6 socket", "IPv6", "signals"), async () => {
   await using greeter = spawn([...GREETER, "--host", "::", "--port", "0"]);
   const port = await portOf(greeter);
   assertEquals(await greetingFrom(port, "::1"), DEFAULTS.greeting);
@@ -66,37 +64,34 @@ Deno.test("greeter exits 2 if it cannot listen, and prints why and what to do", 
 const UNPRIVILEGED = ["setpriv", "--bounding-set=-net_bind_service", "--inh-caps=-net_bind_service"];
 const privilegedPorts = inNamespace("echo 20000 > /proc/sys/net/ipv4/ip_unprivileged_port_start");
 
-Deno.test("greeter exits 2 if a port requires privileges, even above 1023 (needs Linux, ip, setpriv, and unshare -n)", {
-  ignore: privilegedPorts.ignore || needsPrograms("setpriv").ignore,
-}, async () => {
-  const advice = BINARY
-    ? `run greeter with sudo, or permit it with sudo setcap cap_net_bind_service=+ep ${BINARY}`
-    : "or run greeter with sudo";
-  // Such a port is not in use, so --skip-taken does not skip it.
-  for (
-    const [port, ...options] of [["999"], ["9999", "-p", "9999"], ["19999", "--skip-taken", "-p", "0,19999,20000"]]
-  ) {
-    assertEquals(await run([...privilegedPorts.command, ...UNPRIVILEGED, ...GREETER, ...options]), {
-      code: 2,
-      signal: null,
-      stdout: "",
-      stderr: `greeter: cannot listen: port ${port} requires privileges; choose another with --port, ${advice}\n`,
-    });
-  }
-});
+Deno.test(
+  needs("greeter exits 2 if a port requires privileges, even above 1023", privilegedPorts, "setpriv"),
+  async () => {
+    const advice = BINARY
+      ? `run greeter with sudo, or permit it with sudo setcap cap_net_bind_service=+ep ${BINARY}`
+      : "or run greeter with sudo";
+    // Such a port is not in use, so --skip-taken does not skip it.
+    for (
+      const [port, ...options] of [["999"], ["9999", "-p", "9999"], ["19999", "--skip-taken", "-p", "0,19999,20000"]]
+    ) {
+      assertEquals(await run([...privilegedPorts.command, ...UNPRIVILEGED, ...GREETER, ...options]), {
+        code: 2,
+        signal: null,
+        stdout: "",
+        stderr: `greeter: cannot listen: port ${port} requires privileges; choose another with --port, ${advice}\n`,
+      });
+    }
+  },
+);
 
-Deno.test("greeter requires the permission for its own port only (not tested on the binary, which has it built in)", {
-  ignore: !!BINARY,
-}, async () => {
+Deno.test(needs("greeter requires the permission for its own port only", "deno run"), async () => {
   const port = freePort();
   const options = ["--quiet", "-H", "127.0.0.1", "-p", `${port}`, "--within", "0.1"];
   const { code, stderr } = await run([...DENO_RUN, `--allow-net=127.0.0.1:${port}`, MAIN, ...options]);
   assertEquals([code, stderr], [0, ""]);
 });
 
-Deno.test("greeter requires only the network permission (not tested on the binary, which has it built in)", {
-  ignore: !!BINARY,
-}, async () => {
+Deno.test(needs("greeter requires only the network permission", "deno run"), async () => {
   const denied = ["read", "write", "env", "run", "sys", "ffi", "import"].map((name) => `--deny-${name}`);
   await using greeter = spawn([...DENO_RUN, "--allow-net", ...denied, MAIN, ...LOCAL]);
   assertEquals(await greetingFrom(await portOf(greeter)), DEFAULTS.greeting);
@@ -142,9 +137,7 @@ Deno.test("greeter names at most 10 ranges of ports that are skipped, and of por
 
 const fewPorts = inNamespace("echo 40000 40009 > /proc/sys/net/ipv4/ip_local_port_range");
 
-Deno.test("greeter warns once if no local port is left (needs Linux, ip, and unshare -n)", {
-  ignore: fewPorts.ignore,
-}, async () => {
+Deno.test(needs("greeter warns once if no local port is left", fewPorts), async () => {
   const command = [...fewPorts.command, ...GREETER, "-H", "127.0.0.1", "--within", "0.1", "-p"];
   const all = await run([...command, "39990-40060"]);
   assertEquals([all.code, all.stderr], [
@@ -155,9 +148,7 @@ Deno.test("greeter warns once if no local port is left (needs Linux, ip, and uns
   assertEquals([allButOne.code, allButOne.stderr], [0, ""]);
 });
 
-Deno.test("greeter opens explicit ports before port 0 (needs Linux, ip, and unshare -n)", {
-  ignore: fewPorts.ignore,
-}, async () => {
+Deno.test(needs("greeter opens explicit ports before port 0", fewPorts), async () => {
   const command = [...fewPorts.command, ...GREETER, "-H", "127.0.0.1", "--within", "0.1", "-p"];
   // Only port 40009 is left for port 0.
   const mixed = await run([...command, "0", "-p", "40000-40008"]);
@@ -172,9 +163,7 @@ Deno.test("greeter opens explicit ports before port 0 (needs Linux, ip, and unsh
 
 const onlyIPv6 = inNamespace("ip -4 address flush dev lo");
 
-Deno.test("greeter listens on 100 ports of a host without IPv4 (needs Linux, ip, unshare -n, and IPv6)", {
-  ignore: onlyIPv6.ignore || !hasIPv6(),
-}, async () => {
+Deno.test(needs("greeter listens on 100 ports of a host without IPv4", onlyIPv6, "IPv6"), async () => {
   const list = Array(100).fill(0).join(",");
   const options = ["-H", "::1", "-p", list, "--within", "0.1"];
   const { code, stdout, stderr } = await run([...onlyIPv6.command, ...GREETER, ...options]);

@@ -6,11 +6,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { DEFAULTS } from "../../server.ts";
 import { connectAndReset, greetingFrom } from "../helpers/clients.ts";
-import { needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { descriptors, GREETER, LOCAL, portOf, rows, run, spawn, stop } from "../helpers/processes.ts";
 import { until } from "../helpers/waiting.ts";
 
-Deno.test("greeter reports that it cannot accept connections (needs prlimit)", needsPrograms("prlimit"), async () => {
+Deno.test(needs("greeter reports that it cannot accept connections", "prlimit"), async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "--json"]);
   await until(() => rows(greeter).length === 1);
   const port = Number(rows(greeter)[0]?.dest_port);
@@ -27,8 +27,7 @@ Deno.test("greeter reports that it cannot accept connections (needs prlimit)", n
 });
 
 Deno.test(
-  "greeter survives 2,000 connections that are reset before they are accepted (needs SIGSTOP)",
-  needsSignals,
+  needs("greeter survives 2,000 connections that are reset before they are accepted", "signals"),
   async () => {
     await using greeter = spawn([...GREETER, ...LOCAL]);
     const port = await portOf(greeter);
@@ -45,8 +44,7 @@ Deno.test(
 );
 
 Deno.test(
-  "greeter prints how many ports are possible if there are too many (needs sh)",
-  needsPrograms("sh"),
+  needs("greeter prints how many ports are possible if there are too many", "sh"),
   async () => {
     for (const limit of [64, 256]) {
       const listenOn = (ports: number) => {
@@ -73,9 +71,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter starts only if a descriptor is left for a connection (needs sh)", {
-  ...needsPrograms("sh"),
-}, async () => {
+Deno.test(needs("greeter starts only if a descriptor is left for a connection", "sh"), async () => {
   const listenOn = (ports: number) => {
     const options = ["-H", "127.0.0.1", "-p", Array(ports).fill(0).join(",")];
     return spawn(["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", ...GREETER, ...options]);
@@ -100,9 +96,7 @@ Deno.test("greeter starts only if a descriptor is left for a connection (needs s
   assertEquals(started, new Set([true, false]));
 });
 
-Deno.test("greeter prints a limit on open files with which all ports are possible (needs sh)", {
-  ...needsPrograms("sh"),
-}, async () => {
+Deno.test(needs("greeter prints a limit on open files with which all ports are possible", "sh"), async () => {
   for (const [limit, ports] of [[32, 40], [40, 40], [64, 65], [64, 400], [256, 192]] as const) {
     const listenWith = (limit: string) => {
       const options = ["-H", "127.0.0.1", "-p", Array(ports).fill(0).join(","), "--within", "0.1"];

@@ -7,7 +7,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { DEFAULTS } from "../../server.ts";
 import { GREETING_BYTES, greetingFrom, isRefused, readBytes } from "../helpers/clients.ts";
 import { inNamespace } from "../helpers/namespaces.ts";
-import { isLinux, needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
 import { GREETER, LOCAL, portOf, run, signalUntilEnded, spawn, stop } from "../helpers/processes.ts";
 import { until } from "../helpers/waiting.ts";
@@ -20,10 +20,7 @@ async function readsPipe(pid: number): Promise<boolean> {
 }
 
 Deno.test(
-  "greeter --stdin ignores SIGHUP, and ends on a signal, while it reads standard input (needs /proc and root)",
-  {
-    ignore: !isLinux || Deno.uid() !== 0,
-  },
+  needs("greeter --stdin ignores SIGHUP, and ends on a signal, while it reads standard input", "/proc", "root"),
   async () => {
     for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
       await using greeter = spawn([...GREETER, ...LOCAL, "--stdin"], { stdin: "piped" });
@@ -39,10 +36,12 @@ Deno.test(
 const asProcess1 = ["unshare", "--fork", "--pid", "--mount-proc"];
 
 Deno.test(
-  "greeter --stdin ends on a signal as process 1 while it reads standard input (needs Linux, root, ip, and unshare)",
-  {
-    ignore: !isLinux || Deno.uid() !== 0 || inNamespace("").ignore,
-  },
+  needs(
+    "greeter --stdin ends on a signal as process 1 while it reads standard input",
+    inNamespace(""),
+    "Linux",
+    "root",
+  ),
   async () => {
     for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
       await using greeter = spawn([...asProcess1, ...GREETER, ...LOCAL, "--stdin"], { stdin: "piped" });
@@ -59,7 +58,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter stops on SIGINT (needs signals)", needsSignals, async () => {
+Deno.test(needs("greeter stops on SIGINT", "signals"), async () => {
   await using greeter = spawn([...GREETER, ...LOCAL]);
   await portOf(greeter);
   greeter.child.kill("SIGINT");
@@ -67,7 +66,7 @@ Deno.test("greeter stops on SIGINT (needs signals)", needsSignals, async () => {
   assertMatch(greeter.output.stdout, /Stopped: 0 greetings, 0 denied, 0 bytes received in \d+ms\n$/);
 });
 
-Deno.test("greeter exits 130 or 143 on a second signal (needs signals)", needsSignals, async () => {
+Deno.test(needs("greeter exits 130 or 143 on a second signal", "signals"), async () => {
   for (const [signal, expected] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     await using greeter = spawn([...GREETER, ...LOCAL]);
     const port = await portOf(greeter);
@@ -84,21 +83,21 @@ Deno.test("greeter exits 130 or 143 on a second signal (needs signals)", needsSi
   }
 });
 
-Deno.test("greeter stops gracefully if two signals arrive at once, as Ctrl-C does under deno task (needs signals)", {
-  ...needsSignals,
-}, async () => {
-  await using greeter = spawn([...GREETER, ...LOCAL]);
-  using _holder = await Deno.connect({ hostname: "127.0.0.1", port: await portOf(greeter) });
-  await until(() => greeter.output.stdout.includes("Received"));
-  greeter.child.kill("SIGINT");
-  // Not SIGINT again, which the kernel would merge with the first one while that is not handled.
-  await stop(greeter);
-  assertStringIncludes(greeter.output.stdout, "\nStopped: 1 greeting");
-});
+Deno.test(
+  needs("greeter stops gracefully if two signals arrive at once, as Ctrl-C does under deno task", "signals"),
+  async () => {
+    await using greeter = spawn([...GREETER, ...LOCAL]);
+    using _holder = await Deno.connect({ hostname: "127.0.0.1", port: await portOf(greeter) });
+    await until(() => greeter.output.stdout.includes("Received"));
+    greeter.child.kill("SIGINT");
+    // Not SIGINT again, which the kernel would merge with the first one while that is not handled.
+    await stop(greeter);
+    assertStringIncludes(greeter.output.stdout, "\nStopped: 1 greeting");
+  },
+);
 
 Deno.test(
-  "greeter ignores SIGHUP without a terminal, as under nohup (needs nohup)",
-  needsPrograms("nohup"),
+  needs("greeter ignores SIGHUP without a terminal, as under nohup", "nohup"),
   async () => {
     const directory = await Deno.makeTempDir();
     for (const nohup of [["nohup"], []]) {
@@ -114,39 +113,40 @@ Deno.test(
   },
 );
 
-Deno.test("greeter stops on SIGHUP if a stream is a terminal, and exits 129 on a second one (needs script)", {
-  ignore: !isLinux || needsPrograms("script").ignore,
-}, async () => {
-  const directory = await Deno.makeTempDir();
-  // In the last two, only standard output or only standard error is a terminal.
-  for (
-    const [signals, redirects] of [
-      [1, ""],
-      [2, ""],
-      [1, "< /dev/null 2> /dev/null"],
-      [1, "< /dev/null > /dev/null"],
-    ] as const
-  ) {
-    const pidFile = `${directory}/pid`;
-    const port = freePort();
-    const words = [...GREETER, "-H", "127.0.0.1", "-p", `${port}`].map((word) => `'${word}'`).join(" ");
-    await using terminal = spawn(["script", "-qec", `echo $$ > ${pidFile}; exec ${words} ${redirects}`, "/dev/null"]);
-    await until(async () => !await isRefused(port));
-    const pid = Number(await Deno.readTextFile(pidFile));
-    // A silent client makes the shutdown last for a second.
-    using holder = await Deno.connect({ hostname: "127.0.0.1", port });
-    await readBytes(holder, GREETING_BYTES);
-    Deno.kill(pid, "SIGHUP");
-    await until(() => isRefused(port));
-    if (signals === 2) await signalUntilEnded(terminal, () => Deno.kill(pid, "SIGHUP"));
-    else holder.close();
-    assertEquals((await terminal.ended).code, signals === 2 ? 129 : 0);
-    assertEquals(terminal.output.stdout.includes("Stopped: "), signals === 1 && !redirects.includes(" > "));
-  }
-  await Deno.remove(directory, { recursive: true });
-});
+Deno.test(
+  needs("greeter stops on SIGHUP if a stream is a terminal, and exits 129 on a second one", "script"),
+  async () => {
+    const directory = await Deno.makeTempDir();
+    // In the last two, only standard output or only standard error is a terminal.
+    for (
+      const [signals, redirects] of [
+        [1, ""],
+        [2, ""],
+        [1, "< /dev/null 2> /dev/null"],
+        [1, "< /dev/null > /dev/null"],
+      ] as const
+    ) {
+      const pidFile = `${directory}/pid`;
+      const port = freePort();
+      const words = [...GREETER, "-H", "127.0.0.1", "-p", `${port}`].map((word) => `'${word}'`).join(" ");
+      await using terminal = spawn(["script", "-qec", `echo $$ > ${pidFile}; exec ${words} ${redirects}`, "/dev/null"]);
+      await until(async () => !await isRefused(port));
+      const pid = Number(await Deno.readTextFile(pidFile));
+      // A silent client makes the shutdown last for a second.
+      using holder = await Deno.connect({ hostname: "127.0.0.1", port });
+      await readBytes(holder, GREETING_BYTES);
+      Deno.kill(pid, "SIGHUP");
+      await until(() => isRefused(port));
+      if (signals === 2) await signalUntilEnded(terminal, () => Deno.kill(pid, "SIGHUP"));
+      else holder.close();
+      assertEquals((await terminal.ended).code, signals === 2 ? 129 : 0);
+      assertEquals(terminal.output.stdout.includes("Stopped: "), signals === 1 && !redirects.includes(" > "));
+    }
+    await Deno.remove(directory, { recursive: true });
+  },
+);
 
-Deno.test("greeter stops when its terminal is closed (needs tmux)", needsPrograms("tmux"), async () => {
+Deno.test(needs("greeter stops when its terminal is closed", "tmux"), async () => {
   const directory = await Deno.makeTempDir();
   const tmux = ["tmux", "-S", `${directory}/socket`];
   const words = [...GREETER, ...LOCAL].map((word) => `'${word}'`).join(" ");

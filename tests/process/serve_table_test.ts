@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { connectAndReset, connectFrom, greetingFrom } from "../helpers/clients.ts";
-import { isLinux, needsPrograms, needsSignals } from "../helpers/needs.ts";
+import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
 import { GREETER, LOCAL, portOf, rows, run, spawn, stop } from "../helpers/processes.ts";
 import { until } from "../helpers/waiting.ts";
@@ -14,8 +14,7 @@ import { until } from "../helpers/waiting.ts";
 const TIME = String.raw`\d\d:\d\d:\d\d`;
 
 Deno.test(
-  "greeter --clients prints each client that it has logged, before the last line (needs Linux)",
-  { ignore: !isLinux },
+  needs("greeter --clients prints each client that it has logged, before the last line", "Linux"),
   async () => {
     await using greeter = spawn(
       [...GREETER, ...LOCAL, "--clients", "--allow", "127.0.0.0/29", "--ignore", "127.0.0.5"],
@@ -49,9 +48,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter --json --clients has a row for each client before the last row (needs Linux)", {
-  ignore: !isLinux,
-}, async () => {
+Deno.test(needs("greeter --json --clients has a row for each client before the last row", "Linux"), async () => {
   await using greeter = spawn([...GREETER, ...LOCAL, "--json", "--clients", "--allow", "127.0.0.0/29"]);
   await until(() => rows(greeter).length === 1);
   const port = Number(rows(greeter)[0]?.dest_port);
@@ -97,8 +94,7 @@ Deno.test("greeter --quiet --clients prints only the table", async () => {
 });
 
 Deno.test(
-  "greeter --quiet --clients counts connections that were reset before accept (needs SIGSTOP)",
-  needsSignals,
+  needs("greeter --quiet --clients counts connections that were reset before accept", "signals"),
   async () => {
     const port = freePort();
     await using greeter = spawn([...GREETER, "-H", "127.0.0.1", "-p", `${port}`, "--quiet", "--clients"]);
@@ -121,8 +117,7 @@ Deno.test("greeter --timestamps --clients prints the table without timestamps", 
 });
 
 Deno.test(
-  "greeter prints the table to standard error if the log has no reader (needs SIGTERM and sh)",
-  needsSignals,
+  needs("greeter prints the table to standard error if the log has no reader", "signals", "sh"),
   async () => {
     for (const options of [[], ["--quiet"]]) {
       const command = ["sh", "-c", `"$@" | exec true`, "sh", ...GREETER, ...LOCAL, "--clients", "--within", "1"];
@@ -135,9 +130,7 @@ Deno.test(
   },
 );
 
-Deno.test("greeter fits the table to the width of the terminal (needs script and stty)", {
-  ignore: !isLinux || needsPrograms("script", "stty").ignore,
-}, async () => {
+Deno.test(needs("greeter fits the table to the width of the terminal", "script", "stty"), async () => {
   for (const [columns, shown] of [[60, `"${"x".repeat(9)}"...`], [150, `"${"x".repeat(64)}"`]] as const) {
     const command = [...GREETER, ...LOCAL, "--clients", "--count", "1"].map((word) => `'${word}'`).join(" ");
     await using terminal = spawn(["script", "-qec", `stty cols ${columns}; ${command}`, "/dev/null"]);
@@ -150,9 +143,7 @@ Deno.test("greeter fits the table to the width of the terminal (needs script and
   }
 });
 
-Deno.test("greeter fits the table to 80 columns if its output goes to a file (needs script and stty)", {
-  ignore: !isLinux || needsPrograms("script", "stty").ignore,
-}, async () => {
+Deno.test(needs("greeter fits the table to 80 columns if its output goes to a file", "script", "stty"), async () => {
   const file = await Deno.makeTempFile();
   const port = freePort();
   const options = ["-H", "127.0.0.1", "-p", `${port}`, "--clients", "--count", "1"];
