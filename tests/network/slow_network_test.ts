@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { createConnection } from "node:net";
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { type CloseReason, type Connection, serve, type Server } from "../../server.ts";
 import { LISTEN, type ListenOptions } from "../../server/listen.ts";
@@ -11,7 +12,7 @@ import { greetingFrom, receive } from "../helpers/clients.ts";
 import { testsInNamespace } from "../helpers/namespaces.ts";
 import { GREETER, LOCAL, portOf, spawn } from "../helpers/processes.ts";
 import { listenWithErrors, outOfDescriptors } from "../helpers/servers.ts";
-import { delay, ENDLESS_MS, sometimes, until, within } from "../helpers/waiting.ts";
+import { delay, ENDLESS_MS, eventOf, sometimes, until, within } from "../helpers/waiting.ts";
 
 const test = testsInNamespace(
   "for buffer in tcp_wmem tcp_rmem; do echo 4096 4096 4096 > /proc/sys/net/ipv4/$buffer; done",
@@ -108,6 +109,29 @@ test(
     assertEquals([seen.reasons[0], seen.greeted], ["reset", 1]);
   },
 );
+
+test("serve() keeps serving if a client resets its connection while it waits for a slot", [], async () => {
+  let isIgnored = false;
+  const ignore = () => isIgnored;
+  const { server, seen } = start({ timeout: ENDLESS_MS, inputTimeout: ENDLESS_MS, count: 1, ignore });
+  const [reader] = await connectAll(server, 1);
+  await reader?.write(new Uint8Array(1));
+  await reader?.read(new Uint8Array(1));
+  // The only slot is taken.
+  const waiting = createConnection(server.addr.port, "127.0.0.1");
+  await eventOf(waiting, "connect");
+  await until(() => seen.accepted === 2);
+  waiting.resetAndDestroy();
+  isIgnored = true;
+  for (let i = 0; i < 3; i++) {
+    const conn = await Deno.connect({ port: server.addr.port });
+    await conn.write(new Uint8Array(1));
+    assertEquals((await receive(conn)).length, greeting.length);
+  }
+  await server.shutdown();
+  assertEquals(seen.greeted, 0);
+  reader?.close();
+});
 
 test(
   "serve() reports a client that times out while it waits for a slot, before the client that has it",
