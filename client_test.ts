@@ -323,6 +323,26 @@ Deno.test("checkPorts() yields the latest results when its signal is aborted bet
   assertEquals(results.map(({ state }) => state), ["refused"]);
 });
 
+Deno.test("checkPorts() does not ask for the text of a port after its signal is aborted", async () => {
+  const stop = new AbortController();
+  let attempts = 0;
+  let late = 0;
+  const results = check({
+    greeted: [freePort(), freePort(), freePort()],
+    expect: () => {
+      if (stop.signal.aborted) late++;
+      return undefined;
+    },
+    onAttempt: () => {
+      if (++attempts === 5) stop.abort(); // other ports wait for their next attempt
+    },
+    within: ENDLESS_MS,
+    signal: stop.signal,
+  });
+  await within(Array.fromAsync(results));
+  assertEquals(late, 0);
+});
+
 Deno.test(needs("checkPorts() probes IPv6 and names", "IPv6"), async () => {
   await using server = serve({ hostname: "::", port: 0 });
   for (const family of [6, undefined] as const) {

@@ -131,7 +131,7 @@ Deno.test(needs("checkPorts() counts each lack of descriptors from its own begin
     server.addrs.map(({ port }) => port),
     `
     const states = [];
-    for await (const { state } of check({ ...options, concurrency: 1, timeout: 2000 })) {
+    for await (const { state } of check({ ...options, concurrency: 1, timeout: 1000 })) {
       states.push(state);
       await delay(50); // the next result is known then, and its descriptor is free
       setTimeout(takeDescriptors(), 500);

@@ -124,7 +124,7 @@ async function tryAddresses(
       pool.release();
       await pool.acquire();
     }
-    if (stop.signal.aborted || pool.signal.aborted) return undefined; // no function of the caller is called any longer
+    if (stop.signal.aborted || pool.signal.aborted) return undefined; // `expect` and `send` are not called any longer
     const outcome = await pool.probe(host.name, { ...targetOf(port, expectation), hostname }, stop.signal);
     if (!outcome) return undefined;
     if (!best || evidenceOf(outcome) > evidenceOf(best)) best = outcome;
