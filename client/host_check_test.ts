@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ConnectError, type Expectation, type ProbeResult } from "../client.ts";
+import { checkPorts, ConnectError, type Expectation, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
 import { check, type CheckArguments } from "../tests/helpers/check.ts";
 import { needs } from "../tests/helpers/needs.ts";
@@ -247,6 +247,27 @@ Deno.test("checkPorts() throws the first error if several hosts have one", async
   const error = await assertRejects(() => resultsOf(options), ConnectError);
   assertEquals(error.hostname, "127.0.0.1");
 });
+
+Deno.test(
+  needs("checkPorts() tries no port of any host again after a function of its caller has thrown", "Linux"),
+  async () => {
+    await using silent = await startServer(() => {});
+    const port = freePort();
+    let hasThrown = false;
+    let late = 0;
+    const checks = [{ hostname: "127.0.0.1", greeted: [silent.port, port] }, { hostname: "127.0.0.2", greeted: port }];
+    const onAttempt = ({ host }: ProbeResult) => {
+      if (hasThrown) late++;
+      if (host === "127.0.0.2") return;
+      hasThrown = true;
+      throw new Error("from onAttempt");
+    };
+    // The probe of the silent server runs on until its timeout.
+    const results = checkPorts(checks, { within: ENDLESS_MS, timeout: 2000, onAttempt });
+    await assertRejects(() => within(Array.fromAsync(results)), Error, "from onAttempt");
+    assert(late <= 2, `${late}`); // those that were running
+  },
+);
 
 Deno.test("checkPorts() looks an unknown host up again until the time of `within` is over", async () => {
   const started = performance.now();

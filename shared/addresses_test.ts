@@ -50,7 +50,17 @@ Deno.test("addressAdvice() asks for four numbers where the system accepts other 
   for (
     const text of [
       ...["127.1", "2130706433", "1", "0x7f.1", "0X7F000001", "127.0.0.0x1", "0x", "1.2.3", "1.2.3.4.5", "1.2.3.4."],
-      ...["300.1.1.1", "1.2.3.0400", "1..2.3", "10/8", "127.1%lo", "::1.2.3", "::ffff:300.1.1.1", "::ffff:0x7f.1%lo"],
+      ...[
+        "300.1.1.1",
+        "1.1.1.256",
+        "1.2.3.0400",
+        "1..2.3",
+        "10/8",
+        "127.1%lo",
+        "::1.2.3",
+        "::ffff:300.1.1.1",
+        "::ffff:0x7f.1%lo",
+      ],
     ]
   ) assertEquals(addressAdvice(text), "write four numbers from 0 to 255, such as 192.0.2.7", text);
 });
