@@ -39,7 +39,6 @@ Deno.test(
   needs(
     "greeter --stdin ends on a signal as process 1 while it reads standard input",
     inNamespace(""),
-    "Linux",
     "root",
   ),
   async () => {
