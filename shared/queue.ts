@@ -31,9 +31,4 @@ export class Queue<T> {
     }
     return item;
   }
-
-  /** Removes all items. */
-  clear() {
-    this.#items.length = this.#first = 0;
-  }
 }

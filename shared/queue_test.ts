@@ -20,16 +20,6 @@ Deno.test("Queue returns its items in the order in which they were added", () =>
   assertEquals([queue.size, queue.shift()], [0, undefined]);
 });
 
-Deno.test("Queue has no items after clear(), and can then be used again", () => {
-  const queue = new Queue<string>();
-  for (const item of ["a", "b", "c", "d", "e"]) queue.push(item);
-  queue.shift();
-  queue.clear();
-  assertEquals([queue.size, queue.shift()], [0, undefined]);
-  queue.push("f");
-  assertEquals([queue.size, queue.shift(), queue.size], [1, "f", 0]);
-});
-
 Deno.test("Queue does not move all of its items each time that one is taken", () => {
   const queue = new Queue<number>();
   const items = 200_000;
