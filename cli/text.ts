@@ -75,7 +75,7 @@ export function plural(count: number, noun: string): string {
 }
 
 /** The time in UTC, in ISO 8601 format. */
-export const utcTimestamp: () => string = oncePerMillisecond((date) => date.toISOString());
+const utcTimestamp = oncePerMillisecond((date) => date.toISOString());
 
 /** The local date and time. */
 export const localTimestamp: () => string = oncePerMillisecond((date) => {

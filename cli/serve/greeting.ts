@@ -39,7 +39,7 @@ export function toServeGreeting(greeting: Greeting): ServeOptions["greeting"] {
  *
  * @throws {InvalidEscape} If an escape in the text is invalid.
  */
-export function encodeGreeting({ text, byPort, http }: Greeting, { remoteAddr, localAddr }: ConnInfo): Uint8Array {
+function encodeGreeting({ text, byPort, http }: Greeting, { remoteAddr, localAddr }: ConnInfo): Uint8Array {
   const template = byPort.get(localAddr.port) ?? text;
   const encoded = encodeText(template, { client: hostAndPort(remoteAddr), port: `${localAddr.port}` });
   const end = encoded.at(-1) === CR_LF.at(-1) ? NOTHING : CR_LF;
