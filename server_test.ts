@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { getEventListeners } from "node:events";
 import { createConnection } from "node:net";
 import {
   type CloseReason,
@@ -463,13 +464,10 @@ Deno.test("serve() shuts down when its signal is aborted, or if it was aborted b
 
 Deno.test("serve() removes its listener from the signal when it has finished", async () => {
   const { signal } = new AbortController();
-  const listeners: unknown[] = [];
-  signal.addEventListener = (_type: string, listener: unknown) => listeners.push(listener);
-  signal.removeEventListener = (_type: string, listener: unknown) => listeners.splice(listeners.indexOf(listener), 1);
   const { server } = start({ signal });
-  assertEquals(listeners.length, 1);
+  assertEquals(getEventListeners(signal, "abort").length, 1);
   await server.shutdown();
-  assertEquals(listeners, []);
+  assertEquals(getEventListeners(signal, "abort"), []);
 });
 
 Deno.test("serve() applies the connection limit and the shutdown to all ports together", async () => {

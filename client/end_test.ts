@@ -1,4 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
+import { getEventListeners } from "node:events";
 import type { CheckOptions, ProbeResult } from "../client.ts";
 import { MAX_GREETING_BYTES, serve } from "../server.ts";
 import { check, type CheckArguments } from "../tests/helpers/check.ts";
@@ -124,41 +125,25 @@ if (isLinux) {
   };
 }
 
-/** Makes a signal count its listeners. */
-function countListeners(signal: AbortSignal): () => number {
-  const listeners = new Set<unknown>();
-  const { addEventListener, removeEventListener } = signal;
-  signal.addEventListener = (type: string, listener: EventListener) => {
-    listeners.add(listener);
-    addEventListener.call(signal, type, listener);
-  };
-  signal.removeEventListener = (type: string, listener: EventListener) => {
-    listeners.delete(listener);
-    removeEventListener.call(signal, type, listener);
-  };
-  return () => listeners.size;
-}
-
 for (const [name, start] of Object.entries(PHASES)) {
   Deno.test(`checkPorts() yields what is known and leaves nothing behind if it is aborted while ${name}`, async () => {
     await using stack = new AsyncDisposableStack();
     const { options, reached, known } = await start(stack);
     const stop = new AbortController();
-    const listeners = countListeners(stop.signal);
     const rows: string[] = [];
     const consume = async () => {
       for await (const result of check({ hostname: "127.0.0.1", ...options, signal: stop.signal })) {
         rows.push(rowOf(result));
         if (rows.length > 1) continue;
         await within(reached);
-        assertEquals(listeners(), 1);
+        assertEquals(getEventListeners(stop.signal, "abort").length, 1);
         stop.abort();
       }
     };
     await within(consume());
     assertEquals(rows[0], "greeted greeted true");
     assertEquals(rows.slice(1).toSorted(), known);
-    assertEquals(listeners(), 0);
+    assertEquals(getEventListeners(stop.signal, "abort"), []);
   });
 
   Deno.test(`checkPorts() leaves nothing behind if its consumer stops or throws while ${name}`, async () => {
@@ -166,7 +151,6 @@ for (const [name, start] of Object.entries(PHASES)) {
       await using stack = new AsyncDisposableStack();
       const { options, reached } = await start(stack);
       const { signal } = new AbortController();
-      const listeners = countListeners(signal);
       const consume = async () => {
         for await (const result of check({ hostname: "127.0.0.1", ...options, signal })) {
           assertEquals(rowOf(result), "greeted greeted true");
@@ -176,7 +160,7 @@ for (const [name, start] of Object.entries(PHASES)) {
         }
       };
       const thrown = await within(consume().catch((error) => error));
-      assertEquals([thrown, listeners()], [error, 0]);
+      assertEquals([thrown, getEventListeners(signal, "abort")], [error, []]);
     }
   });
 }
