@@ -128,27 +128,31 @@ Deno.test("Log tries again after other errors, and reports the first one and the
 });
 
 Deno.test("Log pauses for 10 ms to 1 s between attempts, and for 10 ms again after a success", async () => {
-  const { setTimeout } = globalThis;
-  const pauses: unknown[] = [];
-  const setTimeoutAtOnce = (callback: () => void, ms: number) => {
-    pauses.push(ms);
-    return setTimeout(callback, 0);
-  };
-  Object.assign(globalThis, { setTimeout: setTimeoutAtOnce });
-  try {
-    let writes = 0;
-    const log = new Log({
-      write: () => ++writes === 10 || writes > 12 ? Promise.resolve(4) : Promise.reject(new Deno.errors.WouldBlock()),
-    });
-    log.print("one");
-    log.print("two");
-    await until(() => writes > 12);
-    // The first timer gathers lines. Those of until() take 5 ms.
-    assertEquals(pauses.filter((ms) => ms !== 5).slice(1), [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 10, 20]);
-    await log.close(DEADLINE_MS);
-  } finally {
-    Object.assign(globalThis, { setTimeout });
-  }
+  const times: number[] = [];
+  const log = new Log({
+    write() {
+      times.push(performance.now());
+      const isWritten = times.length === 10 || times.length > 12;
+      return isWritten ? Promise.resolve(4) : Promise.reject(new Deno.errors.WouldBlock());
+    },
+  });
+  log.print("one");
+  log.print("two");
+  await until(() => times.length > 12);
+  await log.close(DEADLINE_MS);
+  const pauses = times.slice(1).map((time, i) => time - (times[i] ?? 0));
+  // The tenth attempt succeeds, so the next one follows without a pause.
+  const expected = [10, 20, 40, 80, 160, 320, 640, 1000, 1000, 0, 10, 20];
+  assertEquals(pauses.length, expected.length);
+  // A timer can be early by less than a millisecond.
+  for (const [i, pause] of pauses.entries()) assert(pause > (expected[i] ?? 0) - 1, `${pauses}`);
+  const sumOf = (numbers: number[]) => numbers.reduce((sum, each) => sum + each, 0);
+  // If the first pause were twice as long, these would be 2,260 ms.
+  assert(sumOf(pauses.slice(0, 7)) < 2200, `${pauses}`);
+  // Without the maximum, these two pauses would be 1,280 and 2,560 ms.
+  assert(sumOf(pauses.slice(7, 9)) < 3800, `${pauses}`);
+  // If they went on from the longest pause, these two would be 1,000 ms each.
+  assert(sumOf(pauses.slice(10)) < 1900, `${pauses}`);
 });
 
 Deno.test("Log reports the recovery when everything is written", async () => {
