@@ -2,6 +2,7 @@ import { assertEquals } from "@std/assert";
 import { fc } from "../tests/deps.ts";
 import { encodeText } from "./escapes.ts";
 import { localTimestamp, paint, quoteBytes } from "./text.ts";
+import { until } from "../tests/helpers/waiting.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
@@ -36,15 +37,26 @@ Deno.test("paint() colors text only for a terminal", () => {
   assertEquals(paint(color, { isTerminal: () => false }, "text"), "text");
 });
 
-Deno.test("localTimestamp() shows the current local time to the millisecond", () => {
-  const { now } = Date;
-  try {
-    for (const milliseconds of [7, 89, 123]) {
-      const text = `2026-01-02 03:04:05.${`${milliseconds}`.padStart(3, "0")}`;
-      Date.now = () => new Date(2026, 0, 2, 3, 4, 5, milliseconds).getTime();
-      assertEquals([localTimestamp(), localTimestamp()], [text, text]);
+Deno.test("localTimestamp() shows the current local time to the millisecond", async () => {
+  const expected = (time: number) => {
+    const date = new Date(time);
+    const padded = (number: number, digits = 2) => `${number}`.padStart(digits, "0");
+    const day = [date.getFullYear(), padded(date.getMonth() + 1), padded(date.getDate())].join("-");
+    const seconds = [date.getHours(), date.getMinutes(), date.getSeconds()].map((number) => padded(number)).join(":");
+    return `${day} ${seconds}.${padded(date.getMilliseconds(), 3)}`;
+  };
+  // How many digits the milliseconds had.
+  const seen = new Set<number>();
+  await until(() => {
+    // Takes several milliseconds, so that some of these times follow each other directly.
+    for (let i = 0; i < 1000; i++) {
+      const time = Date.now();
+      const texts = [localTimestamp(), localTimestamp()];
+      // Otherwise, the texts may be of either millisecond.
+      if (Date.now() !== time) continue;
+      assertEquals(texts, [expected(time), expected(time)]);
+      seen.add(`${time % 1000}`.length);
     }
-  } finally {
-    Date.now = now;
-  }
+    return seen.size === 3;
+  });
 });
