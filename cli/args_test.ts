@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { formatOptions, quote, rewriteArgs, truncate, UsageError } from "./args.ts";
+import { quote, rewriteArgs, truncate, UsageError } from "./args.ts";
 import { anyText } from "./values.ts";
 
 Deno.test("quote() truncates to 60 characters, and escapes everything except printable ASCII", () => {
@@ -12,26 +12,6 @@ Deno.test("truncate() leaves backslashes and quotes as they were typed, unlike q
   assertEquals(quote(String.raw`"\r`), String.raw`"\"\\r"`);
   assertEquals(truncate(String.raw`"\r`), String.raw`"\r`);
   assertEquals(truncate(`a\u001b${"x".repeat(60)}`), String.raw`a\u001b${"x".repeat(58)}...`);
-});
-
-Deno.test("formatOptions() aligns the columns and wraps them at 80", () => {
-  const table = {
-    port: { short: "p", value: "PORT", help: "word ".repeat(20).trim(), check: anyText },
-    "long-flag": { help: "does something" },
-    w: { value: "LIST", omitted: "-", help: "value in brackets", check: anyText },
-    full: { help: `${"x".repeat(30)} ${"y".repeat(30)}` },
-    over: { help: `${"x".repeat(30)} ${"y".repeat(31)}` },
-  };
-  const indent = " ".repeat(19);
-  assertEquals(formatOptions(table).split("\n"), [
-    `  -p, --port PORT  ${"word ".repeat(12).trim()}`,
-    `${indent}${"word ".repeat(8).trim()}`,
-    `      --long-flag  does something`,
-    `      --w[=LIST]   value in brackets`,
-    `      --full       ${"x".repeat(30)} ${"y".repeat(30)}`,
-    `      --over       ${"x".repeat(30)}`,
-    `${indent}${"y".repeat(31)}`,
-  ]);
 });
 
 Deno.test("rewriteArgs() uses the attached value of an option whose value may be omitted, never a separate one", () => {

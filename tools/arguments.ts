@@ -4,7 +4,8 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { formatOptions, type OptionTable, parseOptions, quote, rewriteArgs, UsageError } from "../cli/args.ts";
+import { type OptionTable, parseOptions, quote, rewriteArgs, UsageError } from "../cli/args.ts";
+import { formatOptions } from "../cli/help.ts";
 import { type Values, valuesOf } from "../cli/values.ts";
 
 /**

@@ -6,8 +6,9 @@
 import { CHECK_DEFAULTS, type HostPort, MIN_BLOCKED_TIMEOUT_MS } from "../../client.ts";
 import { MAX_GREETING_BYTES } from "../../server.ts";
 import { addressAdvice } from "../../shared/addresses.ts";
-import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
+import { type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { encodeText } from "../escapes.ts";
+import { formatOptions } from "../help.ts";
 import { expectedPorts } from "./expected_ports.ts";
 import type { ProbeReportOptions } from "./report.ts";
 import {
