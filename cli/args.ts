@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { nearest } from "./suggestions.ts";
+import { nearestOption } from "./suggestions.ts";
 
 export { formatOptions } from "./help.ts";
 
@@ -145,19 +145,8 @@ function longName(arg: string): string {
 /** Describes an option that is not in the table, with the option that was probably meant. */
 function unknownOption(option: string, arg: string, table: OptionTable): UnknownOption {
   const text = quote(option) + (option === arg ? "" : ` in ${quote(arg)}`);
-  const meant = nearestOption(option, table);
+  const meant = nearestOption(longName(option), table);
   return { name: longName(option), text: meant === undefined ? text : `${text} (did you mean ${meant}?)` };
-}
-
-/** Returns the option that was probably meant: for a letter, the one with the same letter in the other case. */
-function nearestOption(option: string, table: OptionTable): string | undefined {
-  const name = longName(option);
-  if (name.length > 1) {
-    const meant = nearest(name, Object.keys(table));
-    return meant === undefined ? undefined : `--${meant}`;
-  }
-  const short = Object.values(table).find(({ short }) => short?.toLowerCase() === name.toLowerCase())?.short;
-  return short === undefined ? undefined : `-${short}`;
 }
 
 /** Finds the option in `--name` or `--name=value`. */

@@ -5,6 +5,7 @@
  */
 import { closestString } from "@std/text/closest-string";
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
+import type { OptionTable } from "./args.ts";
 import { parsePorts } from "./ports.ts";
 
 /** Returns the word nearest to one that was typed, or `undefined` if none is close enough to be what was meant. */
@@ -21,6 +22,19 @@ function isPlausible(word: string, candidate: string): boolean {
   // Two swapped letters count as two changes, but are one mistake.
   const isSwap = distance === 2 && [...word].sort().join() === [...candidate].sort().join();
   return isSwap || distance <= Math.max(1, Math.floor(word.length / 3)) && word.length > 2;
+}
+
+/**
+ * Returns the option of a table that was probably meant by a name without hyphens: for a letter, the one with the same
+ * letter in the other case.
+ */
+export function nearestOption(name: string, table: OptionTable): string | undefined {
+  if (name.length > 1) {
+    const meant = nearest(name, Object.keys(table));
+    return meant === undefined ? undefined : `--${meant}`;
+  }
+  const short = Object.values(table).find(({ short }) => short?.toLowerCase() === name.toLowerCase())?.short;
+  return short === undefined ? undefined : `-${short}`;
 }
 
 /** The ports of services whose names users often write instead. */
