@@ -49,10 +49,10 @@ const SHUTDOWN_GRACE_MS = 1000;
 const MAX_UNGREETED = 16;
 
 /**
- * How long a shutdown waits for pending operations on connections that are already closed, in milliseconds. They end at
- * once, except that before Deno 2.9.5 `close()` does not cancel a blocked write.
+ * How long a shutdown waits for settling connections, which are closed but have an operation that has not ended, in
+ * milliseconds. It ends at once, except that before Deno 2.9.5 `close()` does not cancel a blocked write.
  */
-const PENDING_OPERATIONS_WAIT_MS = 100;
+const SETTLING_WAIT_MS = 100;
 
 /** A running server, modeled on `Deno.HttpServer`. */
 export interface Server extends AsyncDisposable {
@@ -124,7 +124,7 @@ class GreetingServer implements Server {
   readonly #acceptErrors: AcceptErrors;
   /** How many ports are open. */
   #openPorts: number;
-  /** How many calls of `#handle` are running. The last operation on a connection may end after it is closed. */
+  /** How many calls of `#handle` are running: one for each connection that it handles, until it has settled. */
   #runningHandlers = 0;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -299,14 +299,14 @@ class GreetingServer implements Server {
     this.#graceTimer = setTimeout(() => this.#connections.closeAll("shutdown"), SHUTDOWN_GRACE_MS);
   }
 
-  /** Waits until all connections are closed. The grace timer closes those that are left. */
+  /** Waits until all connections are closed, by the grace timer at the latest, and then until they have settled. */
   async #drain() {
     const connections = this.#connections;
     while (connections.size > 0) await connections.changed.wait();
     clearTimeout(this.#graceTimer);
-    const deadline = performance.now() + PENDING_OPERATIONS_WAIT_MS;
+    const deadline = performance.now() + SETTLING_WAIT_MS;
     while (this.#runningHandlers > 0 && performance.now() < deadline) {
-      await connections.changed.wait(PENDING_OPERATIONS_WAIT_MS);
+      await connections.changed.wait(SETTLING_WAIT_MS);
     }
     connections.dispose();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);

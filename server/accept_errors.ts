@@ -35,7 +35,7 @@ const EVICTION_WAIT_MS = 5;
 
 /**
  * How long a lack of descriptors may last before it is reported, in milliseconds, while connections are being handled. A
- * connection that is closed leaves the list at once, but frees its descriptor only when its last operation has ended.
+ * settling connection has left the list, but still has its descriptor.
  */
 const OUT_OF_DESCRIPTORS_GRACE_MS = 1000;
 
@@ -62,8 +62,9 @@ export class AcceptErrors {
 
   /**
    * Handles an accept error that was not caused by a client. If no descriptor is left, evicts a connection. Reports the
-   * error unless it is likely to be temporary, and pauses. `isHandling` is whether connections are being handled, which
-   * will free their descriptors. Returns the pause in milliseconds. It ends early when a connection can be evicted or is closed.
+   * error unless it is likely to be temporary, and pauses. `isHandling` is whether connections are being handled, those
+   * that are settling included, which will free their descriptors. Returns the pause in milliseconds. It ends early when a
+   * connection can be evicted or is closed.
    */
   async pauseAfter(error: unknown, backoff: number, isHandling: boolean): Promise<number> {
     const isEvicted = isOutOfDescriptors(error) && this.#connections.evictOldest();

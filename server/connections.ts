@@ -10,7 +10,10 @@ import { Semaphore } from "./semaphore.ts";
 
 const EMPTY = new Uint8Array();
 
-/** The open connections in order of arrival. Closing a connection removes it from the list at once. */
+/**
+ * The open connections in order of arrival. Closing a connection removes it from the list at once. It is then settling:
+ * its descriptor is freed, and `onClose` is called, only when its last operation has ended.
+ */
 export class ConnectionList {
   readonly #timeout: number;
   /** A permit for each connection that the limit allows. Those that wait for one are in the list, too. */
@@ -21,7 +24,10 @@ export class ConnectionList {
   #size = 0;
   readonly #counts: Record<Stage, number> = { waiting: 0, silent: 0, greeting: 0, sending: 0, draining: 0 };
   #deadlineTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Notified when a connection can be evicted or is closed. server.ts also notifies it when a handler or a port ends. */
+  /**
+   * Notified when a connection can be evicted or is closed. server.ts also notifies it when a connection has settled, or a
+   * port is closed.
+   */
   readonly changed = new ConditionVariable();
 
   /** `timeout` is how long a connection may stay open, in milliseconds; `limit` is how many may be admitted. */
