@@ -5,8 +5,8 @@
  */
 import { closestString } from "@std/text/closest-string";
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
+import { parsePorts } from "../shared/ports.ts";
 import type { OptionTable } from "./args.ts";
-import { parsePorts } from "./ports.ts";
 
 /** Returns the word nearest to one that was typed, or `undefined` if none is close enough to be what was meant. */
 export function nearest(typed: string, words: readonly string[]): string | undefined {

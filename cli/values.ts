@@ -17,7 +17,7 @@ import {
 } from "./args.ts";
 import { addressAdvice } from "../shared/addresses.ts";
 import { encodeText, InvalidEscape } from "./escapes.ts";
-import { parsePorts } from "./ports.ts";
+import { parsePorts } from "../shared/ports.ts";
 import { suggestPorts, suggestSeconds } from "./suggestions.ts";
 
 /** The values of the options that were given. Their types follow from the checks in the option table. */

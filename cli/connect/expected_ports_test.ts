@@ -1,6 +1,6 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { UsageError } from "../args.ts";
-import { parsePorts } from "../ports.ts";
+import { parsePorts } from "../../shared/ports.ts";
 import { expectedPorts } from "./expected_ports.ts";
 
 /** Calls `expectedPorts()` with port lists: the first two of one option each, the others of `-b`. */

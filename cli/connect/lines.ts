@@ -5,7 +5,8 @@
  */
 import { dim, green, red, yellow } from "@std/fmt/colors";
 import type { ProbeResult } from "../../client.ts";
-import { formatRange, formatSomeRanges, portRanges } from "../ports.ts";
+import { formatSomeRanges } from "../ports.ts";
+import { formatRange, portRanges } from "../../shared/ports.ts";
 import { plural, quoteBytes } from "../text.ts";
 import { type HostSummary, isControlMissing, portCount, portsWith, type RunSummary } from "./summary.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { PROBE_STATES, type ProbeResult } from "../../client.ts";
-import { formatPorts } from "../ports.ts";
+import { formatPorts } from "../../shared/ports.ts";
 import { payload, roundToMicroseconds, row } from "../text.ts";
 import { type HostSummary, isControlMissing, portsWith, type RunSummary } from "./summary.ts";
 

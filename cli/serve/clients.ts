@@ -5,7 +5,7 @@
  * @module
  */
 import type { Connection, ConnInfo } from "../../server.ts";
-import type { PortRange } from "../ports.ts";
+import type { PortRange } from "../../shared/ports.ts";
 import { latin1 } from "../text.ts";
 
 /** How many clients are recorded at most. The connections of others are only counted. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { formatRange } from "../ports.ts";
+import { formatRange } from "../../shared/ports.ts";
 import { localDateAndTime, plural, quoteBytes } from "../text.ts";
 import { type Client, type ClientList, payloadOf, rangesOf } from "./clients.ts";
 

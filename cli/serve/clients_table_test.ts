@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fc } from "../../tests/deps.ts";
 import { encodeText } from "../escapes.ts";
-import { formatRange } from "../ports.ts";
+import { formatRange } from "../../shared/ports.ts";
 import { latin1, localDateAndTime } from "../text.ts";
 import { addPort, type Client, type ClientList, rangesOf } from "./clients.ts";
 import { clientTable, MAX_TABLE_LINES } from "./clients_table.ts";

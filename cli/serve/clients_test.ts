@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { fc } from "../../tests/deps.ts";
 import { until } from "../../tests/helpers/waiting.ts";
 import type { Connection } from "../../server.ts";
-import { formatPorts, formatRange } from "../ports.ts";
+import { formatPorts, formatRange } from "../../shared/ports.ts";
 import { addPort, Clients, MAX_CLIENTS, MAX_PAYLOAD_BYTES, MAX_RANGES, payloadOf, rangesOf } from "./clients.ts";
 
 /** A connection that has sent this text. */

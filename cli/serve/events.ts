@@ -7,7 +7,8 @@
 import { format as formatDuration } from "@std/fmt/duration";
 import type { Connection, ConnInfo } from "../../server.ts";
 import { messageOf } from "../../shared/errors.ts";
-import { formatPorts, formatRange, formatSomePorts } from "../ports.ts";
+import { formatSomePorts } from "../ports.ts";
+import { formatPorts, formatRange } from "../../shared/ports.ts";
 import { type ClientList, payloadOf, rangesOf } from "./clients.ts";
 import { clientTable } from "./clients_table.ts";
 import { host, hostAndPort, payload, plural, quoteBytes, roundToMicroseconds, row } from "../text.ts";

@@ -5,7 +5,7 @@
  */
 import type { ServeOptions } from "../../server.ts";
 import { type Given, truncate, UsageError } from "../args.ts";
-import { parsePorts } from "../ports.ts";
+import { parsePorts } from "../../shared/ports.ts";
 import { portList } from "../values.ts";
 
 /** The LIST of all ports, which `--http` stands for. */

@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { createConnection } from "node:net";
-import { parsePorts } from "../../cli/ports.ts";
+import { parsePorts } from "../../shared/ports.ts";
 import config from "../../deno.json" with { type: "json" };
 import { DEFAULTS } from "../../server.ts";
 import { connectAndReset, greetingFrom, receive } from "../helpers/clients.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { assertEquals, assertMatch } from "@std/assert";
-import { portRanges } from "../../cli/ports.ts";
+import { portRanges } from "../../shared/ports.ts";
 import { DEFAULTS } from "../../server.ts";
 import { greetingFrom } from "../helpers/clients.ts";
 import { inNamespace } from "../helpers/namespaces.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { formatPorts, parsePorts } from "../../cli/ports.ts";
+import { formatPorts, parsePorts } from "../../shared/ports.ts";
 import { DEFAULTS } from "../../server.ts";
 import { GREETING_BYTES, greetingFrom, load, readBytes, receive } from "../helpers/clients.ts";
 import { needs } from "../helpers/needs.ts";
