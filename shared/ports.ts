@@ -5,7 +5,7 @@
  */
 
 /** The highest port. */
-const MAX_PORT = 65_535;
+export const MAX_PORT = 65_535;
 
 /**
  * Parses a port list. Returns the ports in the order of the list, or `undefined` if it is invalid. 0 stands for any

@@ -1,0 +1,60 @@
+/**
+ * The line of a greeting that lists the open ports: the server writes it, and the client reads it.
+ *
+ * @module
+ */
+import { formatPorts, MAX_PORT } from "./ports.ts";
+
+/** Formats the line: `greeter listens on 22,80-82` and CR LF. */
+export function formatAnnouncement(ports: Iterable<number>): string {
+  return `greeter listens on ${formatPorts(new Set(ports))}\r\n`;
+}
+
+/** A whole line, so it begins at the start or after a line feed. */
+const ANNOUNCEMENT = /(?<![^\n])greeter listens on ([\d,-]+)\r\n/g;
+
+/**
+ * How many announcements of a greeting are read. A server sends one. The limit bounds the time and the memory that a
+ * hostile server can cost: 16 KiB have room for hundreds of lines, each with all ports.
+ */
+const MAX_ANNOUNCEMENTS = 4;
+
+/**
+ * Returns the ports of each announcement in a greeting, up to the fourth one. Anything else than what
+ * {@linkcode formatAnnouncement} writes is no announcement, such as a line that is cut off.
+ */
+export function announcedPorts(greeting: Uint8Array): readonly ReadonlySet<number>[] {
+  const announced: ReadonlySet<number>[] = [];
+  // In latin1, each byte is one character, and no byte is invalid.
+  for (const [, list = ""] of new TextDecoder("latin1").decode(greeting).matchAll(ANNOUNCEMENT)) {
+    const ports = parseFormatted(list);
+    if (ports) announced.push(ports);
+    if (announced.length === MAX_ANNOUNCEMENTS) break;
+  }
+  return announced;
+}
+
+/** The latest valid list and its ports. All ports of a server announce the same list, which can have all ports. */
+let latest: { list: string; ports: ReadonlySet<number> } | undefined;
+
+/**
+ * Parses only what `formatPorts()` can return, which has no port twice. `parsePorts()` accepts more, such as a thousand
+ * times all ports.
+ */
+function parseFormatted(list: string): ReadonlySet<number> | undefined {
+  if (list === latest?.list) return latest.ports;
+  const ports = new Set<number>();
+  let last = -1;
+  for (const item of list.split(",")) {
+    const [, first = "", rangeEnd] = item.match(/^([1-9]\d{0,4})(?:-([1-9]\d{0,4}))?$/) ?? [];
+    const start = Number(first);
+    const end = Number(rangeEnd ?? first);
+    // Ports that follow each other are one range.
+    const isFormatted = first !== "" && start > last + 1 && (rangeEnd === undefined || end > start);
+    if (!isFormatted || end > MAX_PORT) return undefined;
+    for (let port = start; port <= end; port++) ports.add(port);
+    last = end;
+  }
+  latest = { list, ports };
+  return ports;
+}
