@@ -26,13 +26,14 @@ import {
   unmapIPv4,
 } from "./server/connection.ts";
 import { ConnectionList } from "./server/connections.ts";
-import { toGreetingFunction } from "./server/greeting.ts";
+import { type GreetingFunction, prepareGreeting } from "./server/greeting.ts";
 import { KEPT_BYTES, readInput, waitForInput } from "./server/input.ts";
 import { invoke } from "./server/invoke.ts";
 import { listen, ListenError, type ListenErrorDetails, type Listening } from "./server/listen.ts";
 import { checkRanges, DEFAULTS, type ServeOptions } from "./server/options.ts";
 import { Port } from "./server/port.ts";
 import { Semaphore } from "./server/semaphore.ts";
+import { formatAnnouncement } from "./shared/announcement.ts";
 import { MAX_GREETING_BYTES } from "./shared/limits.ts";
 
 export { DEFAULTS, KEPT_BYTES, ListenError, MAX_GREETING_BYTES };
@@ -97,15 +98,23 @@ export interface Server extends AsyncDisposable {
  * assertEquals(closed, [[41, "closed"]]);
  * ```
  *
- * @throws {RangeError} If the greeting is too long, there is no port, a number is out of its range, or `hostname` is a
+ * @throws {RangeError} If the greeting is too long, alone or with the list of `announce`, there is no port, a number is out of its range, or `hostname` is a
  * numeric address other than four decimal numbers.
  * @throws {ListenError} If the server cannot listen on a port, for example because the port is in use.
  */
 export function serve(options: ServeOptions = {}): Server {
   checkRanges(options);
-  const greetingFor = toGreetingFunction(options.greeting ?? DEFAULTS.greeting);
+  const greetingWith = prepareGreeting(options.greeting ?? DEFAULTS.greeting);
   const listening = listen(options);
-  for (const { addr } of listening.ports.flat()) invoke(options.onListen, addr);
+  const listeners = listening.ports.flat();
+  let greetingFor: GreetingFunction;
+  try {
+    greetingFor = greetingWith(options.announce ? formatAnnouncement(listeners.map(({ addr }) => addr.port)) : "");
+  } catch (error) {
+    for (const listener of listeners) listener.close();
+    throw error;
+  }
+  for (const { addr } of listeners) invoke(options.onListen, addr);
   return new GreetingServer(options, greetingFor, listening);
 }
 
@@ -116,7 +125,7 @@ class GreetingServer implements Server {
   readonly skipped: readonly number[];
   readonly finished: Promise<void>;
   readonly #options: ServeOptions;
-  readonly #greetingFor: (info: ConnInfo) => Uint8Array;
+  readonly #greetingFor: GreetingFunction;
   readonly #ports: readonly Port[];
   readonly #connections: ConnectionList;
   /** Held from the turn of a connection until its first write has ended. */
@@ -128,11 +137,7 @@ class GreetingServer implements Server {
   #runningHandlers = 0;
   #graceTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(
-    options: ServeOptions,
-    greetingFor: (info: ConnInfo) => Uint8Array,
-    { ports, skipped }: Listening,
-  ) {
+  constructor(options: ServeOptions, greetingFor: GreetingFunction, { ports, skipped }: Listening) {
     const { timeout = DEFAULTS.timeout, maxConnections = DEFAULTS.maxConnections, count = Infinity, signal } = options;
     this.addrs = ports.flat().map(({ addr }) => addr);
     this.skipped = skipped;

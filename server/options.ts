@@ -38,9 +38,17 @@ export interface ServeOptions {
   /**
    * The greeting: text, which is sent as UTF-8, or bytes, at most 16 KiB. Or a function that returns the greeting of a
    * connection. It cannot be async. If it throws or returns something else, the error is passed to `reportError()`, and
-   * the connection is closed. Default: `Thank you for connecting to the server.` with CR LF.
+   * the connection is closed. `announcement` is the line of the option `announce`, or empty without it. Default: `Thank you
+   * for connecting to the server.` with CR LF.
    */
-  greeting?: string | Uint8Array | ((info: ConnInfo) => string | Uint8Array);
+  greeting?: string | Uint8Array | ((info: ConnInfo, announcement: string) => string | Uint8Array);
+  /**
+   * Adds a line to the greeting that lists the ports that the server has opened: `greeter listens on 22,8000-8100`, with CR
+   * LF. If the greeting is text or bytes, the line is appended to it, after CR LF unless it ends in a line feed; both
+   * together may have at most 16 KiB. A greeting function puts the line where it belongs. The list remains the same when
+   * `count` closes ports. Every client learns all open ports, even those that a firewall hides. Default: false.
+   */
+  announce?: boolean;
   /**
    * The maximum number of open connections, not counting one per address and port that waits to be greeted. To make room at
    * the limit, the server closes the oldest connection that has been greeted, or else the oldest one that has received only a

@@ -9,7 +9,7 @@ function bytesOn(port: number, greeting: Greeting): Uint8Array {
   const addr = (hostname: string, port: number): Deno.NetAddr => ({ transport: "tcp", hostname, port });
   const info = { remoteAddr: addr("2001:db8::7", 51514), localAddr: addr("2001:db8::1", port) };
   const served = toServeGreeting(greeting);
-  const sent = typeof served === "function" ? served(info) : served;
+  const sent = typeof served === "function" ? served(info, "") : served;
   assert(sent instanceof Uint8Array);
   return sent;
 }
