@@ -9,7 +9,7 @@ import { parseOptions, rewriteArgs, type UnknownOption, UsageError } from "./cli
 import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect/command.ts";
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
 import { ERROR, FAILURE, SUCCESS } from "./cli/exit_status.ts";
-import { toServeGreeting } from "./cli/serve/greeting.ts";
+import { checkAnnouncement, toServeGreeting } from "./cli/serve/greeting.ts";
 import { readGreeting } from "./cli/serve/stdin.ts";
 import { formatSomePorts } from "./cli/ports.ts";
 import { stopOnSignals } from "./cli/signals.ts";
@@ -96,10 +96,14 @@ function printText(text: string) {
 async function runServe({ options, greeting, within, ...reportOptions }: ServeCommand): Promise<number> {
   const stop = stopOnSignals();
   const { signal } = stop;
-  const bytes = greeting ? toServeGreeting(greeting) : await unlessAborted(readGreeting(), signal);
+  const bytes = greeting
+    ? toServeGreeting(greeting, options.announce === true)
+    : await unlessAborted(readGreeting(), signal);
   if (bytes === undefined) return signal.reason;
   const report = new Report(reportOptions);
   const server = serve({ ...options, ...report.callbacks(), greeting: bytes, signal });
+  // No connection has been accepted yet, because that is asynchronous.
+  if (options.announce && greeting) checkAnnouncement(greeting, server.addrs.map(({ port }) => port));
   if (server.skipped.length > 0) report.error(`skipped ports that are in use: ${formatSomePorts(server.skipped)}`);
   report.listening(server.addrs);
   warnIfNoPortIsLeft(server, report);

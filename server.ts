@@ -98,8 +98,8 @@ export interface Server extends AsyncDisposable {
  * assertEquals(closed, [[41, "closed"]]);
  * ```
  *
- * @throws {RangeError} If the greeting is too long, alone or with the list of `announce`, there is no port, a number is out of its range, or `hostname` is a
- * numeric address other than four decimal numbers.
+ * @throws {RangeError} If the greeting is too long, alone or with the list of `announce`, there is no port, a number is
+ * out of its range, or `hostname` is a numeric address other than four decimal numbers.
  * @throws {ListenError} If the server cannot listen on a port, for example because the port is in use.
  */
 export function serve(options: ServeOptions = {}): Server {

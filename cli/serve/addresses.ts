@@ -5,9 +5,11 @@
  */
 import type { BlockList } from "node:net";
 import { addressAdvice } from "../../shared/addresses.ts";
+import type { Given } from "../args.ts";
+import { valueError } from "../values.ts";
 
 /** What a rule must be, for a message. */
-export const EXPECTED_RULE = "expected an address, or a network such as 192.0.2.0/24 or 2001:db8::/32";
+const EXPECTED_RULE = "expected an address, or a network such as 192.0.2.0/24 or 2001:db8::/32";
 
 /** Thrown for a rule that is not a valid address or network. `advice` says what to write, for a message. */
 export class InvalidRule extends Error {
@@ -17,6 +19,30 @@ export class InvalidRule extends Error {
   /** `rule` is the invalid rule. */
   constructor(readonly rule: string, readonly advice: string) {
     super(`invalid address ${rule}: ${advice}`);
+  }
+}
+
+/**
+ * The rules are checked later, because that is asynchronous. A rule that begins with a hyphen is rejected here: otherwise,
+ * the message would advise attaching it.
+ */
+export function network(given: Given): Given {
+  if (!given.text.startsWith("-")) return given;
+  throw valueError(given, EXPECTED_RULE);
+}
+
+/**
+ * Returns a function that checks whether an address matches a rule, or `undefined` if there are no rules.
+ *
+ * @throws {UsageError} If a rule is invalid.
+ */
+export async function matcher(rules: readonly Given[]): Promise<((addr: Deno.NetAddr) => boolean) | undefined> {
+  if (rules.length === 0) return undefined;
+  try {
+    return await addressMatcher(rules.map(({ text }) => text));
+  } catch (error) {
+    const given = error instanceof InvalidRule && rules.find(({ text }) => text === error.rule);
+    throw given ? valueError(given, error.advice) : error;
   }
 }
 

@@ -3,32 +3,24 @@
  *
  * @module
  */
-import { DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../../server.ts";
-import { addressMatcher, EXPECTED_RULE, InvalidRule } from "./addresses.ts";
+import { DEFAULTS, type ServeOptions } from "../../server.ts";
+import { matcher, network } from "./addresses.ts";
 import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
-import { type Greeting, maxGreetingBytes } from "./greeting.ts";
-import { ALL_PORTS, checkListening, httpPorts, isHttp, toInputTimeout } from "./http.ts";
+import { type Greeting, portsWithGreeting, toGreeting } from "./greeting.ts";
+import { ALL_PORTS, checkListening, httpPorts, toInputTimeout } from "./http.ts";
 import { uniquePorts } from "../../shared/ports.ts";
 import type { ReportOptions } from "./report.ts";
 import {
   checkEscapes,
   hostname,
   integer,
-  invalidValue,
   isPortList,
   LIST_WITH_TEXT_ADVICE,
   milliseconds,
   portsAdvice,
-  type PortsWithText,
-  portsWithText,
   rejectBoth,
-  textsByPort,
-  valueError,
   type Values,
 } from "../values.ts";
-
-/** The default greeting without CR LF, which is appended to every greeting. */
-const DEFAULT_GREETING_TEXT = DEFAULTS.greeting.trimEnd();
 
 /** The options of `greeter`. */
 export const SERVE_OPTIONS = {
@@ -63,6 +55,7 @@ export const SERVE_OPTIONS = {
     help: "wait for a request, and send the greeting as an HTTP response; on all ports, or those of LIST",
     check: httpPorts,
   },
+  announce: { help: "end the greeting with a list of all open ports; does not apply to TEXT of --port" },
   allow: {
     short: "a",
     value: "NETWORK",
@@ -158,6 +151,7 @@ Exit status: 0 on success, 1 if a port did not reach --count, 2 on an error.`;
 const EXCLUSIVE = [
   ["greeting", "stdin"],
   ["http", "stdin"],
+  ["announce", "stdin"],
   ["quiet", "json"],
   ["quiet", "timestamps"],
   ["json", "timestamps"],
@@ -205,20 +199,11 @@ export async function toServeCommand(
   for (const [first, second] of EXCLUSIVE) rejectBoth(first, second, rewritten);
   const http = one(SERVE_OPTIONS.http) ?? new Set();
   const lists = all(SERVE_OPTIONS.port);
-  for (const { given, list, text } of lists) {
-    if (text !== undefined) checkGreeting(given, text, list.some((port) => isHttp(http, port)));
-  }
-  // A port may be both in a list with a greeting and in one without.
-  const byPort = textsByPort(lists, "greetings");
   const ports = uniquePorts(lists.flatMap(({ list }) => list));
   for (const list of given(SERVE_OPTIONS.http)) checkListening(list, ports.length > 0 ? ports : [DEFAULTS.port]);
-  const greeting = one(SERVE_OPTIONS.greeting);
-  const hasHttp = http === "all" || [...http].some((port) => !byPort.has(port));
-  const text = greeting && checkGreeting(greeting, greeting.text, hasHttp);
+  const announce = flag(SERVE_OPTIONS.announce);
   const isStdin = flag(SERVE_OPTIONS.stdin);
-  if (isStdin && byPort.size > 0) {
-    throw new UsageError("--stdin and a greeting in --port cannot be combined; use only one of them");
-  }
+  const greeting = toGreeting({ lists, greeting: one(SERVE_OPTIONS.greeting), http, isStdin, announce });
   const timeout = one(SERVE_OPTIONS.timeout);
   return {
     kind: "serve",
@@ -233,49 +218,13 @@ export async function toServeCommand(
       timeout,
       inputTimeout: toInputTimeout(http, timeout ?? DEFAULTS.timeout),
       skipTaken: flag(SERVE_OPTIONS["skip-taken"]),
+      announce,
     },
-    greeting: isStdin ? undefined : { text: text ?? DEFAULT_GREETING_TEXT, byPort, http },
+    greeting,
     within: one(SERVE_OPTIONS.within),
     clients: flag(SERVE_OPTIONS.clients),
     json: flag(SERVE_OPTIONS.json),
     quiet: flag(SERVE_OPTIONS.quiet),
     timestamps: flag(SERVE_OPTIONS.timestamps),
   };
-}
-
-/** Parses `LIST` or `LIST=TEXT`. */
-function portsWithGreeting(given: Given): PortsWithText {
-  const ports = portsWithText(given, 0);
-  if (ports.text === undefined || !ports.list.includes(0)) return ports;
-  throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
-}
-
-/** Checks the escapes and the length of a greeting, which is the whole value of an option or a part of it. */
-function checkGreeting(given: Given, text: string, http: boolean): string {
-  checkEscapes(given);
-  const length = maxGreetingBytes(text, http);
-  if (length <= MAX_GREETING_BYTES) return text;
-  throw new UsageError(
-    `the greeting of ${given.option} is too long: it can have ${length} bytes; ` +
-      `shorten it to ${MAX_GREETING_BYTES} bytes`,
-  );
-}
-
-/**
- * The rules are checked later, because that is asynchronous. A rule that begins with a hyphen is rejected here: otherwise,
- * the message would advise attaching it.
- */
-function network(given: Given): Given {
-  if (!given.text.startsWith("-")) return given;
-  throw valueError(given, EXPECTED_RULE);
-}
-
-async function matcher(rules: Given[]): Promise<((addr: Deno.NetAddr) => boolean) | undefined> {
-  if (rules.length === 0) return undefined;
-  try {
-    return await addressMatcher(rules.map(({ text }) => text));
-  } catch (error) {
-    const given = error instanceof InvalidRule && rules.find(({ text }) => text === error.rule);
-    throw given ? valueError(given, error.advice) : error;
-  }
 }

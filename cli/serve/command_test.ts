@@ -32,7 +32,7 @@ Deno.test("parse() accepts seconds with or without digits before the point", asy
 
 Deno.test("parse() accepts the smallest and the largest numbers", async () => {
   const smallest = await parseServe(["-p0", "-n1", "--backlog=1", "-m1"]);
-  const { skipTaken: _, ...numbers } = smallest.options;
+  const { skipTaken: _skipTaken, announce: _announce, ...numbers } = smallest.options;
   assertEquals(Object.values(numbers).filter((value) => value !== undefined), [[0], 1, 1, 1]);
   const largest = await parseServe(["-p65535", "-n1000000000", "--backlog=65535", "-m1000000"]);
   const { port, count, backlog, maxConnections } = largest.options;
@@ -42,8 +42,8 @@ Deno.test("parse() accepts the smallest and the largest numbers", async () => {
 });
 
 Deno.test("parse() returns undefined for options that are not given", async () => {
-  const { options: { skipTaken, ...options }, ...rest } = await parseServe([]);
-  assertEquals([new Set(Object.values(options)), skipTaken], [new Set([undefined]), false]);
+  const { options: { skipTaken, announce, ...options }, ...rest } = await parseServe([]);
+  assertEquals([new Set(Object.values(options)), skipTaken, announce], [new Set([undefined]), false, false]);
   assertEquals(rest, {
     kind: "serve",
     greeting: { text: "Thank you for connecting to the server.", byPort: new Map(), http: new Set<number>() },
@@ -219,6 +219,11 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["--port", "22=a", "--stdin"], "--port", "--stdin"],
     [["--http", "--stdin"], "--http", "--stdin"],
     [["--http=80", "-p80", "--stdin"], "--http", "--stdin"],
+    [["--announce", "--stdin"], "--announce and --stdin cannot be combined"],
+    ...[["-p21=a"], ["-p21=a", "-p22-23="], ["-p21-22=a", "-p22"]].map((ports): [string[], string] => [
+      ["--announce", ...ports],
+      "--announce needs a port without a greeting in --port; add one, such as -p 8080, or remove --announce",
+    ]),
     [["-p80", "--http=80", "-p", `80=${"x".repeat(16_300)}`], "-p", "16384"],
     [["-p80", "--http=80", "-g", "x".repeat(16_300)], "-g", "16384"],
     [["--http="], `"" for --http: expected ports from 1 to 65535`],
@@ -414,4 +419,10 @@ Deno.test("parse() prefers the greeting of a port to no greeting, and accepts th
 Deno.test("parse() accepts an empty greeting and a line feed for a port", async () => {
   const { greeting } = await parseServe(["-p22=", "-p23=a\nb", "-p24,25=\n"]);
   assertEquals(greeting?.byPort, new Map([[22, ""], [23, "a\nb"], [24, "\n"], [25, "\n"]]));
+});
+
+Deno.test("parse() accepts --announce if a port has no greeting of its own", async () => {
+  for (const ports of [[], ["-p0"], ["-p21=a", "-p80"], ["-p21-22=a", "-p22-23"], ["-p21=a", "-p0"]]) {
+    assertEquals((await parseServe(["--announce", ...ports])).options.announce, true);
+  }
 });
