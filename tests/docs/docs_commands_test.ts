@@ -308,6 +308,18 @@ test(
 );
 
 test(
+  "manual: the list of open ports",
+  ["nc"],
+  async () => {
+    await using _server = await start(blockWith("docs/manual.md", "-p 8000-8002 --announce").text);
+    const client = blockWith("docs/manual.md", "nc 127.0.0.1 8000");
+    const { stdout } = await run(shell(serverCommand(client)), { env });
+    assertShown(client, stdout.replaceAll("\r\n", "\n"));
+    assertEquals(await greetingFrom(2121), "220 lab FTP\r\n");
+  },
+);
+
+test(
   "manual: a firewall from both sides, and as a CI job",
   ["iptables"],
   async () => {

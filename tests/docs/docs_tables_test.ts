@@ -165,6 +165,8 @@ Deno.test("the manual and the page of the module state the limits that the code 
       [MANUAL, `At most ${SHOWN_BYTES} bytes of a greeting are shown`],
       [MANUAL, `Its TEXT has 1 to ${MAX_GREETING_BYTES.toLocaleString("en-US")} bytes`],
       [MANUAL, `A greeting has at most ${kib} KiB, including`],
+      [MANUAL, `both together have at most ${kib} KiB`],
+      [module, `If both together have more than ${kib} KiB`],
       [MANUAL, `makes sure that ${RESERVED_DESCRIPTORS} descriptors are left`],
       [MANUAL, `\`-b\` requires a timeout of at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} s`],
       [MANUAL, `With \`-b\`, it is at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} s`],
