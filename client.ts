@@ -25,19 +25,25 @@ import {
   type Check,
   CHECK_DEFAULTS,
   type CheckOptions,
+  type HostPort,
+  MAX_RATE,
+  MIN_BLOCKED_TIMEOUT_MS,
+  MIN_RATE,
+  type PassProgress,
+  type TextOrBytes,
+} from "./client/options.ts";
+import {
+  BLOCKED_STATES,
+  type BlockedState,
   ConnectError,
   type Expectation,
   EXPECTATIONS,
-  type HostPort,
-  MIN_BLOCKED_TIMEOUT_MS,
-  type PortsByExpectation,
-  portsByExpectation,
   PROBE_STATES,
   type ProbeResult,
   type ProbeState,
-  type TextOrBytes,
-  validateChecks,
-} from "./client/options.ts";
+  type Reason,
+} from "./client/results.ts";
+import { type PortsByExpectation, portsByExpectation, validateChecks } from "./client/validate.ts";
 import { isLinkLocal, isLocalError, isOutOfResources } from "./client/connect_errors.ts";
 import { checkHost } from "./client/host_check.ts";
 import { ProbePool } from "./client/pool.ts";
@@ -46,8 +52,10 @@ import { type HostTarget, hostTargets } from "./client/targets.ts";
 
 /** What the `cause` of a {@linkcode ConnectError} says: for messages. */
 export { isLinkLocal, isLocalError, isOutOfResources, LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 };
-export { CHECK_DEFAULTS, ConnectError, EXPECTATIONS, MIN_BLOCKED_TIMEOUT_MS, portsByExpectation, PROBE_STATES };
-export type { Check, CheckOptions, Expectation, HostPort, PortsByExpectation, ProbeResult, ProbeState, TextOrBytes };
+export { BLOCKED_STATES, CHECK_DEFAULTS, ConnectError, EXPECTATIONS, portsByExpectation, PROBE_STATES };
+export { MAX_RATE, MIN_BLOCKED_TIMEOUT_MS, MIN_RATE };
+export type { Check, CheckOptions, HostPort, PassProgress, TextOrBytes };
+export type { BlockedState, Expectation, PortsByExpectation, ProbeResult, ProbeState, Reason };
 
 /**
  * Connects to ports of one or more hosts in parallel, and yields the result for each port as soon as it is known. `ok`
@@ -94,7 +102,8 @@ async function* checkHosts(
   targets: readonly HostTarget[],
   options: CheckOptions,
 ): AsyncGenerator<ProbeResult, void, void> {
-  const { signal, within = 0, concurrency = CHECK_DEFAULTS.concurrency, onLookup, onAttempt = () => {} } = options;
+  const { timeout = CHECK_DEFAULTS.timeout, concurrency = CHECK_DEFAULTS.concurrency } = options;
+  const { signal, within = 0, rate, onLookup, onAttempt = () => {}, onPass } = options;
   // Results that have not been read take memory, up to 16 KiB each. So no probe starts while the stream is full.
   let controller: ReadableStreamDefaultController<ProbeResult> | undefined;
   const pool = new ProbePool(options, () => (controller?.desiredSize ?? 0) <= 0);
@@ -109,9 +118,10 @@ async function* checkHosts(
   if (signal?.aborted) end();
   /** The first error. */
   let failure: { error: unknown } | undefined;
-  const running = targets.map(({ hostname, family, ports, targetOf }) => {
+  const run = { pool, timeout, deadline, rate, onLookup, onAttempt, onPass, onDecided };
+  const running = targets.map(({ hostname, family, ...target }) => {
     const host = new Host(hostname, { ...options, family });
-    return checkHost(host, { ports, targetOf, pool, deadline, onLookup, onAttempt, onDecided }).catch((error) => {
+    return checkHost(host, { ...target, ...run }).catch((error) => {
       failure ??= { error };
       // The other hosts are checked nevertheless, unless a function of the caller has thrown the error.
       if (!(error instanceof ConnectError)) pool.stop();

@@ -128,8 +128,9 @@ async function runConnect(command: ConnectCommand): Promise<number> {
   await using report = new ProbeReport(command, stop);
   const onLookup = report.addAddresses.bind(report);
   const onAttempt = report.addAttempt.bind(report);
+  const onPass = report.addPass.bind(report);
   try {
-    const results = checkPorts(command.check, { ...command.options, signal, onLookup, onAttempt });
+    const results = checkPorts(command.check, { ...command.options, signal, onLookup, onAttempt, onPass });
     for await (const result of results) await report.add(result);
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;

@@ -5,8 +5,6 @@
  */
 import { nearestOption } from "./suggestions.ts";
 
-export { formatOptions } from "./help.ts";
-
 /** A value and its option, for messages. */
 export interface Given {
   /** The option as typed: `-p` or `--port`. */

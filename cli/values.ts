@@ -111,13 +111,13 @@ export function portList(given: Given, list: string, min: 0 | 1, text?: string):
 }
 
 /** A port list, and the text that belongs to its ports, if there is one. */
-export interface PortsWithText {
+export interface PortsWithText<T extends string = string> {
   /** The value. */
   given: Given;
   /** The ports. */
   list: number[];
   /** The text. */
-  text: string | undefined;
+  text: T | undefined;
 }
 
 /** Parses `LIST` or `LIST=TEXT`. The lowest valid port is `min`. */
@@ -129,15 +129,19 @@ export function portsWithText(given: Given, min: 0 | 1): PortsWithText {
 /**
  * Returns the texts of ports that have their own, by port.
  *
- * @throws {UsageError} If a port has two different texts. `noun` is what the message calls them.
+ * @throws {UsageError} If a port has two different texts. `noun` is what the message calls those of the `option`.
  */
-export function textsByPort(lists: readonly PortsWithText[], noun: string): Map<number, string> {
-  const byPort = new Map<number, string>();
+export function textsByPort<T extends string>(
+  lists: readonly PortsWithText<T>[],
+  noun: string,
+  option = "--port",
+): Map<number, T> {
+  const byPort = new Map<number, T>();
   for (const { list, text } of lists) {
     if (text === undefined) continue;
     for (const port of list) {
       if ((byPort.get(port) ?? text) !== text) {
-        throw new UsageError(`port ${port} appears with two ${noun}; remove one of them from --port`);
+        throw new UsageError(`port ${port} appears with two ${noun}; remove one of them from ${option}`);
       }
       byPort.set(port, text);
     }
@@ -174,6 +178,16 @@ export function integer(min: number, max: number): ValueCheck<number> {
     const value = /^\d+$/.test(given.text) ? Number(given.text) : NaN;
     if (value >= min && value <= max) return value;
     throw invalidValue(given, `a whole number from ${min} to ${max}`);
+  };
+  return Object.assign(check, { range: [min, max] as const });
+}
+
+/** Returns a check for numbers with or without a fraction. `expected` describes them. */
+export function number(min: number, max: number, expected: string): ValueCheck<number> {
+  const check = (given: Given) => {
+    const value = /^(\d+\.?\d*|\.\d+)$/.test(given.text) ? Number(given.text) : NaN;
+    if (value >= min && value <= max) return value;
+    throw invalidValue(given, `${expected} from ${min} to ${max}`);
   };
   return Object.assign(check, { range: [min, max] as const });
 }

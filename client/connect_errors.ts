@@ -4,7 +4,7 @@
  * @module
  */
 import { codeOf } from "../shared/errors.ts";
-import type { ProbeState } from "./options.ts";
+import type { ProbeState } from "./results.ts";
 
 /** Whether an address is link-local (fe80::/10). Only such an address needs a zone, as in `fe80::1%eth0`. */
 export function isLinkLocal(address: string): boolean {
@@ -91,6 +91,12 @@ export function isLocalError(error: unknown, hostname: string): boolean {
   // For IPv6, a firewall that rejects packets as administratively prohibited causes it, too.
   if (codeOf(error) === "EACCES") return !hostname.includes(":");
   return ["ENETUNREACH", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EPERM", "EINVAL"].includes(codeOf(error) ?? "") ||
+    (error instanceof Error && error.message.startsWith("Network is down"));
+}
+
+/** Whether this machine has no route to an address, or no address of its own in its family. A router can say so, too. */
+export function isRouteMissing(error: unknown): boolean {
+  return isFamilyMissing(error) || codeOf(error) === "ENETUNREACH" ||
     (error instanceof Error && error.message.startsWith("Network is down"));
 }
 

@@ -3,9 +3,11 @@
  *
  * @module
  */
-import { CHECK_DEFAULTS, type CheckOptions, ConnectError } from "./options.ts";
+import { CHECK_DEFAULTS, type CheckOptions } from "./options.ts";
+import { ConnectError } from "./results.ts";
 import { LoopClock } from "./clock.ts";
 import { isOutOfResources, isZoneFailure } from "./connect_errors.ts";
+import type { Pace } from "./pace.ts";
 import { type Connect, Probe, type ProbeOutcome, type ProbeTarget } from "./probe.ts";
 import { Queue } from "../shared/queue.ts";
 
@@ -88,19 +90,22 @@ export class ProbePool {
    * Begins a check for each item when it has a place, and waits until all have ended. No check of any host continues while
    * others have not begun, so each port is tried once before a port is tried again. A check takes memory, so none is begun
    * before it has a place. If `signal` is aborted, no further check begins.
+   *
+   * With a pace, each check also waits for it. Then other checks may continue meanwhile, because beginning all can take long.
    */
-  async begin<T>(items: readonly T[], signal: AbortSignal, check: (item: T) => Promise<void>) {
+  async begin<T>(items: readonly T[], signal: AbortSignal, check: (item: T) => Promise<void>, pace?: Pace) {
     const checks: Promise<void>[] = [];
-    this.#beginners++;
+    if (!pace) this.#beginners++;
     for (const item of items) {
-      await this.#wait(this.#beginning);
+      await pace?.wait();
+      await this.#wait(pace ? this.#continuing : this.#beginning);
       if (this.signal.aborted || signal.aborted) {
         this.release();
         break;
       }
       checks.push(check(item).finally(() => this.release()));
     }
-    this.#beginners--;
+    if (!pace) this.#beginners--;
     this.grant();
     await Promise.all(checks);
   }
@@ -108,6 +113,11 @@ export class ProbePool {
   /** Waits for a place in the pool, or until the pool has been stopped. */
   acquire(): Promise<void> {
     return this.#wait(this.#continuing);
+  }
+
+  /** Takes a place at once, even if none is free: a probe that has to run at a certain time cannot wait. */
+  take() {
+    this.#taken++;
   }
 
   #wait(queue: Queue<() => void>): Promise<void> {
@@ -147,6 +157,11 @@ export class ProbePool {
   end() {
     this.stop();
     for (const probe of this.#running) probe.abort();
+  }
+
+  /** Calls back after `ms` milliseconds of the pool's clock. Returns a function that cancels that. */
+  schedule(ms: number, callback: () => void): () => void {
+    return this.#clock.schedule(ms, callback);
   }
 
   /** Waits for `ms` milliseconds, or until the pool has been stopped. */

@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { ConnectError, type Expectation, type ProbeResult, type ProbeState } from "./options.ts";
+import { ConnectError, type Expectation, type ProbeResult, type ProbeState } from "./results.ts";
 import { isFamilyMissing, isLocalError } from "./connect_errors.ts";
+import type { Pace } from "./pace.ts";
 import type { ProbePool } from "./pool.ts";
 import type { ProbeOutcome, ProbeTarget } from "./probe.ts";
 import type { Host } from "./resolve.ts";
@@ -31,7 +32,7 @@ const EVIDENCE: Record<ProbeState, number> = {
 };
 
 /** How much an outcome says about a port. An error of this machine says nothing about it. */
-function evidenceOf({ state, cause, remoteAddr }: Pick<ProbeOutcome, "state" | "cause" | "remoteAddr">): number {
+export function evidenceOf({ state, cause, remoteAddr }: Pick<ProbeOutcome, "state" | "cause" | "remoteAddr">): number {
   return isLocalError(cause, remoteAddr.hostname) ? -1 : EVIDENCE[state];
 }
 
@@ -40,15 +41,27 @@ export function isConnected(state: ProbeState): boolean {
   return EVIDENCE[state] > EVIDENCE.refused;
 }
 
-/** Whether a port in this state does what it should do. A blocked port is judged by more than that. */
+/** Whether a port in this state does what it should do. client/judge.ts judges a blocked port by more than that. */
 export function isAsExpected(expected: Expectation, state: ProbeState): boolean {
   return expected === "blocked" ? !isConnected(state) : state === expected;
+}
+
+/** Returns the result of an attempt at a port. Its `ok` is only what the state says. */
+export function attemptResult(host: string, expected: Expectation, outcome: ProbeOutcome): ProbeResult {
+  const { state, remoteAddr, localAddr, greeting, duration, error } = outcome;
+  const ok = isAsExpected(expected, state);
+  const fields = { state, remoteAddr, localAddr, greeting, duration, error };
+  const reason = expected === "blocked" && !ok ? "reached" : undefined;
+  return { host, expected, ok, ...fields, reason, listening: null, reachableBefore: undefined };
 }
 
 /** What is known about a port after one attempt. */
 export interface Finding {
   /** The result. Its `ok` is only what the state says. */
   result: ProbeResult;
+  /** When the attempt began, on the clock of `performance.now()`, and how long connecting took, in milliseconds. */
+  started: number;
+  connectMs: number;
   /**
    * What `Deno.connect` threw, if the state is `unreachable`. It is an error of this machine only if all
    * addresses failed with one.
@@ -59,13 +72,15 @@ export interface Finding {
 /** How a port is checked. */
 export interface PortCheckOptions {
   /** The host. Each attempt uses its current addresses. They are looked up again in the pause before the next attempt. */
-  host: Host;
+  host: Pick<Host, "name" | "addresses" | "refresh">;
   /** Runs the probes. */
   pool: Pick<ProbePool, "signal" | "acquire" | "release" | "sleep" | "probe">;
   /** When to stop trying again, on the clock of `performance.now()`. An attempt that is running then is the last one. */
   deadline: number;
   /** Ends the check of the host. The reason is the error that has ended it. */
   stop: AbortController;
+  /** Limits how many connections start in a second, if there is a limit. */
+  pace: Pace | undefined;
   /** The parts of a target that depend on the expectation. */
   targetOf: (port: number, expectation: Expectation) => Omit<ProbeTarget, "hostname">;
   /** Called after each attempt. */
@@ -74,7 +89,7 @@ export interface PortCheckOptions {
 
 /**
  * Checks a port until it is as expected, until the deadline, or until `stop` is aborted. Begins and ends with a place in
- * the pool. Returns what is known, or `undefined` if nothing is. Aborts `stop` with an error: a {@linkcode ConnectError} if
+ * the pool, and begins when a connection may start. Returns what is known, or `undefined` if nothing is. Aborts `stop` with an error: a {@linkcode ConnectError} if
  * no port of the host can be probed, or any error that a function in the options has thrown.
  */
 export async function checkPort(
@@ -82,27 +97,25 @@ export async function checkPort(
   expected: Expectation,
   options: PortCheckOptions,
 ): Promise<Finding | undefined> {
-  const { host, pool, deadline, stop, onAttempt } = options;
+  const { host, pool, pace, deadline, stop, onAttempt } = options;
   let finding: Finding | undefined;
   try {
     for (let pause = PAUSE_MIN_MS;; pause = Math.min(2 * pause, PAUSE_MAX_MS)) {
       const outcome = await tryAddresses(port, expected, options);
       if (!outcome) return finding;
-      const { cause, ...rest } = outcome;
+      const { cause, started, connectMs } = outcome;
       // All addresses of the host are IPv6, and this machine has no IPv6.
       if (isFamilyMissing(cause)) throw new ConnectError(host.name, cause);
-      const ok = isAsExpected(expected, outcome.state);
-      const result = { host: host.name, expected, ok, ...rest };
+      const result = attemptResult(host.name, expected, outcome);
       onAttempt(result);
-      // For a port that must be blocked, the latest attempt counts.
-      const isKept = finding && expected !== "blocked" &&
-        evidenceOf({ ...finding.result, cause: finding.cause }) > evidenceOf(outcome);
-      if (!isKept) finding = { result, cause };
+      const isKept = finding && evidenceOf({ ...finding.result, cause: finding.cause }) > evidenceOf(outcome);
+      if (!isKept) finding = { result, cause, started, connectMs };
       const left = deadline - performance.now();
-      if (ok || left <= 0) return finding;
+      if (result.ok || left <= 0) return finding;
       host.refresh();
       pool.release();
       await pool.sleep(Math.min(pause, left));
+      await pace?.wait();
       await pool.acquire();
     }
   } catch (error) {
@@ -115,13 +128,14 @@ export async function checkPort(
 async function tryAddresses(
   port: number,
   expectation: Expectation,
-  { host, pool, stop, targetOf }: PortCheckOptions,
+  { host, pool, pace, stop, targetOf }: PortCheckOptions,
 ): Promise<ProbeOutcome | undefined> {
   const { addresses } = host;
   let best: ProbeOutcome | undefined;
   for (const hostname of addresses) {
     if (best) {
       pool.release();
+      await pace?.wait();
       await pool.acquire();
     }
     if (stop.signal.aborted || pool.signal.aborted) return undefined; // `expect` and `send` are not called any longer

@@ -8,7 +8,7 @@ import { freePort } from "../tests/helpers/ports.ts";
 import { run } from "../tests/helpers/processes.ts";
 import { startServer } from "../tests/helpers/servers.ts";
 import { delay, ENDLESS_MS, within } from "../tests/helpers/waiting.ts";
-import { PROBE_STATES } from "./options.ts";
+import { PROBE_STATES } from "./results.ts";
 import { checkPort, isConnected } from "./port_check.ts";
 import type { ProbeOutcome } from "./probe.ts";
 import { Host } from "./resolve.ts";

@@ -4,10 +4,11 @@
  * @module
  */
 import { enlarge, includes } from "./bytes.ts";
-import type { Expectation, ProbeResult, ProbeState } from "./options.ts";
+import type { Expectation, ProbeResult, ProbeState } from "./results.ts";
 import { stateOf, systemMessageOf } from "./connect_errors.ts";
 import type { LoopClock } from "./clock.ts";
 import { linger } from "./linger.ts";
+import { isAnnouncementCut } from "../shared/announcement.ts";
 import { MAX_GREETING_BYTES } from "../shared/limits.ts";
 
 /** What to probe, and how. */
@@ -25,12 +26,19 @@ export interface ProbeTarget {
   expect?: Uint8Array;
   /** What to send after connecting, if anything. */
   send?: Uint8Array;
+  /** Whether to read on when the expected text has been found, because an announcement may follow. */
+  readsToEnd?: boolean;
 }
 
 /** What a single probe found out about a port at one address. */
-export interface ProbeOutcome extends Omit<ProbeResult, "host" | "expected" | "ok"> {
+export interface ProbeOutcome
+  extends Pick<ProbeResult, "state" | "remoteAddr" | "localAddr" | "greeting" | "duration" | "error"> {
   /** What `Deno.connect` threw, if the state is `unreachable`. */
   readonly cause?: unknown;
+  /** When the probe began, on the clock of `performance.now()`. */
+  readonly started: number;
+  /** How long connecting took, successful or not, in milliseconds. */
+  readonly connectMs: number;
 }
 
 /** Connects as `Deno.connect` does. */
@@ -104,7 +112,8 @@ export class Probe {
     try {
       const conn = await this.#connect();
       const { localAddr } = conn;
-      const quietMs = QUIET_MS + performance.now() - started;
+      const connectMs = performance.now() - started;
+      const quietMs = QUIET_MS + connectMs;
       if (expectation !== "greeted") cancel(); // observing the connection has its own limit
       const { state, greeting } = expectation === "greeted"
         ? await this.#readGreeting(conn, quietMs)
@@ -112,14 +121,15 @@ export class Probe {
       if (this.#isAborted) return undefined;
       const duration = performance.now() - started;
       if (this.#conn) await linger(conn, clock, () => this.#close());
-      return { state, remoteAddr, localAddr, greeting, duration, error: undefined };
+      return { state, remoteAddr, localAddr, greeting, duration, error: undefined, started, connectMs };
     } catch (thrown) {
       if (this.#isAborted) return undefined;
       const state = this.#controller.signal.aborted ? "timeout" : stateOf(thrown, hostname);
       const cause = state === "unreachable" ? thrown : undefined;
       const error = cause === undefined ? undefined : systemMessageOf(cause);
       const duration = performance.now() - started;
-      return { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error, cause };
+      const result = { state, remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration, error };
+      return { ...result, cause, started, connectMs: duration };
     } finally {
       cancel();
       this.#close();
@@ -159,7 +169,7 @@ export class Probe {
 
   /** Reads until the greeting is complete or the connection is closed. */
   async #readGreeting(conn: Deno.TcpConn, quietMs: number): Promise<{ state: ProbeState; greeting: Uint8Array }> {
-    const { expect, send, clock } = this.#options;
+    const { expect, send, readsToEnd = false, clock } = this.#options;
     if (send) this.#send(conn, send);
     const first = bufferPool.pop() ?? new Uint8Array(INITIAL_BUFFER_BYTES);
     let buffer = first;
@@ -168,7 +178,7 @@ export class Probe {
     let stateWithoutData: ProbeState = "silent";
     let cancelQuiet = () => {};
     try {
-      while (this.#conn && length < MAX_GREETING_BYTES && !isFound) {
+      while (this.#conn && length < MAX_GREETING_BYTES && (readsToEnd || !isFound)) {
         if (length === buffer.length) buffer = enlarge(buffer);
         const count = await conn.read(buffer.subarray(length));
         cancelQuiet();
@@ -180,10 +190,13 @@ export class Probe {
         // The expected bytes may begin in what was read earlier.
         const from = Math.max(0, length + 1 - (expect?.length ?? 0));
         length += count;
-        isFound = expect !== undefined && includes(buffer.subarray(from, length), expect);
+        isFound ||= expect !== undefined && includes(buffer.subarray(from, length), expect);
+        const received = buffer.subarray(0, length);
         // Silence says nothing about expected bytes: they may arrive in a later line.
-        const mayBeComplete = expect === undefined && buffer.subarray(0, length).includes(LINE_FEED);
-        if (mayBeComplete) cancelQuiet = clock.schedule(quietMs, () => this.#close());
+        const mayBeComplete = expect === undefined ? received.includes(LINE_FEED) : isFound;
+        if (mayBeComplete && !(readsToEnd && isAnnouncementCut(received))) {
+          cancelQuiet = clock.schedule(quietMs, () => this.#close());
+        }
       }
     } catch {
       // Either this program has closed the connection, which makes the pending read fail, or the server has reset it.

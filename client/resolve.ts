@@ -5,7 +5,8 @@
  */
 import { unlessAborted } from "../shared/abort.ts";
 import { codeOf } from "../shared/errors.ts";
-import { type Check, CHECK_DEFAULTS, type CheckOptions, ConnectError } from "./options.ts";
+import { type Check, CHECK_DEFAULTS, type CheckOptions } from "./options.ts";
+import { ConnectError } from "./results.ts";
 
 /** The causes of a `ConnectError` if the host has no address of the family in `family`. The name may be unknown. */
 export const NO_IPV4: Error = new Error("the host has no IPv4 address");

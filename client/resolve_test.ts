@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ConnectError } from "./options.ts";
+import { ConnectError } from "./results.ts";
 import { Host, lookUpAddresses, NO_IPV4, NO_IPV6 } from "./resolve.ts";
 import { inNamespace, SILENT_NAME_SERVER } from "../tests/helpers/namespaces.ts";
 import { needs } from "../tests/helpers/needs.ts";

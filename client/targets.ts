@@ -3,14 +3,9 @@
  *
  * @module
  */
-import {
-  type Check,
-  encodeOption,
-  type Expectation,
-  type HostPort,
-  type PortsByExpectation,
-  portsByExpectation,
-} from "./options.ts";
+import type { Check, HostPort } from "./options.ts";
+import type { BlockedState, Expectation } from "./results.ts";
+import { checkBlockedState, encodeOption, type PortsByExpectation, portsByExpectation } from "./validate.ts";
 import type { ProbeTarget } from "./probe.ts";
 
 /** What to check on one host. */
@@ -27,6 +22,12 @@ export interface HostTarget {
    * @throws {RangeError} If a text is empty or too long.
    */
   targetOf(port: number, expectation: Expectation): Omit<ProbeTarget, "hostname">;
+  /**
+   * Returns the only state in which a blocked port passes, or `undefined` if it passes in any.
+   *
+   * @throws {RangeError} If a function has returned another state.
+   */
+  blockedStateOf(port: number): BlockedState | undefined;
 }
 
 /**
@@ -48,8 +49,14 @@ export function hostTargets(checks: readonly Check[]): HostTarget[] {
         const target = { host: hostname, port };
         return { port, expectation, expect: expect(target), send: send(target) };
       };
+      const blockedStateOf = (port: number) => {
+        const { blockedState } = check;
+        const state = typeof blockedState === "function" ? blockedState({ host: hostname, port }) : blockedState;
+        if (state !== undefined) checkBlockedState(state);
+        return state;
+      };
       const targets = byHost.get(hostname) ?? [];
-      byHost.set(hostname, [...targets, { hostname, family, ports, targetOf }]);
+      byHost.set(hostname, [...targets, { hostname, family, ports, targetOf, blockedStateOf }]);
     }
   }
   return [...byHost.values()].map(merge);
@@ -78,6 +85,7 @@ function merge(targets: readonly HostTarget[]): HostTarget {
     family,
     ports: { greeted: portsOf("greeted"), open: portsOf("open"), blocked: portsOf("blocked") },
     targetOf: (port, expectation) => (byPort.get(port) ?? first).targetOf(port, expectation),
+    blockedStateOf: (port) => (byPort.get(port) ?? first).blockedStateOf(port),
   };
 }
 

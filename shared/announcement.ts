@@ -7,8 +7,11 @@ import { formatPorts, MAX_PORT } from "./ports.ts";
 
 /** Formats the line: `greeter listens on 22,80-82` and CR LF. */
 export function formatAnnouncement(ports: Iterable<number>): string {
-  return `greeter listens on ${formatPorts(new Set(ports))}\r\n`;
+  return `${PREFIX}${formatPorts(new Set(ports))}\r\n`;
 }
+
+/** How an announcement begins. */
+const PREFIX = "greeter listens on ";
 
 /** A whole line, so it begins at the start or after a line feed. */
 const ANNOUNCEMENT = /(?<![^\n])greeter listens on ([\d,-]+)\r\n/g;
@@ -33,6 +36,15 @@ export function announcedPorts(greeting: Uint8Array): readonly ReadonlySet<numbe
   }
   return announced;
 }
+
+/** Whether the last line has no end yet, and can become an announcement when more arrives. */
+export function isAnnouncementCut(greeting: Uint8Array): boolean {
+  const last = greeting.subarray(greeting.lastIndexOf(LINE_FEED) + 1);
+  const text = new TextDecoder("latin1").decode(last);
+  return text !== "" && (PREFIX.startsWith(text) || /^greeter listens on [\d,-]*\r?$/.test(text));
+}
+
+const LINE_FEED = 10;
 
 /** The latest valid list and its ports. All ports of a server announce the same list, which can have all ports. */
 let latest: { list: string; ports: ReadonlySet<number> } | undefined;

@@ -10,14 +10,16 @@ import type { OptionTable } from "../cli/args.ts";
 import { CONNECT_OPTIONS, connectHelp } from "../cli/connect/command.ts";
 import { EXIT_STATUSES } from "../cli/exit_status.ts";
 import { SERVE_OPTIONS, serveHelp } from "../cli/serve/command.ts";
+import { isAsExpected } from "../client/port_check.ts";
 import {
   type Expectation,
   EXPECTATION_MEANINGS,
   EXPECTATIONS,
   PROBE_STATES,
+  REASON_MEANINGS,
+  REASONS,
   STATE_MEANINGS,
-} from "../client/options.ts";
-import { isAsExpected } from "../client/port_check.ts";
+} from "../client/results.ts";
 import { toolOptions } from "./arguments.ts";
 
 /** The options of the expectations. */
@@ -42,6 +44,7 @@ const PAGES: Record<string, Record<string, string>> = {
       ]),
     ),
     "states": states(),
+    "reasons": reasons(),
     "limits of greeter connect": limits(CONNECT_OPTIONS),
   },
   "docs/module.md": {
@@ -90,6 +93,16 @@ function states(): string {
     return [`\`${state}\``, meaning, ...verdicts, nmap];
   });
   return table(header, rows);
+}
+
+/** Why a blocked port does not pass, as in the field `reason`. */
+function reasons(): string {
+  const rows = REASONS.map((reason) => {
+    const { ok, meaning, advice } = REASON_MEANINGS[reason];
+    const says = ok === null ? "not judged" : ["reached", "other_state"].includes(reason) ? "expected" : "not proven";
+    return [`\`${reason}\``, `\`${says}\``, meaning, advice];
+  });
+  return table(["`reason`", "the line says", "meaning", "what to do"], rows);
 }
 
 const ARGUMENTS = { check: { help: "change no file; exit 1 if one is out of date" } };

@@ -3,23 +3,29 @@
  *
  * @module
  */
-import { CHECK_DEFAULTS, type HostPort, MIN_BLOCKED_TIMEOUT_MS } from "../../client.ts";
+import {
+  BLOCKED_STATES,
+  type BlockedState,
+  CHECK_DEFAULTS,
+  type HostPort,
+  MAX_RATE,
+  MIN_BLOCKED_TIMEOUT_MS,
+  MIN_RATE,
+} from "../../client.ts";
 import { MAX_GREETING_BYTES } from "../../server.ts";
-import { addressAdvice } from "../../shared/addresses.ts";
-import { type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
+import { type Given, type OptionTable, type Rewritten, UsageError } from "../args.ts";
 import { encodeText } from "../escapes.ts";
 import { formatOptions } from "../help.ts";
 import { expectedPorts } from "./expected_ports.ts";
+import { toHostnames } from "./hosts.ts";
 import type { ProbeReportOptions } from "./report.ts";
 import {
   checkEscapes,
   integer,
   invalidValue,
-  isPortList,
-  LIST_WITH_TEXT_ADVICE,
   milliseconds,
+  number,
   portList,
-  portsAdvice,
   type PortsWithText,
   portsWithText,
   rejectBoth,
@@ -50,11 +56,12 @@ export const CONNECT_OPTIONS = {
   },
   blocked: {
     short: "b",
-    value: "LIST",
+    value: "LIST[=STATE]",
     example: "3306",
     repeatable: true,
-    help: "ports that must not be reachable; with -p or -o, a host that is down does not pass",
-    check: (given) => ({ given, list: portList(given, given.text, 1) }),
+    help: "ports that must not be reachable; STATE: refused, timeout or unreachable; add -p or -o, so that a dead " +
+      "host fails",
+    check: blockedPorts,
   },
   expect: {
     short: "e",
@@ -86,6 +93,13 @@ export const CONNECT_OPTIONS = {
     help: "keep retrying ports that are not as expected for this long",
     limit: "seconds during which ports are tried again",
     check: milliseconds,
+  },
+  rate: {
+    value: "N",
+    example: "5",
+    help: "connections to each host in a second; by default, only those of -b are limited",
+    limit: "connections to each host that start in a second",
+    check: number(MIN_RATE, MAX_RATE, "connections a second"),
   },
   concurrency: {
     value: "N",
@@ -124,15 +138,6 @@ In TEXT, {port} is replaced, and \r \n \t \\ \xHH stand for single bytes.
 Exit status: 0 if every port is as expected, 1 if a port is not, 2 on an error.`;
 }
 
-/** Matches the host and the port in a URL such as `http://lab:8000/`. */
-const URL_PATTERN = /^\w+:\/\/([^/:]+|\[[^\]]*\])(?::(\d+))?(?:\/.*)?$/;
-
-/** Matches `name:22` and `[::1]:22`, but not `::1`. */
-const HOST_WITH_PORT = /^([^:]+|\[.*\]):(\d*)$/;
-
-/** Matches what other scanners accept for several addresses: `10.0.0.0/30`, `2001:db8::/64`, `10.0.0.1-5`, `10.0.0.*`. */
-const NETWORK = /^(?=\d|.*:)[^/]+\/\d+$|^(?=.*[-*])[\d*-]+(\.[\d*-]+){3}$/;
-
 /**
  * Checks the values, and returns the command.
  *
@@ -151,6 +156,7 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
   const open = all(CONNECT_OPTIONS.open).flat();
   const { isReduced, ...ports } = expectedPorts(greeted.flatMap(({ list }) => list), open, blocked);
   const texts = textsByPort(greeted, "texts");
+  const states = textsByPort(blocked, "states", "--blocked");
   const expect = textFunction(one(CONNECT_OPTIONS.expect), texts);
   const send = textFunction(one(CONNECT_OPTIONS.send));
   if (ports.greeted.length === 0) {
@@ -174,50 +180,21 @@ export function toConnectCommand({ flag, one, all, given }: Values, rewritten: R
     check: {
       hostname,
       ...ports,
+      blockedState: states.size === 0 ? undefined : ({ port }) => states.get(port),
       expect,
       send,
       family: flag(CONNECT_OPTIONS.ipv4) ? 4 : flag(CONNECT_OPTIONS.ipv6) ? 6 : undefined,
     },
-    options: { timeout, within: one(CONNECT_OPTIONS.within), concurrency: one(CONNECT_OPTIONS.concurrency) },
+    options: {
+      timeout,
+      within: one(CONNECT_OPTIONS.within),
+      rate: one(CONNECT_OPTIONS.rate),
+      concurrency: one(CONNECT_OPTIONS.concurrency),
+    },
     isReduced,
     json: flag(CONNECT_OPTIONS.json),
     quiet: flag(CONNECT_OPTIONS.quiet),
   };
-}
-
-/** Checks the operands, and removes the brackets of IPv6 addresses. */
-function toHostnames(operands: readonly string[], ports: readonly Given[]): string[] {
-  if (operands.length === 0) throw new UsageError("HOST is missing; write greeter connect [OPTIONS] HOST...");
-  const text = operands.find((operand) => operand.startsWith("="));
-  if (text !== undefined) throw new UsageError(`unexpected argument ${quote(text)}; ${LIST_WITH_TEXT_ADVICE}`);
-  const lists = operands.filter((operand) => isPortList(operand) && !/^0+$/.test(operand)); // 0 is no port here
-  const [list] = lists;
-  if (list !== undefined) {
-    throw new UsageError(`invalid HOST ${quote(list)}: to check ports, ${portsAdvice(ports, lists)}`);
-  }
-  return [...new Set(operands.map(toHostname))];
-}
-
-function toHostname(host: string): string {
-  const [, name = "", port = ""] = host.match(URL_PATTERN) ?? host.match(HOST_WITH_PORT) ?? [];
-  if (name !== "") {
-    toHostname(name); // so that the suggestion is valid
-    const suggestion = `greeter connect ${truncate(name)} -p ${isPortList(port) && Number(port) > 0 ? port : "PORT"}`;
-    throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);
-  }
-  const listed = host.split(",").filter((name) => name !== "");
-  if (host.includes(",") && listed.length > 0) {
-    listed.forEach(toHostname);
-    throw new UsageError(`invalid HOST ${quote(host)}: write ${truncate(listed.join(" "))}`);
-  }
-  if (NETWORK.test(host)) {
-    throw new UsageError(`invalid HOST ${quote(host)}: networks are not supported; write each name or address`);
-  }
-  const hostname = host.replace(/^\[(.*)\]$/, "$1");
-  const isName = /^(?!%|:\d*$)[^\s,/[\]]+$/.test(hostname);
-  const advice = isName ? addressAdvice(hostname) : "expected a name or an address";
-  if (advice !== undefined) throw new UsageError(`invalid HOST ${quote(host)}: ${advice}`);
-  return hostname;
 }
 
 /** Parses `LIST` or `LIST=TEXT`. */
@@ -225,6 +202,14 @@ function portsWithExpectedText(given: Given): PortsWithText {
   const ports = portsWithText(given, 1);
   if (ports.text !== undefined) checkClientText(given, ports.text);
   return ports;
+}
+
+/** Parses `LIST` or `LIST=STATE`. */
+function blockedPorts(given: Given): PortsWithText<BlockedState> {
+  const { text, ...ports } = portsWithText(given, 1);
+  const state = BLOCKED_STATES.find((each) => each === text);
+  if (text === undefined || state) return { ...ports, text: state };
+  throw invalidValue(given, `one of these states after LIST=: ${BLOCKED_STATES.join(", ")}`);
 }
 
 /** Checks the escapes and the length of a text, which is the whole value of an option or a part of it. */

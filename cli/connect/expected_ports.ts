@@ -34,7 +34,9 @@ export function expectedPorts(
   if (both !== undefined) throw twoExpectations(both, "--port and --open");
   const isTaken = new Set([...greeted, ...open]);
   for (const { given } of blocked) {
-    const single = given.text.split(",").find((item) => /^\d+$/.test(item) && isTaken.has(Number(item)));
+    const single = given.text.replace(/=.*/s, "").split(",").find((item) =>
+      /^\d+$/.test(item) && isTaken.has(Number(item))
+    );
     if (single === undefined) continue;
     throw twoExpectations(Number(single), `--${isGreeted.has(Number(single)) ? "port" : "open"} and --blocked`);
   }

@@ -4,29 +4,29 @@
  * @module
  */
 import { dim, green, red, yellow } from "@std/fmt/colors";
-import type { ProbeResult } from "../../client.ts";
+import type { PortsByExpectation, ProbeResult } from "../../client.ts";
 import { formatSomeRanges } from "../ports.ts";
 import { formatRange, portRanges } from "../../shared/ports.ts";
 import { plural, quoteBytes } from "../text.ts";
+import { explanation } from "./reasons.ts";
 import { type HostSummary, isControlMissing, portCount, portsWith, type RunSummary } from "./summary.ts";
 
 /** How many bytes of a greeting a line of text shows: as many as in the server's log. */
 export const SHOWN_BYTES = 256;
 
-/** What the greeting of a port must contain. */
-type Expect = RunSummary["expect"];
+/** What the ports had to do. */
+type Expected = Partial<Pick<RunSummary, "expect" | "blockedState" | "rate">>;
 
 /**
- * Formats one line for each range of consecutive ports with the same result, sorted by port. `firstAddress` is the address
- * that is not mentioned.
+ * Formats one line for each range of consecutive ports with the same result, sorted by port. The first address of the host is
+ * not mentioned.
  */
 export function formatResults(
-  results: readonly ProbeResult[],
-  firstAddress: string | undefined,
-  expect?: Expect,
+  { results, addresses }: Pick<HostSummary, "results" | "addresses">,
+  expected: Expected = {},
   isColored = false,
 ): string[] {
-  const lines = foldResults(results, firstAddress, expect);
+  const lines = foldResults(results, addresses, expected);
   const portsWidth = Math.max(...lines.map(({ range }) => formatRange(range).length));
   const stateWidth = Math.max(...lines.map(({ first }) => first.state.length));
   return lines.map(({ first: { state, ok }, range, details, hasOthers }) => {
@@ -49,18 +49,18 @@ interface Line {
   hasOthers: boolean;
 }
 
-function foldResults(results: readonly ProbeResult[], firstAddress: string | undefined, expect: Expect): Line[] {
+function foldResults(results: readonly ProbeResult[], addresses: readonly string[], expected: Expected): Line[] {
   const lines: Line[] = [];
   for (const result of results.toSorted((a, b) => a.remoteAddr.port - b.remoteAddr.port)) {
     const { remoteAddr: { port } } = result;
-    const details = detailsOf(result, firstAddress, expect);
+    const details = detailsOf(result, addresses, expected);
     const line = lines.at(-1);
     const isNext = line && port === line.range.end + 1 && result.state === line.first.state &&
       result.ok === line.first.ok && result.expected === line.first.expected;
     if (isNext && `${details}` === `${line.details}`) {
       line.range.end = port;
     } else if (
-      isNext && isMatch(result, expect) && isMatch(line.first, expect) &&
+      isNext && isMatch(result, expected) && isMatch(line.first, expected) &&
       `${details.slice(1)}` === `${line.details.slice(1)}`
     ) {
       line.range.end = port;
@@ -73,29 +73,33 @@ function foldResults(results: readonly ProbeResult[], firstAddress: string | und
 }
 
 /** Whether a greeting contains the expected text, so that greetings may differ in the rest. */
-function isMatch({ host, state, expected, remoteAddr: { port } }: ProbeResult, expect: Expect): boolean {
+function isMatch({ host, state, expected, remoteAddr: { port } }: ProbeResult, { expect }: Expected): boolean {
   return state === "greeted" && expected === "greeted" && expect?.({ host, port }) !== undefined;
 }
 
-function detailsOf(result: ProbeResult, firstAddress: string | undefined, expect: Expect): string[] {
-  const { state, greeting, error, remoteAddr: { hostname }, ok } = result;
+function detailsOf(result: ProbeResult, addresses: readonly string[], expected: Expected): string[] {
+  const { state, greeting, error, remoteAddr: { hostname }, ok, reachableBefore } = result;
+  const reason = explanation(result, addresses, { rate: expected.rate });
   // Whether an open port has sent something within the time that greeter waits can differ from run to run.
   const detail = state === "open" || greeting.length === 0 ? error : quoteGreeting(greeting);
-  const address = hostname === firstAddress ? undefined : `at ${hostname}`;
-  const mark = ok === null ? "not judged" : ok ? undefined : expectationOf(result, expect);
-  return [detail, address, mark].filter((text) => text !== undefined);
+  const before = reachableBefore === undefined
+    ? undefined
+    : `(reachable ${Math.round(reachableBefore / 1000)}s before)`;
+  const isNamed = hostname === addresses[0] || result.reason === "no_control";
+  const address = isNamed ? undefined : `at ${hostname}`;
+  const mark = ok === false && reason === undefined ? expectationOf(result, expected) : undefined;
+  // An explanation begins with what is not proven. If the port is `unreachable`, that replaces the message of the system.
+  return [reason?.startsWith("not proven") ? undefined : detail, before, address, mark, reason]
+    .filter((text) => text !== undefined);
 }
 
 /** What was expected of a port that is not as expected. */
-function expectationOf(
-  { host, state, expected, error, remoteAddr: { port } }: ProbeResult,
-  expect: Expect,
-): string | undefined {
+function expectationOf({ host, state, expected, reason, remoteAddr: { port } }: ProbeResult, given: Expected): string {
+  const { expect, blockedState } = given;
   const text = state === "mismatch" ? expect?.({ host, port }) : undefined;
   if (text) return `expected ${quoteGreeting(text)}`;
-  // Ports that could not be reached although they must be blocked: the detail says why that proves nothing.
-  if (expected === "blocked" && error !== undefined) return undefined;
-  return `expected ${expected}`;
+  if (reason !== "other_state") return `expected ${expected}`;
+  return `expected ${typeof blockedState === "function" ? blockedState({ host, port }) : blockedState}`;
 }
 
 function quoteGreeting(greeting: Uint8Array): string {
@@ -125,11 +129,43 @@ export function formatTotals({ hosts, ports, expect, isSending, duration, interr
   if (!isSending && results.some(({ state }) => state === "silent")) {
     parts.push("a silent server may wait for data; see --send and --open");
   }
+  parts.push(...blockedHints(hosts, ports));
+  return parts.join("; ");
+}
+
+/** A pass that takes longer is mentioned, in milliseconds. */
+const LONG_PASS_MS = 5000;
+
+/** What the last line says about the blocked ports. */
+function blockedHints(hosts: readonly HostSummary[], ports: PortsByExpectation): string[] {
+  if (ports.blocked.length === 0) return [];
+  const hints: string[] = [];
+  const results = hosts.flatMap(({ results }) => results);
+  const blocked = results.filter(({ expected }) => expected === "blocked");
+  const longest = Math.max(...hosts.map(({ pass }) => pass?.duration ?? 0));
+  if (longest > LONG_PASS_MS) hints.push(`the blocked ports took ${(longest / 1000).toFixed(1)}s`);
+  const notTested = hosts.flatMap(({ pass }) => pass?.notTested ?? []);
+  if (notTested.length > 0) hints.push(`not tested, because this machine has no route: ${notTested.join(", ")}`);
+  const announcing = hosts.filter(({ results }) => {
+    const listening = results.filter(({ expected }) => expected === "blocked").map(({ listening }) => listening);
+    return listening.length > 0 && listening.every((each) => each);
+  });
+  if (announcing.length > 0) {
+    const lists = announcing.map(({ host }) => ({ host, ports: ports.blocked }));
+    hints.push(`the server listens on ${formatPortsOfHosts(lists, hosts.length)}`);
+  }
+  if (blocked.some(({ reason, state }) => reason === "other_state" && state !== "refused")) {
+    hints.push("many firewalls reject only one connection a second; try --rate 1");
+  }
+  if (blocked.some(({ ok, state, listening }) => ok && state === "refused" && listening === null)) {
+    hints.push("refused may mean that nothing listens; start the server with --announce");
+  }
   // A port that is not blocked proves that the host is up.
   if (isControlMissing(ports) && results.every(({ ok }) => ok)) {
-    parts.push(`${hosts.length === 1 ? "the host" : "a host"} may be down; add a port that must be open with --open`);
+    const host = hosts.length === 1 ? "the host" : "a host";
+    hints.push(`${host} may be down or limit connections; add a port that must be open with --open`);
   }
-  return parts.join("; ");
+  return hints;
 }
 
 /** Lists the ports of all hosts whose `ok` has a value: `22,80-81`, or `web1:22,web2:80-81` for several hosts. */
@@ -137,10 +173,13 @@ function listPorts(hosts: readonly HostSummary[], ok: boolean | null): string {
   return formatPortsOfHosts(hosts.map(({ host, results }) => ({ host, ports: portsWith(ok, results) })));
 }
 
-/** Lists ports of hosts, with at most 10 ranges. If there is only one host, it is not named. */
-export function formatPortsOfHosts(hosts: readonly { host: string; ports: Iterable<number> }[]): string {
+/** Lists ports of hosts, with at most 10 ranges. If the run has only one host, it is not named. */
+export function formatPortsOfHosts(
+  hosts: readonly { host: string; ports: Iterable<number> }[],
+  hostCount = hosts.length,
+): string {
   return formatSomeRanges(hosts.flatMap(({ host, ports }) => {
-    const prefix = hosts.length === 1 ? "" : host.includes(":") ? `[${host}]:` : `${host}:`;
+    const prefix = hostCount === 1 ? "" : host.includes(":") ? `[${host}]:` : `${host}:`;
     return portRanges(ports).map((range) => ({ ...range, prefix }));
   }));
 }

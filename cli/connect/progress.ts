@@ -4,7 +4,13 @@
  *
  * @module
  */
-import { type Expectation, EXPECTATIONS, type PortsByExpectation, type ProbeResult } from "../../client.ts";
+import {
+  type Expectation,
+  EXPECTATIONS,
+  type PassProgress,
+  type PortsByExpectation,
+  type ProbeResult,
+} from "../../client.ts";
 import { columnsOf, plural } from "../text.ts";
 import { formatPortsOfHosts } from "./lines.ts";
 import { portCount } from "./summary.ts";
@@ -40,6 +46,8 @@ export class Progress {
   #okCount = 0;
   /** How many ports with each expectation have been tried. */
   readonly #tried: Record<Expectation, number> = { greeted: 0, open: 0, blocked: 0 };
+  /** The latest pass over the blocked ports of each host, and when the next one begins. */
+  readonly #passes = new Map<string, { pass: number; left: number; next: number | undefined }>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #lookupTimer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<unknown> | undefined;
@@ -82,6 +90,13 @@ export class Progress {
     attempts?.set(port, ok === true);
   }
 
+  /** Records how far a pass over the blocked ports of a host is. */
+  addPass({ host, pass, left, pause }: PassProgress) {
+    const next = pause === undefined ? undefined : performance.now() + pause;
+    if (left > 0 || next !== undefined) this.#passes.set(host, { pass, left, next });
+    else this.#passes.delete(host);
+  }
+
   /** Returns the text of the line. */
   text(): string {
     const hosts = this.#attempts.size;
@@ -92,11 +107,23 @@ export class Progress {
     // Ports that must be blocked are tried only when all others are as expected.
     const isWaiting = greeted + opened === hosts * (this.#ports.greeted.length + this.#ports.open.length) &&
       this.#okCount < tried;
-    const parts = isWaiting
+    const passes = [...this.#passes.values()];
+    const parts = passes.length > 0
+      ? this.#passParts(passes)
+      : isWaiting
       ? [`waiting for ${this.#pending()}`]
       : [`checked ${tried} of ${plural(total, "port")}, ${this.#okCount} as expected`];
     if (this.#unresolved.size > 0) parts.push(this.#lookups());
     return parts.join("; ");
+  }
+
+  /** Says which pass it is and how many connections are left, or what is waited for until the next pass begins. */
+  #passParts(passes: readonly { pass: number; left: number; next: number | undefined }[]): string[] {
+    const number = Math.max(...passes.map(({ pass }) => pass));
+    const left = passes.reduce((sum, { left }) => sum + left, 0);
+    if (left > 0) return [`pass ${number} over the blocked ports: ${plural(left, "connection")} left`];
+    const seconds = Math.ceil((Math.min(...passes.map(({ next = Infinity }) => next)) - performance.now()) / 1000);
+    return [`waiting for ${this.#pending()}`, `pass ${number + 1} begins in ${Math.max(seconds, 0)}s`];
   }
 
   #lookups(): string {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Check, CheckOptions, ConnectError, PortsByExpectation, ProbeResult } from "../../client.ts";
+import type { Check, CheckOptions, ConnectError, PassProgress, PortsByExpectation, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
 import { SIGNAL_STATUS } from "../exit_status.ts";
 import { MAX_BUFFERED_BYTES } from "../log.ts";
@@ -38,12 +38,14 @@ export interface ProbeReportOptions {
 interface KnownHost extends HostSummary {
   addresses: readonly string[];
   results: ProbeResult[];
+  pass: PassProgress | undefined;
 }
 
 /** Reports one run of the client. */
 export class ProbeReport implements AsyncDisposable {
   readonly #check: ConnectCheck;
   readonly #isJson: boolean;
+  readonly #rate: number | undefined;
   readonly #hosts: ReadonlyMap<string, KnownHost>;
   readonly #stop: AbortController;
   readonly #started: number = performance.now();
@@ -57,14 +59,15 @@ export class ProbeReport implements AsyncDisposable {
    */
   constructor({ check, options, isReduced, json, quiet }: ProbeReportOptions, stop: AbortController) {
     const { hostname, blocked } = check;
-    this.#hosts = new Map(hostname.map((host) => [host, { host, addresses: [], results: [] }]));
+    this.#hosts = new Map(hostname.map((host) => [host, { host, addresses: [], results: [], pass: undefined }]));
     this.#check = check;
     this.#isJson = json;
+    this.#rate = options.rate;
     this.#stop = stop;
     this.#progress = new Progress(hostname, check);
     if (quiet) return;
     if (!Deno.stderr.isTerminal()) {
-      this.#progress.startLines(options.within !== undefined);
+      this.#progress.startLines(options.within !== undefined || blocked.length > 0);
     } else if (!(json && this.#isTerminal)) { // JSON rows on the same terminal would mix with the progress line
       this.#progress.startOnTerminal();
     }
@@ -98,13 +101,21 @@ export class ProbeReport implements AsyncDisposable {
     this.#progress.add(result);
   }
 
+  /** Records and shows how far a pass over the blocked ports of a host is. */
+  addPass(progress: PassProgress) {
+    this.#progress.addPass(progress);
+    const host = this.#hosts.get(progress.host);
+    if (host) host.pass = progress;
+  }
+
   /** Adds a final result. Waits for a reader that is too slow for the rows, which can be long. */
   async add(result: ProbeResult) {
     const isLong = result.greeting.length > SHOWN_BYTES + 1;
     const kept = isLong ? { ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) } : result;
-    this.#hosts.get(result.host)?.results.push(kept);
+    const host = this.#hosts.get(result.host);
+    host?.results.push(kept);
     if (!this.#isJson || !this.#output) return;
-    this.#output.print(formatResultRow(result));
+    this.#output.print(formatResultRow(result, host?.addresses ?? [], this.#rate));
     if (this.#output.size > MAX_BUFFERED_BYTES) await this.#wait(this.#output.flush(), 0);
   }
 
@@ -115,7 +126,7 @@ export class ProbeReport implements AsyncDisposable {
    */
   async close(): Promise<boolean> {
     await this.#wait(this.#progress.stop());
-    const { greeted, open, blocked, expect, send } = this.#check;
+    const { greeted, open, blocked, blockedState, expect, send } = this.#check;
     const { signal } = this.#stop;
     const hosts = [...this.#hosts.values()];
     const duration = performance.now() - this.#started;
@@ -123,6 +134,8 @@ export class ProbeReport implements AsyncDisposable {
       hosts,
       ports: { greeted, open, blocked },
       expect,
+      blockedState,
+      rate: this.#rate,
       isSending: send !== undefined,
       duration,
       interrupted: signal.aborted,
@@ -158,7 +171,7 @@ export class ProbeReport implements AsyncDisposable {
   #printResults(summary: RunSummary) {
     for (const host of summary.hosts) {
       if (host.results.length > 0 && this.#hosts.size > 1) this.#output?.print(formatHeader(host));
-      for (const line of formatResults(host.results, host.addresses[0], summary.expect, this.#isTerminal)) {
+      for (const line of formatResults(host, summary, this.#isTerminal)) {
         this.#output?.print(line);
       }
     }

@@ -6,11 +6,12 @@
 import { PROBE_STATES, type ProbeResult } from "../../client.ts";
 import { formatPorts } from "../../shared/ports.ts";
 import { payload, roundToMicroseconds, row } from "../text.ts";
+import { explanation } from "./reasons.ts";
 import { type HostSummary, isControlMissing, portsWith, type RunSummary } from "./summary.ts";
 
 /** Formats a result. */
-export function formatResultRow(result: ProbeResult): string {
-  const { host, expected, ok, state, remoteAddr, localAddr, greeting, duration, error } = result;
+export function formatResultRow(result: ProbeResult, addresses: readonly string[], rate: number | undefined): string {
+  const { host, expected, ok, state, remoteAddr, localAddr, greeting, duration, error, reachableBefore } = result;
   return row("probe", {
     host,
     expected,
@@ -22,7 +23,10 @@ export function formatResultRow(result: ProbeResult): string {
     dest_ip: remoteAddr.hostname,
     dest_port: remoteAddr.port,
     duration_ms: roundToMicroseconds(duration),
-    error,
+    error: explanation(result, addresses, { rate }) ?? error,
+    reason: result.reason,
+    listening: expected === "blocked" ? result.listening : undefined,
+    reachable_before_ms: reachableBefore === undefined ? undefined : roundToMicroseconds(reachableBefore),
     ...payload(greeting),
   });
 }
@@ -33,7 +37,7 @@ export function formatErrorRow(host: string, message: string): string {
 }
 
 /** Formats the summary of a host: how many of its ports are as expected, and which are not. */
-export function formatSummaryRow({ host, addresses, results }: HostSummary, run: RunSummary): string {
+export function formatSummaryRow({ host, addresses, results, pass }: HostSummary, run: RunSummary): string {
   const { ports: { greeted, open, blocked }, duration, interrupted } = run;
   const counts = PROBE_STATES.map((state) => [state, results.filter((result) => result.state === state).length]);
   return row("summary", {
@@ -44,6 +48,8 @@ export function formatSummaryRow({ host, addresses, results }: HostSummary, run:
     not_ok: formatPorts(portsWith(false, results)),
     not_judged: formatPorts(portsWith(null, results)),
     control: blocked.length === 0 ? undefined : !isControlMissing(run.ports),
+    not_tested: pass?.notTested,
+    pass_ms: pass && roundToMicroseconds(pass.duration),
     ...Object.fromEntries(counts),
     duration_ms: roundToMicroseconds(duration),
     interrupted,

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { HostPort, PortsByExpectation, ProbeResult } from "../../client.ts";
+import type { Check, HostPort, PassProgress, PortsByExpectation, ProbeResult } from "../../client.ts";
 
 /** What is known about one host. */
 export interface HostSummary {
@@ -13,6 +13,8 @@ export interface HostSummary {
   addresses: readonly string[];
   /** The results. If the run was interrupted, some ports have none. */
   results: readonly ProbeResult[];
+  /** The last pass over its blocked ports, or `undefined` if there was none. */
+  pass: PassProgress | undefined;
 }
 
 /** What is known when a run ends. */
@@ -23,6 +25,10 @@ export interface RunSummary {
   ports: PortsByExpectation;
   /** What the greeting of a port must contain. */
   expect: ((target: HostPort) => Uint8Array | undefined) | undefined;
+  /** The state in which a blocked port must be, if only one passes. */
+  blockedState: Check["blockedState"];
+  /** The rate that was given, in connections a second. */
+  rate: number | undefined;
   /** Whether a text was sent to the ports that must greet. */
   isSending: boolean;
   /** How long the run took, in milliseconds. */

@@ -5,7 +5,8 @@
  */
 import { DEFAULTS, type ServeOptions } from "../../server.ts";
 import { matcher, network } from "./addresses.ts";
-import { formatOptions, type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
+import { type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
+import { formatOptions } from "../help.ts";
 import { type Greeting, portsWithGreeting, toGreeting } from "./greeting.ts";
 import { ALL_PORTS, checkListening, httpPorts, toInputTimeout } from "./http.ts";
 import { uniquePorts } from "../../shared/ports.ts";

@@ -1,0 +1,46 @@
+/**
+ * What to do about a blocked port that does not pass.
+ *
+ * @module
+ */
+import type { ProbeResult } from "../../client.ts";
+import type { RunSummary } from "./summary.ts";
+
+/** The rate that the advice names. Most limits on new connections allow more. */
+const ADVISED_RATE = 5;
+
+/** Explains why a blocked port does not pass, and says what to do. Returns `undefined` if its state says it all. */
+export function explanation(
+  { reason, error, remoteAddr: { hostname } }: ProbeResult,
+  addresses: readonly string[],
+  { rate }: Pick<RunSummary, "rate">,
+): string | undefined {
+  switch (reason) {
+    case "control_lost":
+      return `${error}; try --rate ${rate === undefined || rate > ADVISED_RATE ? ADVISED_RATE : rate / 2}`;
+    case "control_refused":
+      return `${error}; check another port with -p or -o, too`;
+    case "control_failed":
+      return `${error}; check the host`;
+    case "no_control":
+      return `${error}; ${otherAddresses(hostname, addresses)}`;
+    case "not_listening":
+      return `${error}; add it to --port of the server`;
+    case "addresses_changed":
+      return `${error}; name an address instead`;
+    case "required_failed":
+      return "not judged: fix the ports that failed first";
+    case "interrupted":
+      return "not judged: interrupted";
+    default:
+      return undefined;
+  }
+}
+
+/** How to leave out an address at which no port can be reached. */
+function otherAddresses(address: string, addresses: readonly string[]): string {
+  const isIPv6 = address.includes(":");
+  const others = addresses.filter((each) => each !== address);
+  if (others.some((each) => each.includes(":") === isIPv6)) return "name the address to check";
+  return isIPv6 ? "-4 checks IPv4 only" : "-6 checks IPv6 only";
+}

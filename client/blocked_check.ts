@@ -1,0 +1,262 @@
+/**
+ * Checks the blocked ports of a host: in passes, at each address, until one pass shows that all are blocked.
+ *
+ * @module
+ */
+import { announcedPorts } from "../shared/announcement.ts";
+import { isLocalError, isRouteMissing } from "./connect_errors.ts";
+import { type ControlOptions, type ControlPort, Controls } from "./controls.ts";
+import type { HostCheckOptions } from "./host_check.ts";
+import { judge } from "./judge.ts";
+import { type AddressPass, passAt } from "./pass.ts";
+import { attemptResult, type Finding, isConnected } from "./port_check.ts";
+import type { ProbeOutcome } from "./probe.ts";
+import type { Host } from "./resolve.ts";
+import { ConnectError, type ProbeResult } from "./results.ts";
+
+/**
+ * How many connections start in a second: few ports at once are no burst for a usual limit on new connections, and many may
+ * take 10 s. OpenWrt allows 25 a second.
+ */
+const FEW_CONNECTIONS = 8;
+const RATE_FOR_FEW = 4;
+const MIN_RATE_FOR_MANY = 20;
+const SPREAD_SECONDS = 10;
+
+/**
+ * The pauses between two passes, in milliseconds. The last one repeats. With these, no port gets more than 5 connections in
+ * 30 s: `ufw limit` rejects the sixth.
+ */
+const PASS_PAUSES_MS = [3000, 6000, 7000] as const;
+
+/** How many ports that must greet are tried at an address at which none is known to be as expected, and how many open ones. */
+const MAX_CANDIDATES = 2;
+
+/** What is known about a port that must be greeted or open. */
+export interface RequiredPort extends Finding {
+  /** What the server has announced in its greeting. */
+  readonly announced: readonly ReadonlySet<number>[];
+}
+
+/** Keeps what the check of blocked ports needs of a finding: not the greeting, which takes memory. */
+export function toRequiredPort({ result, ...finding }: Finding): RequiredPort {
+  return { ...finding, result: { ...result, greeting: new Uint8Array() }, announced: announcedPorts(result.greeting) };
+}
+
+/** What a pass has shown at an address. */
+interface TestedAddress extends AddressPass {
+  /** Whether this machine has a route to the address. */
+  readonly hasRoute: boolean;
+}
+
+/**
+ * Checks the ports of a host that must be blocked. `required` is what is known about its other ports: only if all are as
+ * expected, the blocked ports are judged.
+ */
+export class BlockedCheck {
+  readonly #host: Host;
+  readonly #run: HostCheckOptions;
+  readonly #required: readonly RequiredPort[];
+  readonly #isUp: boolean;
+  readonly #stop = new AbortController();
+  readonly #controls = new Map<string, Controls>();
+  /** When each port was reached in an earlier pass, on the clock of `performance.now()`. */
+  readonly #reachedAt = new Map<number, number>();
+  #notTested: readonly string[] = [];
+
+  /** Use {@linkcode run} to start. */
+  constructor(host: Host, run: HostCheckOptions, required: readonly RequiredPort[]) {
+    this.#host = host;
+    this.#run = run;
+    this.#required = required;
+    this.#isUp = required.every(({ result }) => result.ok);
+  }
+
+  /**
+   * Makes passes until all ports are blocked in one of them, or until the time is over. Returns the results of the last pass.
+   *
+   * @throws {ConnectError} If no port can be probed, if the name can no longer be looked up, or if this machine has no route
+   * to the host.
+   */
+  async run(): Promise<ProbeResult[]> {
+    const { pool, deadline } = this.#run;
+    let latest: ProbeResult[] = [];
+    for (let pass = 1;; pass++) {
+      const started = performance.now();
+      const results = await this.#resultsOfPass(pass);
+      if (pool.signal.aborted) return interrupted(results, latest);
+      const isProven = results.every(({ ok }) => ok);
+      const timeLeft = deadline - performance.now();
+      const pauseAfter = PASS_PAUSES_MS[pass - 1];
+      // The first pauses may be shorter, so that the last of few passes begins at the deadline.
+      const pause = pauseAfter === undefined ? PASS_PAUSES_MS[2] : Math.min(pauseAfter, timeLeft);
+      const isLast = isProven || !this.#isUp || timeLeft <= 0 || pause > timeLeft;
+      this.#report(pass, 0, started, isLast ? undefined : pause);
+      if (isLast) return results;
+      latest = results;
+      await pool.sleep(pause);
+      if (pool.signal.aborted) return interrupted([], latest);
+      await this.#host.resolve(deadline, pool.signal); // the name may have other addresses by now
+    }
+  }
+
+  #report(pass: number, left: number, started: number, pause?: number) {
+    const duration = performance.now() - started;
+    this.#run.onPass?.({ host: this.#host.name, pass, left, duration, pause, notTested: this.#notTested });
+  }
+
+  async #resultsOfPass(pass: number): Promise<ProbeResult[]> {
+    const host = this.#host;
+    const { pool: { signal }, deadline, ports: { blocked }, blockedStateOf } = this.#run;
+    const { addresses } = host;
+    const tested = await this.#passOver(addresses, pass);
+    this.#stop.signal.throwIfAborted();
+    if (!signal.aborted && this.#isUp) {
+      host.refresh();
+      await host.lookupEnded(signal);
+      if (host.isLookupFailing) await host.resolve(deadline, signal);
+    }
+    const hasMoved = new Set([...addresses, ...host.addresses]).size !== new Set(addresses).size ||
+      host.addresses.length !== addresses.length;
+    return blocked.flatMap((port) => {
+      const verdict = judge(port, tested, blockedStateOf(port));
+      if (!verdict) return [];
+      const { outcome, listening } = verdict;
+      const moved = {
+        reason: "addresses_changed" as const,
+        message: `not proven: the addresses of ${host.name} changed`,
+      };
+      const result = { ...attemptResult(host.name, "blocked", outcome), listening };
+      if (isConnected(outcome.state)) {
+        this.#reachedAt.set(port, outcome.ended);
+        return [result];
+      }
+      const reachedAt = this.#reachedAt.get(port);
+      const reachableBefore = reachedAt === undefined ? undefined : outcome.ended - reachedAt;
+      const failure = hasMoved ? moved : verdict.failure;
+      if (!this.#isUp) return [{ ...result, ok: null, reason: "required_failed" as const }];
+      if (!failure) return [{ ...result, reachableBefore }];
+      const error = failure.message === "" ? result.error : failure.message;
+      return [{ ...result, ok: false, reason: failure.reason, error, reachableBefore }];
+    });
+  }
+
+  /** Makes a pass at each address. Returns what it has shown at those that this machine has a route to. */
+  async #passOver(addresses: readonly string[], pass: number): Promise<TestedAddress[]> {
+    const { pool, deadline, timeout, ports: { blocked } } = this.#run;
+    const count = addresses.length * blocked.length;
+    const isFew = count <= FEW_CONNECTIONS;
+    const rate = this.#run.rate ?? (isFew ? RATE_FOR_FEW : Math.max(MIN_RATE_FOR_MANY, count / SPREAD_SECONDS));
+    const started = performance.now();
+    let left = count;
+    this.#report(pass, left, started);
+    const onProgress = (done: number) => this.#report(pass, left -= done, started);
+    const passes = await Promise.all(addresses.map(async (address): Promise<TestedAddress> => {
+      const { controls, mayLackRoute = false } = await this.#controlsAt(address);
+      const probe = (port: number) => this.#probe(address, { port, expected: "blocked" });
+      const options = { pool, controls, rate: rate / addresses.length, isFew, timeout, deadline, probe, onProgress };
+      const result = await passAt(address, blocked, { ...options, stop: this.#stop.signal });
+      // A router can also say that there is no route, so the blocked ports must agree.
+      const causes = [...result.outcomes.values()].map(({ cause }) => cause);
+      const hasRoute = !mayLackRoute || causes.length === 0 || !causes.every(isRouteMissing);
+      if (controls || !this.#hasControls) return { ...result, hasRoute };
+      const message = `not proven at ${address}: no port that must greet or be open could be reached there`;
+      const doubts = new Map(blocked.map((port) => [port, { reason: "no_control" as const, message }]));
+      return { ...result, doubts, hasRoute };
+    }));
+    if (!pool.signal.aborted && !this.#stop.signal.aborted) this.#throwIfLocal(passes);
+    this.#notTested = passes.filter(({ hasRoute }) => !hasRoute).map(({ address }) => address);
+    return passes.filter(({ hasRoute }) => hasRoute);
+  }
+
+  /** Throws if this machine has caused the errors of all ports, so that nothing is known about the host. */
+  #throwIfLocal(passes: readonly AddressPass[]) {
+    const isRequiredLocal = this.#required.every(({ result, cause }) =>
+      isLocalError(cause, result.remoteAddr.hostname)
+    );
+    const causes = passes.flatMap(({ address, outcomes }) =>
+      [...outcomes.values()].map(({ cause }) => ({ address, cause }))
+    );
+    if (isRequiredLocal && causes.every(({ address, cause }) => isLocalError(cause, address))) {
+      throw new ConnectError(this.#host.name, causes[0]?.cause);
+    }
+  }
+
+  /** Whether there are ports that show that the host can be reached. */
+  get #hasControls(): boolean {
+    return this.#isUp && this.#required.length > 0;
+  }
+
+  /** Returns the controls for an address. If no port is known to be as expected there, tries some. */
+  async #controlsAt(address: string): Promise<{ controls?: Controls; mayLackRoute?: boolean }> {
+    if (!this.#hasControls) return { mayLackRoute: true };
+    const existing = this.#controls.get(address);
+    if (existing) {
+      existing.reset();
+      return { controls: existing };
+    }
+    const options = { pool: this.#run.pool, probe: (port: ControlPort) => this.#probe(address, port) };
+    const here = this.#required.filter(({ result }) => result.remoteAddr.hostname === address);
+    // A greeting says more than an open port, which may belong to a proxy.
+    const greeted = here.filter(({ result }) => result.expected === "greeted");
+    const known = greeted.length > 0 ? greeted : here;
+    if (known.length === 0) return await this.#findControls(address, options);
+    const controls = new Controls(known.map(({ result }) => portOf(result)), options);
+    for (const { result, started, connectMs, announced } of known) {
+      controls.add(portOf(result), { state: result.state, started, connectMs }, announced);
+    }
+    this.#controls.set(address, controls);
+    return { controls };
+  }
+
+  async #findControls(
+    address: string,
+    options: ControlOptions,
+  ): Promise<{ controls?: Controls; mayLackRoute?: boolean }> {
+    const candidates = (["greeted", "open"] as const).flatMap((expectation) =>
+      this.#required.map(({ result }) => portOf(result)).filter(({ expected }) => expected === expectation)
+        .slice(0, MAX_CANDIDATES)
+    );
+    const outcomes = await Promise.all(candidates.map(async (port) => {
+      options.pool.take();
+      const outcome = await options.probe(port);
+      options.pool.release();
+      return outcome ? [{ port, outcome }] : [];
+    }));
+    const found = outcomes.flat().filter(({ port, outcome }) => outcome.state === port.expected);
+    if (found.length === 0) {
+      return { mayLackRoute: outcomes.flat().every(({ outcome }) => isRouteMissing(outcome.cause)) };
+    }
+    const controls = new Controls(found.map(({ port }) => port), options);
+    for (const { port, outcome } of found) controls.add(port, outcome, announcedPorts(outcome.greeting));
+    this.#controls.set(address, controls);
+    return { controls };
+  }
+
+  /** Connects to a port at an address. Returns `undefined` if the check has been stopped. */
+  async #probe(address: string, { port, expected }: ControlPort): Promise<ProbeOutcome | undefined> {
+    const { pool, targetOf, onAttempt } = this.#run;
+    try {
+      const target = { ...targetOf(port, expected), hostname: address };
+      const outcome = await pool.probe(this.#host.name, target, this.#stop.signal);
+      if (outcome) onAttempt(attemptResult(this.#host.name, expected, outcome));
+      return outcome;
+    } catch (error) {
+      this.#stop.abort(error);
+      // Any other error was thrown by a function of the caller, and ends the run.
+      if (!(error instanceof ConnectError)) pool.stop();
+    }
+  }
+}
+
+function portOf({ remoteAddr: { port }, expected }: ProbeResult): ControlPort {
+  return { port, expected };
+}
+
+/** The results of a pass that was interrupted: blocked ports are not judged. Those of the pass before fill the gaps. */
+function interrupted(results: readonly ProbeResult[], before: readonly ProbeResult[]): ProbeResult[] {
+  const known = new Map([...before, ...results].map((result) => [result.remoteAddr.port, result]));
+  return [...known.values()].map((result) =>
+    isConnected(result.state) ? result : { ...result, ok: null, reason: "interrupted" }
+  );
+}
