@@ -35,8 +35,14 @@ export interface HostCheckOptions
  * @throws {ConnectError} After all known results: if the host has no address, if no port can be probed, or if ports must be
  * blocked and this machine has no route to the host.
  */
-export async function checkHost(host: Host, run: HostCheckOptions): Promise<void> {
-  const { pool: { signal }, ports, deadline, onLookup, onDecided } = run;
+export async function checkHost(host: Host, options: HostCheckOptions): Promise<void> {
+  const { pool: { signal }, ports, targetOf, deadline, onLookup, onDecided } = options;
+  // An announcement says something about blocked ports only. Reading it can take longer.
+  const readsToEnd = ports.blocked.length > 0;
+  const run: HostCheckOptions = {
+    ...options,
+    targetOf: (port, expectation) => ({ ...targetOf(port, expectation), readsToEnd }),
+  };
   try {
     await host.resolve(deadline, signal);
   } catch (error) {
