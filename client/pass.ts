@@ -22,6 +22,12 @@ const RETRY_MS = 60_000;
  */
 const SECOND_TRY_MS = 1000;
 
+/**
+ * How long to wait at least before ports whose states do not count are tried again, in milliseconds. A control that was lost
+ * casts doubt on each state in the next 2 s, so an earlier try would not count either.
+ */
+const RETRY_PAUSE_MS = 2000;
+
 /** The latest outcome of a port in a pass. */
 export interface BlockedOutcome extends ProbeOutcome {
   /** When the last try ended, on the clock of `performance.now()`. `started` is when the first one began. */
@@ -73,6 +79,7 @@ export async function passAt(address: string, ports: readonly number[], options:
       const isFirst = slowdown === 1;
       const few = isFirst ? timesForFew(left.length, options) : undefined;
       controls?.watch(few);
+      if (!isFirst) await pool.sleep(Math.max(RETRY_PAUSE_MS, 1000 * slowdown / rate));
       const isConfirmed = isFirst && (options.isFew || performance.now() < deadline);
       const tried = await tryEvenly(left, rate / slowdown, { ...options, isConfirmed, until: retryUntil });
       for (const [port, outcome] of tried) outcomes.set(port, outcome);
