@@ -2,7 +2,7 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import type { HostPort, ProbeResult } from "../../client.ts";
 import { needs } from "../../tests/helpers/needs.ts";
 import { ROOT, run } from "../../tests/helpers/processes.ts";
-import { probeResult as result } from "../../tests/helpers/results.ts";
+import { hostSummary, probeResult as result } from "../../tests/helpers/results.ts";
 import { formatHeader, formatPortsOfHosts, formatResults, formatTotals } from "./lines.ts";
 import type { RunSummary } from "./summary.ts";
 
@@ -10,7 +10,7 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 
 /** Formats results of a host whose first address is 192.0.2.1. */
 const format = (results: readonly ProbeResult[], expect?: RunSummary["expect"]) =>
-  formatResults(results, "192.0.2.1", expect);
+  formatResults(hostSummary(results), { expect });
 
 const blocked = (port: number, state: ProbeResult["state"], fields: Parameters<typeof result>[2] = {}) =>
   result(port, state, { expected: "blocked", ok: true, ...fields });
@@ -173,7 +173,7 @@ Deno.test(
     import { formatResults } from "${import.meta.resolve("./lines.ts")}";
     const results = ${JSON.stringify(results)};
     for (const result of results) result.greeting = new Uint8Array(Object.values(result.greeting));
-    console.log(formatResults(results, "192.0.2.1", undefined, true).join("\\n"));`;
+    console.log(formatResults({ results, addresses: ["192.0.2.1"] }, {}, true).join("\\n"));`;
     const { stdout, stderr } = await run([Deno.execPath(), "eval", script], { cwd: ROOT, env: { NO_COLOR: "" } });
     assertEquals(stdout.trimEnd().replaceAll("\u001b", "ESC").split("\n"), [
       `80  ESC[32mgreetedESC[39m      ESC[2m"x"ESC[22m`,
@@ -188,13 +188,11 @@ Deno.test(
 
 const ports = { greeted: [22, 80, 81], open: [], blocked: [], isReduced: false };
 const summary: RunSummary = {
-  hosts: [{
-    host: "lab",
-    addresses: ["192.0.2.1"],
-    results: [result(22, "greeted"), result(80, "refused"), result(81, "greeted")],
-  }],
+  hosts: [hostSummary([result(22, "greeted"), result(80, "refused"), result(81, "greeted")])],
   ports,
   expect: undefined,
+  blockedState: undefined,
+  rate: undefined,
   isSending: false,
   duration: 2960,
   interrupted: false,
@@ -203,8 +201,8 @@ const HINT = "(content not checked; see --expect)";
 
 Deno.test("formatHeader() names the addresses of a name, but not those of an address", () => {
   const addresses = ["192.0.2.1", "2001:db8::7"];
-  assertEquals(formatHeader({ host: "lab", addresses, results: [] }), "lab is 192.0.2.1, 2001:db8::7");
-  assertEquals(formatHeader({ host: "::1", addresses: ["::1"], results: [] }), "::1");
+  assertEquals(formatHeader(hostSummary([], { addresses })), "lab is 192.0.2.1, 2001:db8::7");
+  assertEquals(formatHeader(hostSummary([], { host: "::1", addresses: ["::1"] })), "::1");
 });
 
 Deno.test("formatTotals() counts the ports that are as expected, and lists the others", () => {
@@ -214,7 +212,7 @@ Deno.test("formatTotals() counts the ports that are as expected, and lists the o
   assertEquals(
     formatTotals({
       ...summary,
-      hosts: [{ host: "lab", addresses: [], results: all.slice(0, 1) }],
+      hosts: [hostSummary(all.slice(0, 1))],
       ports: { ...ports, greeted: [22] },
     }),
     `1 of 1 port as expected ${HINT} in 3.0s`,
@@ -229,11 +227,9 @@ Deno.test("formatTotals() says that contents were not checked if a port may send
 });
 
 Deno.test("formatTotals() has every part that applies, in one order", () => {
-  const hosts = [{
-    host: "lab",
-    addresses: ["192.0.2.1"],
-    results: [result(22, "refused"), blocked(23, "timeout", { ok: null }), blocked(24, "timeout", { ok: null })],
-  }];
+  const hosts = [
+    hostSummary([result(22, "refused"), blocked(23, "timeout", { ok: null }), blocked(24, "timeout", { ok: null })]),
+  ];
   const expected = { ...ports, greeted: [22], open: [25, 26], blocked: [23, 24] };
   assertEquals(
     formatTotals({ ...summary, hosts, ports: expected, interrupted: true }),
@@ -241,7 +237,7 @@ Deno.test("formatTotals() has every part that applies, in one order", () => {
   );
   const onlyBlocked = { ...ports, greeted: [], blocked: [23] };
   const hint = (host: string) => `${host} may be down; add a port that must be open with --open`;
-  const one = { host: "lab", addresses: ["192.0.2.1"], results: [blocked(23, "refused")] };
+  const one = hostSummary([blocked(23, "refused")]);
   assertEquals(
     formatTotals({ ...summary, hosts: [one], ports: onlyBlocked }),
     `1 of 1 port as expected in 3.0s; ${hint("the host")}`,
@@ -259,20 +255,17 @@ Deno.test("formatTotals() has every part that applies, in one order", () => {
 
 Deno.test("formatTotals() says how to check servers that wait for data", () => {
   const totals = (state: ProbeResult["state"]) =>
-    formatTotals({ ...summary, hosts: [{ host: "lab", addresses: ["192.0.2.1"], results: [result(80, state)] }] });
+    formatTotals({ ...summary, hosts: [hostSummary([result(80, state)])] });
   const hint = "; a silent server may wait for data; see --send and --open";
   assertStringIncludes(totals("silent"), hint);
   assertEquals(totals("closed").includes("silent"), false);
-  const silent = { host: "lab", addresses: ["192.0.2.1"], results: [result(80, "silent")] };
+  const silent = hostSummary([result(80, "silent")]);
   assertEquals(formatTotals({ ...summary, hosts: [silent], isSending: true }).includes("see --send"), false);
 });
 
 Deno.test("formatTotals() counts the ports of all hosts, and names the hosts of those that are not as expected", () => {
-  const host = (name: string, ...states: ProbeResult["state"][]) => ({
-    host: name,
-    addresses: ["192.0.2.1"],
-    results: states.map((state, i) => result([22, 80, 81][i] ?? 0, state)),
-  });
+  const host = (name: string, ...states: ProbeResult["state"][]) =>
+    hostSummary(states.map((state, i) => result([22, 80, 81][i] ?? 0, state)), { host: name });
   const hosts = [
     host("web1", "greeted", "greeted", "greeted"),
     host("web2", "refused", "greeted", "timeout"),

@@ -1,7 +1,11 @@
 import { assertEquals } from "@std/assert";
-import { probeResult as result } from "../../tests/helpers/results.ts";
+import { hostSummary, probeResult as result } from "../../tests/helpers/results.ts";
 import { formatErrorRow, formatResultRow, formatSummaryRow } from "./rows.ts";
 import type { RunSummary } from "./summary.ts";
+import type { ProbeResult } from "../../client.ts";
+
+/** Formats a result of a host with one address. */
+const format = (result: ProbeResult) => withoutTime(formatResultRow(result, ["192.0.2.1"], undefined));
 
 function withoutTime(line: string) {
   const { timestamp, ...rest } = JSON.parse(line);
@@ -11,7 +15,7 @@ function withoutTime(line: string) {
 
 Deno.test("the row of a result has the field names of the server's log, and what was expected", () => {
   const localAddr = { transport: "tcp", hostname: "192.0.2.9", port: 51514 } as const;
-  assertEquals(withoutTime(formatResultRow({ ...result(22, "mismatch", { greeting: "é\n" }), localAddr })), {
+  assertEquals(format({ ...result(22, "mismatch", { greeting: "é\n" }), localAddr }), {
     event_type: "probe",
     host: "lab",
     expected: "greeted",
@@ -27,7 +31,7 @@ Deno.test("the row of a result has the field names of the server's log, and what
     payload_printable: "..\n",
   });
   const unreachable = result(23, "unreachable", { expected: "blocked", ok: null, error: "No route to host" });
-  assertEquals(withoutTime(formatResultRow(unreachable)), {
+  assertEquals(format(unreachable), {
     event_type: "probe",
     host: "lab",
     expected: "blocked",
@@ -50,21 +54,20 @@ Deno.test("the row of an error has the host and the message", () => {
 });
 
 const ports = { greeted: [22, 25], open: [80], blocked: [23, 24], isReduced: false };
-const lab = {
-  host: "lab",
-  addresses: ["192.0.2.1", "2001:db8::7"],
-  results: [
-    result(22, "greeted"),
-    result(25, "mismatch"),
-    result(80, "open", { expected: "open", ok: true }),
-    result(23, "refused", { expected: "blocked", ok: null }),
-    result(24, "timeout", { expected: "blocked", ok: null }),
-  ],
-};
+const results = [
+  result(22, "greeted"),
+  result(25, "mismatch"),
+  result(80, "open", { expected: "open", ok: true }),
+  result(23, "refused", { expected: "blocked", ok: null }),
+  result(24, "timeout", { expected: "blocked", ok: null }),
+];
+const lab = hostSummary(results, { addresses: ["192.0.2.1", "2001:db8::7"] });
 const run: RunSummary = {
   hosts: [lab],
   ports,
   expect: undefined,
+  blockedState: undefined,
+  rate: undefined,
   isSending: false,
   duration: 2960.12345,
   interrupted: false,

@@ -100,11 +100,25 @@ Deno.test("the manual lists each close_reason, and no other", () => {
 
 Deno.test("the manual lists the fields of each row that greeter connect --json prints", () => {
   const error = "No route to host";
-  const results = [probeResult(22, "unreachable", { localAddr: address, greeting: "x", error, expected: "blocked" })];
-  const summary = formatSummaryRow({ host: "lab", addresses: ["192.0.2.1"], results }, {
+  const results = [
+    probeResult(22, "unreachable", {
+      localAddr: address,
+      greeting: "x",
+      error,
+      expected: "blocked",
+      reason: "not_listening",
+      listening: false,
+      reachableBefore: 1,
+    }),
+  ];
+  const addresses = ["192.0.2.1"];
+  const pass = { host: "lab", pass: 1, left: 0, duration: 1, pause: undefined, notTested: [] };
+  const summary = formatSummaryRow({ host: "lab", addresses, results, pass }, {
     hosts: [],
     ports: { greeted: [], open: [], blocked: [22] },
     expect: undefined,
+    blockedState: undefined,
+    rate: undefined,
     isSending: false,
     duration: 1,
     interrupted: false,
@@ -117,7 +131,11 @@ Deno.test("the manual lists the fields of each row that greeter connect --json p
     if (field === "`expected`") assertEquals(namesIn(meaning), [...EXPECTATIONS]);
   }
   documented.delete("all");
-  assertFields([...results.map(formatResultRow), summary, formatErrorRow("lab", error)], documented);
+  assertFields([
+    ...results.map((each) => formatResultRow(each, addresses, undefined)),
+    summary,
+    formatErrorRow("lab", error),
+  ], documented);
 });
 
 Deno.test("the manual's table of escapes has those that TEXT accepts, and no others", () => {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { HostSummary } from "../../cli/connect/summary.ts";
 import type { ProbeResult } from "../../client.ts";
 
 /** Returns a result of the client: by default, of a port of 192.0.2.1 that had to greet, and is as expected if it did. */
@@ -21,6 +22,14 @@ export function probeResult(
     greeting: new TextEncoder().encode(greeting),
     duration: 1.23456,
     error: undefined,
+    reason: undefined,
+    listening: null,
+    reachableBefore: undefined,
     ...fields,
   };
+}
+
+/** Returns what is known about a host: by default, about the host of {@linkcode probeResult}, without a pass. */
+export function hostSummary(results: readonly ProbeResult[], fields: Partial<HostSummary> = {}): HostSummary {
+  return { host: "lab", addresses: ["192.0.2.1"], results, pass: undefined, ...fields };
 }
