@@ -123,7 +123,11 @@ export class Progress {
     const left = passes.reduce((sum, { left }) => sum + left, 0);
     if (left > 0) return [`pass ${number} over the blocked ports: ${plural(left, "connection")} left`];
     const seconds = Math.ceil((Math.min(...passes.map(({ next = Infinity }) => next)) - performance.now()) / 1000);
-    return [`waiting for ${this.#pending()}`, `pass ${number + 1} begins in ${Math.max(seconds, 0)}s`];
+    const begins = `begins in ${Math.max(seconds, 0)}s`;
+    const pending = this.#pending();
+    // No port is pending if none was reached, but the pass has not proven that.
+    if (pending === "") return [`pass ${number + 1} over the blocked ports ${begins}`];
+    return [`waiting for ${pending}`, `pass ${number + 1} ${begins}`];
   }
 
   #lookups(): string {
