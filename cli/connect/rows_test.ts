@@ -30,19 +30,51 @@ Deno.test("the row of a result has the field names of the server's log, and what
     payload: "w6kK",
     payload_printable: "..\n",
   });
-  const unreachable = result(23, "unreachable", { expected: "blocked", ok: null, error: "No route to host" });
+  const unreachable = result(23, "unreachable", { expected: "blocked", ok: true, error: "No route to host" });
   assertEquals(format(unreachable), {
     event_type: "probe",
     host: "lab",
     expected: "blocked",
-    ok: null,
+    ok: true,
     state: "unreachable",
     proto: "TCP",
     dest_ip: "192.0.2.1",
     dest_port: 23,
     duration_ms: 1.235,
     error: "No route to host",
+    listening: null,
   });
+});
+
+Deno.test("the row of a blocked port says why it does not pass and what to do, as the line does", () => {
+  const fields = (row: string) => {
+    const { error, reason, listening, reachable_before_ms } = withoutTime(row);
+    return { error, reason, listening, reachable_before_ms };
+  };
+  const blocked = (fields: Partial<Omit<ProbeResult, "greeting">>) =>
+    result(23, "refused", { expected: "blocked", ok: fields.reason === undefined, ...fields });
+  const lost = blocked({
+    reason: "control_lost",
+    error: "not proven: x",
+    listening: true,
+    reachableBefore: 9000.12345,
+  });
+  assertEquals(fields(formatResultRow(lost, ["192.0.2.1"], 4)), {
+    error: "not proven: x; try --rate 2",
+    reason: "control_lost",
+    listening: true,
+    reachable_before_ms: 9000.123,
+  });
+  const noControl = blocked({ reason: "no_control", error: "not proven at 192.0.2.1" });
+  assertEquals(fields(formatResultRow(noControl, ["192.0.2.1", "2001:db8::7"], undefined)), {
+    error: "not proven at 192.0.2.1; -6 checks IPv6 only",
+    reason: "no_control",
+    listening: null,
+    reachable_before_ms: undefined,
+  });
+  const passed = blocked({ listening: true });
+  const none = { error: undefined, reason: undefined, reachable_before_ms: undefined };
+  assertEquals(fields(formatResultRow(passed, ["192.0.2.1"], undefined)), { ...none, listening: true });
 });
 
 Deno.test("the row of an error has the host and the message", () => {
@@ -95,6 +127,14 @@ Deno.test("the summary row of a host counts its states, and lists the ports that
     duration_ms: 2960.123,
     interrupted: false,
   });
+});
+
+Deno.test("the summary row says how long the last pass over the blocked ports took, and what it did not test", () => {
+  const pass = { host: "lab", pass: 2, left: 0, duration: 4000.12345, pause: undefined, notTested: ["2001:db8::7"] };
+  const { not_tested, pass_ms } = withoutTime(formatSummaryRow({ ...lab, pass }, run));
+  assertEquals([not_tested, pass_ms], [["2001:db8::7"], 4000.123]);
+  const row = withoutTime(formatSummaryRow({ ...lab, pass: { ...pass, notTested: [], duration: 0 } }, run));
+  assertEquals([row.not_tested, row.pass_ms], [[], 0]);
 });
 
 Deno.test("the summary row says whether blocked ports have a control, and whether the run was interrupted", () => {

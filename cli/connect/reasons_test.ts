@@ -1,0 +1,51 @@
+import { assertEquals } from "@std/assert";
+import type { Reason } from "../../client.ts";
+import { REASONS } from "../../client/results.ts";
+import { probeResult } from "../../tests/helpers/results.ts";
+import { explanation } from "./reasons.ts";
+
+const ERROR = "not proven: cause";
+
+/** The explanation for a blocked port at an address of a host, by default its only one. */
+function explain(reason: Reason | undefined, hostname = "192.0.2.1", addresses = [hostname], rate?: number) {
+  const remoteAddr = { transport: "tcp", hostname, port: 80 } as const;
+  const error = reason === undefined ? "No route to host" : ERROR;
+  const result = probeResult(80, "timeout", { expected: "blocked", ok: false, reason, error, remoteAddr });
+  return explanation(result, addresses, { rate });
+}
+
+Deno.test("explanation() says what to do about each reason for which a blocked port does not pass", () => {
+  const explanations: Record<Reason, string | undefined> = {
+    reached: undefined,
+    other_state: undefined,
+    not_listening: `${ERROR}; add it to --port of the server`,
+    no_control: `${ERROR}; -6 checks IPv6 only`,
+    control_lost: `${ERROR}; try --rate 5`,
+    control_refused: `${ERROR}; check another port with -p or -o, too`,
+    control_failed: `${ERROR}; check the host`,
+    addresses_changed: `${ERROR}; name an address instead`,
+    required_failed: "not judged: fix the ports that failed first",
+    interrupted: "not judged: interrupted",
+  };
+  for (const reason of REASONS) assertEquals(explain(reason), explanations[reason], reason);
+  assertEquals(explain(undefined), undefined);
+});
+
+Deno.test("explanation() advises a lower rate than the one that was given", () => {
+  const advice = (rate: number) => explain("control_lost", "192.0.2.1", ["192.0.2.1"], rate);
+  assertEquals(advice(1000), `${ERROR}; try --rate 5`);
+  assertEquals(advice(5.1), `${ERROR}; try --rate 5`);
+  assertEquals(advice(5), `${ERROR}; try --rate 2.5`);
+  assertEquals(advice(1), `${ERROR}; try --rate 0.5`);
+});
+
+Deno.test("explanation() says how to leave out an address without a control: by its family, or else by naming another", () => {
+  const advice = (hostname: string, ...others: string[]) => explain("no_control", hostname, [...others, hostname]);
+  assertEquals(advice("2001:db8::7", "192.0.2.1"), `${ERROR}; -4 checks IPv4 only`);
+  assertEquals(advice("192.0.2.1", "2001:db8::7"), `${ERROR}; -6 checks IPv6 only`);
+  // Options for a family would leave another address of the same family.
+  const name = `${ERROR}; name the address to check`;
+  assertEquals(advice("2001:db8::7", "192.0.2.1", "2001:db8::8"), name);
+  assertEquals(advice("192.0.2.1", "192.0.2.2", "2001:db8::7"), name);
+  assertEquals(advice("192.0.2.1", "192.0.2.2"), name);
+});
