@@ -5,6 +5,7 @@ import {
   checkEscapes,
   hostname,
   integer,
+  number,
   portsAdvice,
   portsWithText,
   textsByPort,
@@ -87,6 +88,20 @@ Deno.test("textsByPort() returns the text of each port that has one, and rejects
   const message = "port 23 appears with two texts; remove one of them from --port";
   assertThrows(() => texts("22-23=a", "80", "23-24=b"), UsageError, message);
   assertThrows(() => texts("23=", "23=b"), UsageError, message);
+  const lists = ["80=refused", "80=timeout"].map((text) => portsWithText({ option: "-b", text }, 1));
+  const states = "port 80 appears with two states; remove one of them from --blocked";
+  assertThrows(() => textsByPort(lists, "states", "--blocked"), UsageError, states);
+});
+
+Deno.test("number() accepts numbers with and without a fraction, and says what the range counts", () => {
+  const rate = number(0.5, 20, "meters a second");
+  const value = (text: string) => rate({ option: "--rate", text });
+  assertEquals(rate.range, [0.5, 20]);
+  assertEquals(["0.5", ".5", "1.25", "5.", "20", "20.0"].map(value), [0.5, 0.5, 1.25, 5, 20, 20]);
+  for (const text of ["", ".", "0.49", "20.01", "1e1", "+1", "-1", "0x5", " 5", "5 ", "1.2.3", "1,5", "Infinity"]) {
+    const { message } = assertThrows(() => value(text), UsageError);
+    assertEquals(message, `invalid value "${text}" for --rate: expected meters a second from 0.5 to 20`);
+  }
 });
 
 Deno.test("portsAdvice() appends ports to the last list that has no text", () => {

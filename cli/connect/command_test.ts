@@ -32,8 +32,15 @@ Deno.test("parse() accepts options of greeter connect before and after HOST", as
   const ports = { greeted: [999], open: [], blocked: [] };
   assertEquals(await parseConnect("lab.example"), {
     kind: "connect",
-    check: { hostname: ["lab.example"], ...ports, expect: undefined, send: undefined, family: undefined },
-    options: { timeout: undefined, within: undefined, concurrency: undefined },
+    check: {
+      hostname: ["lab.example"],
+      ...ports,
+      blockedState: undefined,
+      expect: undefined,
+      send: undefined,
+      family: undefined,
+    },
+    options: { timeout: undefined, within: undefined, rate: undefined, concurrency: undefined },
     isReduced: false,
     json: false,
     quiet: false,
@@ -89,6 +96,60 @@ Deno.test("parse() accepts ports of each expectation, also from several options"
 Deno.test("parse() leaves out ports of -p and -o from a range of -b", async () => {
   const { check, isReduced } = await parseConnect("lab", "-p", "22=SSH", "-o", "24", "-b", "21-25");
   assertEquals([check.greeted, check.open, check.blocked, isReduced], [[22], [24], [21, 23, 25], true]);
+});
+
+/** The state in which a port must be blocked, if only one passes. */
+function stateOf({ check: { blockedState } }: ConnectCommand, port: number) {
+  return typeof blockedState === "function" ? blockedState({ host: "lab", port }) : blockedState;
+}
+
+Deno.test("parse() accepts a state after a list of -b, also if a list without a state has the same port", async () => {
+  for (const lists of [["-b80-81", "--blocked=81-82=refused"], ["-b81-82=refused", "-b80-81"]]) {
+    const command = await parseConnect("lab", ...lists);
+    assertEquals(command.check.blocked.toSorted(), [80, 81, 82]);
+    assertEquals([80, 81, 82].map((port) => stateOf(command, port)), [undefined, "refused", "refused"]);
+  }
+  const states = await parseConnect("lab", "-b1=refused", "-b2=timeout", "-b3=unreachable", "-b2=timeout");
+  assertEquals([1, 2, 3, 4].map((port) => stateOf(states, port)), ["refused", "timeout", "unreachable", undefined]);
+  assertEquals((await parseConnect("lab", "-b80")).check.blockedState, undefined);
+});
+
+Deno.test("parse() leaves out ports of -p and -o from a range of -b with a state, and rejects single ports", async () => {
+  const command = await parseConnect("lab", "-p22", "-o24", "-b", "21-25=timeout");
+  assertEquals([command.check.blocked, command.isReduced], [[21, 23, 25], true]);
+  assertEquals([21, 23, 25].map((port) => stateOf(command, port)), Array(3).fill("timeout"));
+  for (const list of ["22=refused", "80,22=refused"]) {
+    const message = "port 22 is in --port and --blocked; remove it from one of them";
+    assertEquals(await parseError("lab", "-p22", "-b", list), message);
+  }
+});
+
+Deno.test("parse() rejects another state after a list of -b, and names the three", async () => {
+  const advice = "expected one of these states after LIST=: refused, timeout, unreachable";
+  for (const option of ["-b", "--blocked"]) {
+    for (const state of ["", "open", "greeted", "Refused", "refused,timeout", " refused", "refused=timeout"]) {
+      assertEquals(
+        await parseError("lab", option, `80=${state}`),
+        `invalid value "80=${state}" for ${option}: ${advice}`,
+      );
+    }
+  }
+  assertEquals(
+    await parseError("lab", "-b80-82=refused", "-b", "81=timeout"),
+    "port 81 appears with two states; remove one of them from --blocked",
+  );
+});
+
+Deno.test("parse() accepts a --rate from 0.1 to 100000 connections a second", async () => {
+  for (const [text, rate] of [["0.1", 0.1], ["100000", 100_000], ["20", 20], [".5", 0.5], ["5.", 5]] as const) {
+    assertEquals((await parseConnect("lab", "--rate", text)).options.rate, rate);
+  }
+  for (const text of ["0", "0.09", "100001", "100000.1", "1e3", "-1", "5/s", "", "x", "0x5", " 5"]) {
+    assertEquals(
+      await parseError("lab", `--rate=${text}`),
+      `invalid value "${text}" for --rate: expected connections a second from 0.1 to 100000`,
+    );
+  }
 });
 
 Deno.test("parse() replaces {port} in every TEXT of greeter connect", async () => {
@@ -211,7 +272,8 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["lab", "-h5"], 'unknown option "-5" in "-h5"; see greeter connect --help'],
     [["lab", "-4=5"], 'invalid option "-4=5": -4 does not accept a value; write -4'],
     [["lab", "-o", "80=x"], `"80=x" for -o`],
-    [["lab", "-b", "80=x"], `"80=x" for -b`],
+    [["lab", "-b", "mysql=refused"], `"mysql=refused" for -b`, "; write 3306 instead of mysql"],
+    [["lab", "-b", "80 = refused"], `"80 = refused" for -b`, "; write 80=refused instead of 80 = refused"],
     [["lab", "-o", "0"], `"0" for -o`, "1 to 65535"],
     [["lab", "-b", "0"], `"0" for -b`, "1 to 65535"],
     [["lab", "-p20-25", "-o22"], `port 22 is in --port and --open${twice}`],
@@ -258,6 +320,7 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["lab", "--concurrency", "0"], "--concurrency", "1 to 65535"],
     [["lab", "-t", "0"], "-t", "0.001 to 86400"],
     [["lab", "-w", "x"], "-w"],
+    [["lab", "--rate"], "--rate requires a value, such as --rate 5"],
     [["lab", "--greeting", "hi"], 'unknown option "--greeting"; only the server has it: see greeter connect --help'],
     [["lab", "-n", "1"], `unknown option "-n"; see greeter connect --help`],
     [["--first", "lab", "--second"], `unknown option "--first"; `],
@@ -281,7 +344,7 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
 });
 
 Deno.test("parse() names the command of an option that only the other command has", async () => {
-  for (const option of ["--open", "--blocked", "--expect", "--send"]) {
+  for (const option of ["--open", "--blocked", "--expect", "--send", "--rate"]) {
     const { message } = await assertRejects(() => parse([option, "22"]), UsageError);
     assertEquals(message, `unknown option "${option}"; only greeter connect has it: see greeter connect --help`);
   }
@@ -307,7 +370,9 @@ Deno.test("parse() suggests no value of greeter connect that is invalid too", as
 Deno.test("the help of greeter connect fits in 80 columns, and names every option", () => {
   const lines = connectHelp().split("\n");
   assertEquals(lines.filter((line) => line.length > 80), []);
-  for (const option of ["-p, --port LIST[=TEXT] ", "-o, --open LIST ", "-b, --blocked LIST ", "-e, --expect TEXT "]) {
+  for (
+    const option of ["-p, --port LIST[=TEXT] ", "-o, --open LIST ", "-b, --blocked LIST[=STATE] ", "-e, --expect TEXT "]
+  ) {
     assert(lines.some((line) => line.startsWith(`  ${option}`)), option);
   }
 });

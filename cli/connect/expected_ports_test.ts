@@ -6,7 +6,7 @@ import { expectedPorts } from "./expected_ports.ts";
 /** Calls `expectedPorts()` with port lists: the first two of one option each, the others of `-b`. */
 function ports(greeted: string, open: string, ...blocked: string[]) {
   const list = (text: string) => text === "" ? [] : parsePorts(text) ?? [];
-  const values = blocked.map((text) => ({ given: { option: "-b", text }, list: list(text) }));
+  const values = blocked.map((text) => ({ given: { option: "-b", text }, list: list(text.replace(/=.*/, "")) }));
   return expectedPorts(list(greeted), list(open), values);
 }
 
@@ -30,6 +30,7 @@ Deno.test("expectedPorts() leaves out ports of -p and -o from a range of -b, but
   assertEquals(ports("22", "", "80-81").isReduced, false);
   assertEquals(ports("22", "", "-").blocked.length, 65_534);
   assertEquals(ports("22", "", "65534-").blocked, [65_534, 65_535]);
+  assertEquals(ports("22", "24", "21-25=refused", "26=timeout").blocked, [21, 23, 25, 26]);
 });
 
 Deno.test("expectedPorts() rejects a port with two expectations", () => {
@@ -39,6 +40,7 @@ Deno.test("expectedPorts() rejects a port with two expectations", () => {
       [["22", "22", "1-100"], "port 22 is in --port and --open"],
       [["22", "", "80,22"], "port 22 is in --port and --blocked"],
       [["20-23", "", "80", "022"], "port 22 is in --port and --blocked"],
+      [["22", "", "80,22=timeout"], "port 22 is in --port and --blocked"],
       [["80", "22", "1-5,22"], "port 22 is in --open and --blocked"],
     ] as [[string, string, ...string[]], string][]
   ) {
