@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import type { PassProgress } from "../../client.ts";
 import { probeResult } from "../../tests/helpers/results.ts";
 import { Progress } from "./progress.ts";
 
@@ -55,6 +56,72 @@ Deno.test("Progress lists ports that must be blocked once they are tried", () =>
   assertEquals(progress.text(), "checked 3 of 3 ports, 3 as expected");
   add(22, false);
   assertEquals(progress.text(), "waiting for port 22 to greet");
+});
+
+/** A pass over the blocked ports of a host. */
+function pass(fields: Partial<PassProgress>): PassProgress {
+  return { host: "lab", pass: 1, left: 0, duration: 0, pause: undefined, notTested: [], ...fields };
+}
+
+Deno.test("Progress says which pass over the blocked ports it is, and how many connections are left", () => {
+  const { progress, add } = start(["lab"], { greeted: [22], blocked: [80, 81] });
+  progress.resolved("lab");
+  add(22, true);
+  progress.addPass(pass({ left: 2 }));
+  assertEquals(progress.text(), "pass 1 over the blocked ports: 2 connections left");
+  add(80, false);
+  progress.addPass(pass({ left: 1 }));
+  assertEquals(progress.text(), "pass 1 over the blocked ports: 1 connection left");
+  add(81, true);
+  progress.addPass(pass({ pass: 2, left: 3 }));
+  assertEquals(progress.text(), "pass 2 over the blocked ports: 3 connections left");
+  // After the pass, or before the last control.
+  progress.addPass(pass({}));
+  assertEquals(progress.text(), "waiting for port 80 to be blocked");
+});
+
+Deno.test("Progress says between two passes what it waits for, and when the next one begins, in whole seconds", () => {
+  const { progress, add } = start(["lab"], { greeted: [22], blocked: [80, 81] });
+  progress.resolved("lab");
+  add(22, true);
+  add(80, false);
+  add(81, false);
+  progress.addPass(pass({ pause: 6000 }));
+  assertEquals(progress.text(), "waiting for ports 80-81 to be blocked; pass 2 begins in 6s");
+  progress.addPass(pass({ pass: 2, pause: 7400 }));
+  assertEquals(progress.text(), "waiting for ports 80-81 to be blocked; pass 3 begins in 8s");
+  // The lookup of the name may delay it.
+  progress.addPass(pass({ pass: 2, pause: -5 }));
+  assertEquals(progress.text(), "waiting for ports 80-81 to be blocked; pass 3 begins in 0s");
+});
+
+Deno.test("Progress adds the connections that are left at several hosts, and waits only if none is left", () => {
+  const { progress, add } = start(["web1", "web2", "web3"], { greeted: [22], blocked: [80] });
+  for (const host of ["web1", "web2"]) {
+    progress.resolved(host);
+    add(22, true, host);
+    add(80, false, host);
+  }
+  progress.addPass(pass({ host: "web1", pass: 2, left: 3 }));
+  progress.addPass(pass({ host: "web2", left: 4 }));
+  assertEquals(progress.text(), "pass 2 over the blocked ports: 7 connections left; looking up web3");
+  progress.addPass(pass({ host: "web1", pass: 2, pause: 6000 }));
+  assertEquals(progress.text(), "pass 2 over the blocked ports: 4 connections left; looking up web3");
+  progress.resolved("web3");
+  progress.addPass(pass({ host: "web2", pause: 3000 }));
+  assertEquals(progress.text(), "waiting for web1:80,web2:80 to be blocked; pass 3 begins in 3s");
+  // A host that has been checked no longer counts.
+  progress.addPass(pass({ host: "web1" }));
+  assertEquals(progress.text(), "waiting for web1:80,web2:80 to be blocked; pass 2 begins in 3s");
+});
+
+Deno.test("Progress lists no port between two passes if none was reached in the first one", () => {
+  const { progress, add } = start(["lab"], { greeted: [22], blocked: [80] });
+  progress.resolved("lab");
+  add(22, true);
+  add(80, true); // refused, but not proven
+  progress.addPass(pass({ pause: 3000 }));
+  assertEquals(progress.text(), "pass 2 over the blocked ports begins in 3s");
 });
 
 Deno.test("Progress names the hosts of ports if there are several, and at most 10 ranges", () => {

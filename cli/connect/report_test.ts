@@ -284,18 +284,22 @@ Deno.test(
 );
 
 Deno.test(needs("greeter connect shows on a terminal what it waits for in each phase", "script"), async () => {
-  const [late = 0, open = 0] = freePorts(2);
+  const [late = 0, open = 0, ...refused] = freePorts(4);
   await using blocked = listenOn(open, "hi\n");
-  const args = ["-p", `${late}`, "-b", `${open}`, "-w", "600"];
+  const args = ["-p", `${late}`, "-b", `${[open, ...refused]}`, "-w", "600"];
   await using terminal = spawn(["script", "-qec", quoted([...CONNECT, ...args]), "/dev/null"]);
   await until(() => terminal.output.stdout.includes(`\u001b[Kwaiting for port ${late} to greet\r`));
   assertEquals(blocked.connections(), 0);
   await using _server = listenOn(late, "hi\n");
-  await until(() => terminal.output.stdout.includes(`\u001b[Kwaiting for port ${open} to be blocked\r`));
+  await until(() => terminal.output.stdout.includes(`\u001b[Kpass 1 over the blocked ports: `));
+  // It is open. The next pass begins 3 s after the first one.
+  const waiting = new RegExp(`\u001b\\[Kwaiting for port ${open} to be blocked; pass 2 begins in [1-3]s\r`);
+  await until(() => waiting.test(terminal.output.stdout));
   await blocked[Symbol.asyncDispose]();
   assertEquals((await terminal.ended).code, 0);
   const shown = terminal.output.stdout.split("\r\u001b[K").at(-1) ?? "";
-  assertStringIncludes(shown, "2 of 2 ports as expected");
+  assertMatch(shown, new RegExp(`^ *${open}  .*refused.*\\(reachable \\d+s before\\)`, "m"));
+  assertStringIncludes(shown, "4 of 4 ports as expected");
 });
 
 Deno.test(
