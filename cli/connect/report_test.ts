@@ -4,7 +4,7 @@ import { serve } from "../../server.ts";
 import { inNamespace, SILENT_NAME_SERVER } from "../../tests/helpers/namespaces.ts";
 import { needs } from "../../tests/helpers/needs.ts";
 import { freePort, freePorts } from "../../tests/helpers/ports.ts";
-import { GREETER, run, spawn, start } from "../../tests/helpers/processes.ts";
+import { GREETER, ROOT, run, spawn, start } from "../../tests/helpers/processes.ts";
 import { probeResult } from "../../tests/helpers/results.ts";
 import { startServer } from "../../tests/helpers/servers.ts";
 import { delay, until, within } from "../../tests/helpers/waiting.ts";
@@ -70,6 +70,51 @@ Deno.test("ProbeReport.close() returns whether every port of every host has a re
   assertEquals(await closed(...lab, greeted("web")), false);
   assertEquals(await closed(), false);
 });
+
+Deno.test(
+  needs(
+    "ProbeReport prints rows and lines with the addresses, the rate and the states of the check",
+    "the run permission",
+  ),
+  async () => {
+    const result = (port: number, fields: Partial<Omit<ProbeResult, "greeting">>) =>
+      probeResult(port, "refused", { expected: "blocked", ok: false, ...fields });
+    const results = [
+      result(80, { reason: "control_lost", error: "not proven: x" }),
+      result(81, { reason: "no_control", error: "not proven at 192.0.2.1" }),
+      result(82, { reason: "other_state" }),
+    ];
+    const script = (json: boolean) => `
+    import { ProbeReport } from "${import.meta.resolve("./report.ts")}";
+    const check = { hostname: ["lab"], greeted: [], open: [], blocked: [80, 81, 82], blockedState: () => "timeout" };
+    const options = { check, options: { rate: 4 }, isReduced: false, json: ${json}, quiet: false };
+    const report = new ProbeReport(options, new AbortController());
+    report.addAddresses("lab", ["192.0.2.1", "2001:db8::7"]);
+    report.addPass({ host: "lab", pass: 1, left: 0, duration: 9000, pause: undefined, notTested: ["::1"] });
+    for (const result of ${JSON.stringify(results)}) await report.add({ ...result, greeting: new Uint8Array() });
+    await report.close();`;
+    const print = async (json: boolean) => {
+      const { stdout, stderr } = await run([Deno.execPath(), "eval", script(json)], { cwd: ROOT });
+      assertEquals(stderr, "");
+      return stdout.trimEnd().split("\n");
+    };
+    const rows = (await print(true)).map((line) => JSON.parse(line));
+    const [lost, noControl] = ["not proven: x; try --rate 2", "not proven at 192.0.2.1; -6 checks IPv6 only"];
+    assertEquals(rows.slice(0, 2).map(({ error }) => error), [lost, noControl]);
+    assertEquals([rows[3].not_tested, rows[3].pass_ms], [["::1"], 9000]);
+    const [header, ...lines] = await print(false);
+    assertEquals(header, "lab is 192.0.2.1, 2001:db8::7");
+    assertEquals(lines.slice(0, 3), [
+      `80  refused  ${lost}`,
+      `81  refused  ${noControl}`,
+      "82  refused  expected timeout",
+    ]);
+    assertStringIncludes(
+      lines[3] ?? "",
+      "; the blocked ports took 9.0s; not tested, because this machine has no route: ::1",
+    );
+  },
+);
 
 Deno.test("greeter connect prints 256 bytes of a long greeting, and `...` if there are more", async () => {
   await using long = serveLongGreetings(1);
