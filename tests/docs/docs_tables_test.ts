@@ -100,24 +100,15 @@ Deno.test("the manual lists each close_reason, and no other", () => {
 
 Deno.test("the manual lists the fields of each row that greeter connect --json prints", () => {
   const error = "No route to host";
-  const results = [
-    probeResult(22, "unreachable", {
-      localAddr: address,
-      greeting: "x",
-      error,
-      expected: "blocked",
-      reason: "not_listening",
-      listening: false,
-      reachableBefore: 1,
-    }),
-  ];
+  const blocked = { expected: "blocked", ok: false, reason: "other_state", reachableBefore: 1 } as const;
+  const results = [probeResult(22, "unreachable", { localAddr: address, greeting: "x", error, ...blocked })];
   const addresses = ["192.0.2.1"];
   const pass = { host: "lab", pass: 1, left: 0, duration: 1, pause: undefined, notTested: [] };
   const summary = formatSummaryRow({ host: "lab", addresses, results, pass }, {
     hosts: [],
     ports: { greeted: [], open: [], blocked: [22] },
     expect: undefined,
-    blockedState: undefined,
+    blockedState: "refused",
     rate: undefined,
     isSending: false,
     duration: 1,
@@ -131,11 +122,8 @@ Deno.test("the manual lists the fields of each row that greeter connect --json p
     if (field === "`expected`") assertEquals(namesIn(meaning), [...EXPECTATIONS]);
   }
   documented.delete("all");
-  assertFields([
-    ...results.map((each) => formatResultRow(each, addresses, undefined)),
-    summary,
-    formatErrorRow("lab", error),
-  ], documented);
+  const probes = results.map((result) => formatResultRow(result, addresses, undefined));
+  assertFields([...probes, summary, formatErrorRow("lab", error)], documented);
 });
 
 Deno.test("the manual's table of escapes has those that TEXT accepts, and no others", () => {
@@ -166,6 +154,8 @@ Deno.test("the manual quotes messages as they are printed", async () => {
   const progress = new Progress(["lab"], { greeted: [80], open: [], blocked: [] });
   progress.resolved("lab");
   progress.add(probeResult(80, "refused"));
+  assertStringIncludes(MANUAL, `\`greeter: ${progress.text()}\``);
+  progress.addPass({ host: "lab", pass: 1, left: 12, duration: 1, pause: undefined, notTested: [] });
   assertStringIncludes(MANUAL, `\`greeter: ${progress.text()}\``);
 });
 

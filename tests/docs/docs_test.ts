@@ -146,7 +146,8 @@ const INTERFACES = {
   "server.ts": ["Server"],
   "server/connection.ts": ["ConnInfo", "Connection"],
   "server/listen.ts": ["ListenError"],
-  "client/options.ts": ["Check", "CheckOptions", "ProbeResult", "ConnectError"],
+  "client/options.ts": ["Check", "CheckOptions", "PassProgress"],
+  "client/results.ts": ["ProbeResult", "ConnectError"],
 };
 
 Deno.test("the page of the module names each option, and each property of what the module returns or throws", () => {
