@@ -19,8 +19,10 @@ const test = testsInNamespace(
   `
     ip address add 192.0.2.7/32 dev lo
     ip address add 192.0.2.8/32 dev lo
+    ip address add 2001:db8::7/128 dev lo || true
     hosts=$(mktemp)
-    printf '%s\\n' '127.0.0.1 localhost' '::1 localhost' '192.0.2.7 lab.example web1' '192.0.2.8 web2' > "$hosts"
+    printf '%s\\n' '127.0.0.1 localhost' '::1 localhost' '192.0.2.7 lab.example web1' '192.0.2.8 web2' \\
+      '192.0.2.7 both.example' '2001:db8::7 both.example' > "$hosts"
     mount --bind "$hosts" /etc/hosts
     rm "$hosts" 2> /dev/null || true
   `,
@@ -138,9 +140,9 @@ test("manual: the log", [], async () => {
 });
 
 /** Sets the firewall of the examples: it drops packets to port 3306, and rejects those to port 5432. */
-async function setFirewall() {
+async function setFirewall(command = "iptables") {
   for (const [port, target] of [["3306", "DROP"], ["5432", "REJECT"]] as const) {
-    const { code, stderr } = await run(["iptables", "-A", "INPUT", "-p", "tcp", "--dport", port, "-j", target]);
+    const { code, stderr } = await run([command, "-A", "INPUT", "-p", "tcp", "--dport", port, "-j", target]);
     assertEquals(code, 0, stderr);
   }
 }
@@ -158,29 +160,49 @@ test(
       const open = await run(shell(check), { env });
       assertEquals(open.code, 1);
       assertMatch(open.stdout, /\n3306 .* {2}expected blocked\n5432 .* {2}expected blocked\n/);
-      await interrupt(server);
-    }
-    await setFirewall();
-    {
-      await using server = await start(serve);
+      await setFirewall();
       const { code, stdout, stderr } = await run(shell(check), { env });
       assertEquals([code, withoutWarning(stderr)], [0, ""]);
       assertShown(block, stdout);
       await interrupt(server);
-      const [shown = ""] = Deno.readTextFileSync(`${ROOT}/README.md`).match(/(?<=`)Greeted: [^`]*(?=`)/) ?? [];
-      assertMatch(shown, /Not greeted/);
-      assertStringIncludes(server.output.stdout, shown);
     }
     const down = await run(shell(check), { env });
     assertEquals(down.code, 1);
-    assertMatch(down.stdout, /\n3306 .*not judged\n5432 .*not judged\n/);
-    // Another program has port 80.
-    using _other = Deno.listen({ port: 80 });
-    const inUse = await run(shell(serve), { env });
+    assertMatch(down.stdout, /\n3306 .*not judged.*\n5432 .*not judged.*\n/);
+    const [, state = ""] = Deno.readTextFileSync(`${ROOT}/README.md`).match(/`-b (\d+=timeout)` also fails/) ?? [];
+    await using _server = await start(serve);
+    const statesOf = async (states: string) => {
+      const { code, stdout } = await run(shell(check.replace("-b 3306,5432", `-b ${states}`)), { env });
+      return [code, ...stdout.match(/^\d+ +(refused|timeout).*/gm) ?? []];
+    };
+    assertEquals(await statesOf(`${state} -b 5432=refused`), [0, "3306  timeout", "5432  refused"]);
+    assertEquals((await statesOf(state.replace("3306", "5432"))).slice(0, 2), [1, "5432  refused  expected timeout"]);
+  },
+);
+
+test(
+  "README and manual: a spare port announces the ports that no other program uses",
+  ["iptables"],
+  async () => {
+    const { text: serve } = blockWith("docs/manual.md", "greeter -p 3306,9999 --announce");
+    const block = blockWith("docs/manual.md", "9999  greeted");
+    // Other programs.
+    using _http = Deno.listen({ port: 80 });
+    using _https = Deno.listen({ port: 443 });
+    const inUse = await run(shell(blockWith("README.md", "sudo greeter -p 80,443,3306").text), { env });
     assertEquals([inUse.code, inUse.stdout], [2, ""]);
-    await using _server = await start(serve.replace("80,", ""));
-    const other = await run(shell(check.replace("-p 80,443", "-o 80 -p 443")), { env });
-    assertEquals(other.code, 0, other.stdout);
+    const inText = [...Deno.readTextFileSync(`${ROOT}/README.md`).matchAll(/`(greeter [^`]*9999[^`]*)`/g)];
+    assertEquals(inText.map(([, command]) => command), [serve, serverCommand(block).replace(/ -e '.*?'/, "")]);
+    await using server = await start(serve);
+    await setFirewall();
+    const { code, stdout } = await run(shell(serverCommand(block)), { env });
+    assertEquals(code, 0);
+    assertShown(block, stdout);
+    await interrupt(server);
+    // The ports of the other programs are open, but greeter has not started yet.
+    const early = await run(shell(serverCommand(block)), { env });
+    assertEquals(early.code, 1);
+    assertMatch(early.stdout, /\n3306 .*not judged/);
   },
 );
 
@@ -320,53 +342,154 @@ test(
 );
 
 test(
-  "manual: a firewall from both sides, and as a CI job",
+  "manual: a firewall from both sides",
+  ["iptables", "IPv6"],
+  async () => {
+    const without = blockWith("docs/manual.md", "not: 3306,5432; the server");
+    const withFirewall = blockWith("README.md", "3306  timeout");
+    const bothFamilies = blockWith("docs/manual.md", "both.example");
+    const serve = blockWith("docs/manual.md", "--within 600").text;
+    const check = async (block: Block, args = "") => {
+      const { code, stdout } = await run(shell(`${serverCommand(block)} ${args}`), { env });
+      if (args === "") assertShown(block, stdout);
+      return code;
+    };
+    {
+      await using server = await start(serve);
+      assertEquals(await check(without), 1);
+      await setFirewall();
+      assertEquals(serverCommand(without), serverCommand(withFirewall));
+      assertEquals(await check(withFirewall), 0);
+      assertEquals(await check(bothFamilies), 1);
+      assertEquals(await check(bothFamilies, "-4"), 0);
+      await interrupt(server);
+    }
+    await using _server = await start(`${serve} -H ::`);
+    assertEquals(await check(bothFamilies, "-q"), 1);
+    await setFirewall("ip6tables");
+    assertEquals(await check(bothFamilies, "-q"), 0);
+  },
+);
+
+/**
+ * Runs the CI job of the manual, with parts of it replaced. Returns its exit status and what it has printed. The server is
+ * stopped when the clients have ended, instead of after a minute.
+ */
+async function runJob(...replaced: readonly (readonly [part: string, replacement: string])[]) {
+  let job = blockWith("docs/manual.md", "ssh lab.example").text;
+  for (const [part, replacement] of [["wait $!", "kill $!; wait $!"], ...replaced] as const) {
+    assertStringIncludes(job, part);
+    job = job.replaceAll(part, replacement);
+  }
+  const cwd = await Deno.makeTempDir();
+  const { code, stdout } = await run(shell(job), { cwd, env });
+  await Deno.remove(cwd, { recursive: true });
+  return { code, stdout };
+}
+
+/** The exit status of a job whose first client has passed, and the lines of the ports that the second one fails. */
+function failedPorts({ code, stdout }: { code: number; stdout: string }): (number | string)[] {
+  const [, second = ""] = stdout.split("\n2 of 2 ports as expected in ");
+  return [code, ...second.match(/^\d+ {2}.*(expected|not proven).*/gm) ?? []];
+}
+
+test(
+  "manual: the CI job passes behind a firewall, and fails without one",
   ["iptables"],
   async () => {
-    const { text: serve } = blockWith("docs/manual.md", "--within 600");
-    const { text: sameSide } = blockWith("docs/manual.md", "connect lab.example -p 80,443,3306,5432");
-    const without = blockWith("docs/manual.md", "not: 3306,5432");
-    const withFirewall = blockWith("README.md", "3306  timeout");
-    const { text: job } = blockWith("docs/manual.md", "ssh lab.example");
-    {
-      await using _server = await start(serve);
-      assertEquals((await run(shell(sameSide), { env })).code, 0);
-      const open = await run(shell(serverCommand(without)), { env });
-      assertEquals(open.code, 1);
-      assertShown(without, open.stdout);
-      await setFirewall();
-      const blocked = await run(shell(serverCommand(withFirewall)), { env });
-      assertEquals(blocked.code, 0);
-      assertShown(withFirewall, blocked.stdout);
-    }
-    const cwd = await Deno.makeTempDir();
-    const passed = await run(shell(job.replace("--within 60", "--within 6")), { cwd, env });
-    assertEquals([passed.code, withoutWarning(passed.stderr)], [0, ""]);
-    assertMatch(passed.stdout, /4 of 4 ports as expected[^]*Greeted: 80,443\. Not greeted: 3306,5432\.\n$/);
-    // Without the firewall, the job fails.
-    await run(["iptables", "-F"]);
-    const shortJob = job.replace("--within 60", "--within 5").replace("--within 30", "--within 2");
-    const failed = await run(shell(shortJob), { cwd, env });
-    assertEquals(failed.code, 1);
-    assertMatch(failed.stdout, /not: 3306,5432\n.*Greeted: 80,443,3306,5432\.\n$/);
-    // The job also fails if its server cannot start, because that of another job is still running.
-    await run(shell("iptables -A INPUT -p tcp -m multiport --dports 3306,5432 -j REJECT"));
-    await using _server = await start(serve);
-    const notStarted = await run(shell(job), { cwd, env });
-    assertEquals([notStarted.code, notStarted.stdout.includes("4 of 4 ports as expected")], [2, true]);
-    await Deno.remove(cwd, { recursive: true });
+    const open = failedPorts(await runJob());
+    assertEquals([open.length, open[0]], [3, 1]);
+    await setFirewall();
+    const { code, stdout } = await runJob();
+    assertEquals(code, 0, stdout);
+    assertMatch(stdout, /\n2 of 2 ports as expected[^]*\n4 of 4 ports as expected.*the server listens on 3306,5432\n$/);
   },
 );
 
 test(
-  "manual: --count 1 leaves no connection for the check after the blocked ports",
+  "manual: the CI job fails if its server cannot start, because that of another job is still running",
+  ["iptables"],
+  async () => {
+    await setFirewall();
+    await using _server = await start(blockWith("docs/manual.md", "--within 600").text);
+    const { code, stdout } = await runJob();
+    assertEquals([code, stdout.includes("4 of 4 ports as expected")], [2, true]);
+  },
+);
+
+const NOT_LISTENING = "not proven: the server does not listen on it; add it to --port of the server";
+
+test(
+  "manual: the CI job fails if a blocked port is mistyped in the list of the server",
+  ["iptables"],
+  async () => {
+    await setFirewall();
+    const result = await runJob(['"$pass,$block"', "80,443,3360,5432"]);
+    assertEquals(failedPorts(result), [1, `3306  timeout  ${NOT_LISTENING}`]);
+  },
+);
+
+test(
+  "manual: the CI job fails if a blocked port is mistyped in the list of the client",
+  ["iptables"],
+  async () => {
+    await setFirewall();
+    const result = await runJob(['-b "$block"', "-b 3306,5423"]);
+    assertEquals(failedPorts(result), [1, `5423  refused  ${NOT_LISTENING}`]);
+  },
+);
+
+test(
+  "manual: the CI job fails if its server starts only when the clients have ended",
+  ["iptables"],
+  async () => {
+    await setFirewall();
+    const wait = "sh -c 'until [ -e ended ]; do sleep 0.1; done; exec \"$@\"' sh";
+    const { code, stdout } = await runJob(
+      ["ssh lab.example", `${wait} ssh lab.example`],
+      ["kill $!; wait $!", "touch ended; wait $!"],
+      ["--within 60", "--within 1"],
+      ["--within 30", "--within 1"],
+    );
+    assertEquals(code, 1);
+    assertMatch(stdout, /\n80 +refused {2}expected greeted\n443 +refused {2}expected greeted\n0 of 2 ports .*\n$/);
+  },
+);
+
+test(
+  "manual: the CI job fails if another program has a blocked port, and the server skips it",
+  ["iptables"],
+  async () => {
+    await setFirewall();
+    // It cannot be reached from elsewhere, so it would look blocked without any firewall.
+    await run(shell("iptables -D INPUT -p tcp --dport 3306 -j DROP"));
+    using _other = Deno.listen({ hostname: "127.0.0.1", port: 3306 });
+    const result = await runJob(["--announce", "--announce --skip-taken"]);
+    assertEquals(failedPorts(result), [1, `3306  refused  ${NOT_LISTENING}`]);
+  },
+);
+
+test(
+  "manual: the CI job fails if the name has an IPv6 address, and the server listens on IPv4 only",
+  ["iptables", "IPv6"],
+  async () => {
+    await setFirewall();
+    const result = await runJob(["connect lab.example", "connect both.example"]);
+    const why =
+      "not proven at 2001:db8::7: no port that must greet or be open could be reached there; -4 checks IPv4 only";
+    assertEquals(failedPorts(result), [1, `3306  refused  ${why}`, `5432  refused  ${why}`]);
+  },
+);
+
+test(
+  "manual: --count 1 leaves no connection for a control, and --count 4 is enough for a few blocked ports",
   [],
   async () => {
     await using _server = await start("greeter -p 80,443 --count 1");
-    await using _other = await start("greeter -p 81 --count 2");
+    await using _other = await start("greeter -p 81 --count 4");
     const { code, stdout } = await run(shell("greeter connect lab.example -p 80 -b 3306"), { env });
     assertEquals(code, 1);
-    assertMatch(stdout, /\n3306 {2}refused {2}not proven: /);
+    assertMatch(stdout, /\n3306 {2}refused {2}not proven: port 80 refused the 2nd connection /);
     assertEquals((await run(shell("greeter connect lab.example -p 81 -b 3306 --quiet"), { env })).code, 0);
   },
 );
@@ -444,8 +567,9 @@ test("manual: a name whose first address refuses connections", ["IPv6"], async (
   assertShown(block, (await run(shell(serverCommand(block)), { env })).stdout);
 });
 
-test("manual: several hosts", [], async () => {
+test("manual: several hosts", ["iptables"], async () => {
   const block = blockWith("docs/manual.md", "greeter connect web1 web2");
+  await run(shell("iptables -A INPUT -d 192.0.2.7 -p tcp --dport 3306 -j DROP"));
   await using _web1 = await start("greeter -H web1 -p 80");
   await using _web2 = await start("greeter -H web2 -p 80,3306");
   const { code, stdout } = await run(shell(serverCommand(block)), { env });
