@@ -17,8 +17,7 @@ const test = testsInNamespace(
   ${TWO_NAMESPACES}
   ip -n client address add ${DENIED_ADDRESS}/32 dev client0
   ip route add ${DENIED_ADDRESS}/32 dev server0
-  iptables -A INPUT -p tcp --dport 80 -j DROP
-  iptables -A INPUT -p tcp --dport 3306 -j REJECT`,
+  iptables -A INPUT -p tcp -m multiport --dports 80,3306 -j DROP`,
   import.meta.filename ?? "",
   "iptables",
 );
@@ -47,7 +46,7 @@ function normalize(line: string): string {
 
 /**
  * Returns the lines of a server without the order of connections, and without their number, which must only agree with the
- * last line: the client probes one port of -p or -o twice, and which one can differ.
+ * last line: the client connects to ports of -p again while it tries those of -b, and to how many can differ.
  */
 function serverLines(lines: readonly string[]): { received: Set<string>; others: string[] } {
   const received = lines.filter((line) => line.startsWith("Received"));
