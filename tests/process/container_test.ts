@@ -152,9 +152,9 @@ test(
   },
 );
 
-/** The arguments of the container in a manifest of docs/kubernetes.md. */
-function argsOf(manifest: string): string[] {
-  const args: string[] = JSON.parse(manifest.match(/^ *args: (\[.*\])$/m)?.[1] ?? "");
+/** The arguments of each container in a manifest of docs/kubernetes.md, in the order in which they run. */
+function argsOf(manifest: string): string[][] {
+  const args: string[][] = [...manifest.matchAll(/^ *args: (\[.*\])$/gm)].map(([, list = ""]) => JSON.parse(list));
   assert(args.length > 0);
   return args;
 }
@@ -174,32 +174,44 @@ test(
     await using _names = await startNameServer((name) =>
       name === "greeter.default.svc.cluster.local" ? ["127.0.0.1"] : "NXDOMAIN"
     );
-    await using server = start(root, argsOf(blockWith("docs/kubernetes.md", "kind: Pod").text));
+    const [serverArgs = []] = argsOf(blockWith("docs/kubernetes.md", "kind: Pod").text);
+    await using server = start(root, serverArgs);
     await listening(server);
-    const controlled = await run(inContainer(root, argsOf(control)));
-    assertEquals(controlled.code, 0, controlled.stdout);
-    assertMatch(controlled.stdout, /\n2 of 2 ports as expected /);
+    for (const args of argsOf(control)) {
+      const controlled = await run(inContainer(root, args));
+      assertEquals(controlled.code, 0, controlled.stdout);
+      assertMatch(controlled.stdout, /\n2 of 2 ports as expected /);
+    }
 
-    /** Compares what the client has printed with a block, except for the address and the time. */
+    /** Compares what the client has printed with a block, except for the address and the times. */
     const assertShown = (output: string, { text: shown }: Block) => {
-      const normalize = (text: string) => text.trim().replace(/(?<= is )\S+/, "ADDRESS").replace(/ in \d.*?s\b/, "");
+      const normalize = (text: string) =>
+        text.trim().replace(/(?<= is )\S+/, "ADDRESS").replace(/ in \d.*?s\b/, "").replace(
+          / +\(reachable \d+s before\)/,
+          "",
+        );
       assertEquals(normalize(output), normalize(shown));
     };
+    const [wait = [], judge = [], ...others] = argsOf(check);
+    assertEquals([judge.includes("--within"), others], [false, []]);
     // Without the policy. The page waits for a minute.
-    const args = argsOf(check);
-    const failed = await run(inContainer(root, args.with(args.indexOf("--within") + 1, "0.1")));
+    const failed = await run(inContainer(root, wait.with(wait.indexOf("--within") + 1, "0.1")));
     assertEquals(failed.code, 1, failed.stdout);
     assertShown(failed.stdout, blockWith("docs/kubernetes.md", "expected blocked"));
+    assertEquals((await run(inContainer(root, judge))).code, 1);
 
     const greetings = () => server.output.stdout.match(/on port 9090$/gm)?.length ?? 0;
     const before = greetings();
-    await using client = start(root, args);
+    await using client = start(root, wait);
     await until(() => greetings() > before);
     // The policy takes effect while the client waits.
     const drop = "iptables -A INPUT -p tcp --dport 9090 -j DROP";
     assertEquals((await run(drop.split(" "))).code, 0);
     assertEquals((await client.ended).code, 0, client.output.stdout);
     assertShown(client.output.stdout, blockWith("docs/kubernetes.md", "9090  timeout"));
+    const judged = await run(inContainer(root, judge));
+    assertEquals(judged.code, 0, judged.stdout);
+    assertShown(judged.stdout, blockWith("docs/kubernetes.md", "9090  timeout"));
     assertEquals(await terminate(server), 0);
     await Deno.remove(root, { recursive: true });
     await Deno.remove(directory, { recursive: true });
