@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { fc } from "../tests/deps.ts";
-import { announcedPorts, formatAnnouncement } from "./announcement.ts";
+import { announcedPorts, formatAnnouncement, isAnnouncementCut } from "./announcement.ts";
 
 /** The ports of all announcements in a greeting. Each character is one byte. */
 function announced(greeting: string): number[][] {
@@ -118,4 +118,38 @@ Deno.test("announcedPorts() parses the list of a server once, however many of it
   const greeting = new TextEncoder().encode(formatAnnouncement(Array.from({ length: 65_535 }, (_, i) => i + 1)));
   const [first] = announcedPorts(greeting);
   assert(first && first === announcedPorts(greeting)[0]);
+});
+
+/** Whether an announcement is cut at the end of a greeting. Each character is one byte. */
+function isCut(greeting: string): boolean {
+  return isAnnouncementCut(Uint8Array.from(greeting, (character) => character.charCodeAt(0)));
+}
+
+Deno.test("isAnnouncementCut() is true for each beginning of an announcement, but neither for nothing nor for all of it", () => {
+  const line = formatAnnouncement([22, 80, 81, 82]);
+  for (const before of ["", "hello\n", "hello\r\n", "\n", line]) {
+    for (let length = 0; length <= line.length; length++) {
+      const isPart = length > 0 && length < line.length;
+      assertEquals(isCut(before + line.slice(0, length)), isPart, JSON.stringify(before + line.slice(0, length)));
+    }
+  }
+});
+
+Deno.test("isAnnouncementCut() is false for a last line that cannot become an announcement", () => {
+  for (
+    const text of [
+      "login: ",
+      "hello",
+      "hello\ngreeter listens on x",
+      "hello greeter listens on 80",
+      "\rgreeter listens on 80",
+      "greeter listens on 80 ",
+      "greeter listens on 80\r\r",
+      "greeter listens on 80\r\nlogin: ",
+      "greeter listens on 80\rx",
+      "greeter  listens",
+      "Greeter",
+      "greeter listens on\xa080",
+    ]
+  ) assertEquals(isCut(text), false, JSON.stringify(text));
 });
