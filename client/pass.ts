@@ -64,11 +64,13 @@ export interface PassOptions {
   readonly onProgress: (done: number) => void;
   /** Aborted when the check of the host has been stopped. */
   readonly stop: AbortSignal;
+  /** How long ports are tried again, in milliseconds: RETRY_MS, unless a test replaces it. */
+  readonly retryMs?: number;
 }
 
 /** Tries ports at an address until the state of each counts, or until the time is over. */
 export async function passAt(address: string, ports: readonly number[], options: PassOptions): Promise<AddressPass> {
-  const { controls, pool, rate, deadline, stop, onProgress } = options;
+  const { controls, pool, rate, deadline, stop, onProgress, retryMs = RETRY_MS } = options;
   const outcomes = new Map<number, BlockedOutcome>();
   const doubts = new Map<number, Failure>();
   const started = performance.now();
@@ -90,7 +92,7 @@ export async function passAt(address: string, ports: readonly number[], options:
         const doubt = isConnected(outcome.state) ? undefined : controls?.failure ?? controls?.doubtAbout(outcome);
         if (doubt) doubts.set(port, doubt);
       }
-      if (isFirst) retryUntil = Math.max(deadline, started + RETRY_MS, 2 * performance.now() - started);
+      if (isFirst) retryUntil = Math.max(deadline, started + retryMs, 2 * performance.now() - started);
       if (doubts.size === 0 || controls?.failure || performance.now() >= retryUntil) break;
       left = [...doubts.keys()];
       onProgress(-left.length);
