@@ -29,6 +29,18 @@ const SPREAD_SECONDS = 10;
  */
 const PASS_PAUSES_MS = [3000, 6000, 7000] as const;
 
+/**
+ * How long to pause after a pass that has not shown that all ports are blocked, in milliseconds. `timeLeft` is how much of
+ * `within` is left. Returns `undefined` if no other pass follows.
+ */
+export function pauseAfter(pass: number, timeLeft: number): number | undefined {
+  if (timeLeft <= 0) return undefined;
+  const pause = PASS_PAUSES_MS[pass - 1];
+  // The first pauses may be shorter, so that the last of few passes begins at the deadline.
+  if (pause !== undefined) return Math.min(pause, timeLeft);
+  return PASS_PAUSES_MS[2] <= timeLeft ? PASS_PAUSES_MS[2] : undefined;
+}
+
 /** How many ports that must greet are tried at an address at which none is known to be as expected, and how many open ones. */
 const MAX_CANDIDATES = 2;
 
@@ -86,13 +98,9 @@ export class BlockedCheck {
       const results = await this.#resultsOfPass(pass);
       if (pool.signal.aborted) return interrupted(results, latest);
       const isProven = results.every(({ ok }) => ok);
-      const timeLeft = deadline - performance.now();
-      const pauseAfter = PASS_PAUSES_MS[pass - 1];
-      // The first pauses may be shorter, so that the last of few passes begins at the deadline.
-      const pause = pauseAfter === undefined ? PASS_PAUSES_MS[2] : Math.min(pauseAfter, timeLeft);
-      const isLast = isProven || !this.#isUp || timeLeft <= 0 || pause > timeLeft;
-      this.#report(pass, 0, started, isLast ? undefined : pause);
-      if (isLast) return results;
+      const pause = isProven || !this.#isUp ? undefined : pauseAfter(pass, deadline - performance.now());
+      this.#report(pass, 0, started, pause);
+      if (pause === undefined) return results;
       latest = results;
       await pool.sleep(pause);
       if (pool.signal.aborted) return interrupted([], latest);
