@@ -39,6 +39,9 @@ Deno.test("checkPorts() reports the greeting, both addresses and the duration fo
     remoteAddr: { transport: "tcp", hostname: "127.0.0.1", port },
     greeting: bytes(DEFAULTS.greeting),
     error: undefined,
+    reason: undefined,
+    listening: null,
+    reachableBefore: undefined,
   });
   assertEquals(localAddr?.hostname, "127.0.0.1");
   assert(duration > 0 && duration < DEADLINE_MS);

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { getEventListeners } from "node:events";
-import type { CheckOptions, ProbeResult } from "../client.ts";
+import type { CheckOptions, PassProgress, ProbeResult } from "../client.ts";
 import { MAX_GREETING_BYTES, serve } from "../server.ts";
 import { check, type CheckArguments } from "../tests/helpers/check.ts";
 import { isLinux } from "../tests/helpers/needs.ts";
@@ -89,21 +89,44 @@ const PHASES: Record<string, StartPhase> = {
     const { port: blocked, reached } = await startSilentServer(stack);
     return { options: { ...WAIT, greeted: await startGreetingServer(stack), blocked }, reached, known: [] };
   },
-  "it pauses before it tries a blocked port again": async (stack) => {
+  "it waits until it may try the next blocked port": async (stack) => {
     const { onAttempt, reached } = untilAttempt("blocked closed false");
     const blocked = [(await startClosingServer(stack)).port, freePort()];
     const greeted = await startGreetingServer(stack);
+    return { options: { ...WAIT, greeted, blocked, onAttempt }, reached, known: ["blocked closed false"] };
+  },
+  "it pauses before the next pass": async (stack) => {
+    const { promise: reached, resolve } = Promise.withResolvers<void>();
+    const onPass = ({ pause }: PassProgress) => {
+      if (pause !== undefined) resolve();
+    };
+    const blocked = [(await startClosingServer(stack)).port, freePort()];
+    const greeted = await startGreetingServer(stack);
     return {
-      options: { ...WAIT, greeted, blocked, onAttempt },
+      options: { ...WAIT, greeted, blocked, onPass },
       reached,
       known: ["blocked closed false", "blocked refused null"],
     };
   },
-  "it checks whether the host is still up": async (stack) => {
+  "a control lingers": async (stack) => {
+    const { promise: reached, resolve } = Promise.withResolvers<void>();
+    let connections = 0;
+    const server = stack.use(
+      await startServer((socket) => {
+        socket.resume();
+        if (++connections === 1) socket.end("220 ready\r\n");
+        // The client half-closes the connection when it has the greeting.
+        else socket.on("end", resolve).write("220 ready\r\n");
+      }, { allowHalfOpen: true }),
+    );
+    const options = { ...WAIT, greeted: server.port, blocked: freePort() };
+    return { options, reached, known: ["blocked refused null"] };
+  },
+  "a control is not answered": async (stack) => {
     const { port: greeted, reached } = await startSilentServer(stack, 1);
     return { options: { ...WAIT, greeted, blocked: freePort() }, reached, known: ["blocked refused null"] };
   },
-  "it waits until the host is up again": async (stack) => {
+  "a control has failed": async (stack) => {
     const { onAttempt, reached } = untilAttempt("greeted closed false", 2);
     const { port: greeted } = await startClosingServer(stack, 1);
     return {
@@ -131,8 +154,13 @@ for (const [name, start] of Object.entries(PHASES)) {
     const { options, reached, known } = await start(stack);
     const stop = new AbortController();
     const rows: string[] = [];
+    let hasEnded = false;
+    const onAttempt = (result: ProbeResult) => {
+      assert(!hasEnded, "an attempt was reported at the end");
+      options.onAttempt?.(result);
+    };
     const consume = async () => {
-      for await (const result of check({ hostname: "127.0.0.1", ...options, signal: stop.signal })) {
+      for await (const result of check({ hostname: "127.0.0.1", ...options, onAttempt, signal: stop.signal })) {
         rows.push(rowOf(result));
         if (rows.length > 1) continue;
         await within(reached);
@@ -141,6 +169,7 @@ for (const [name, start] of Object.entries(PHASES)) {
       }
     };
     await within(consume());
+    hasEnded = true;
     assertEquals(rows[0], "greeted greeted true");
     assertEquals(rows.slice(1).toSorted(), known);
     assertEquals(getEventListeners(stop.signal, "abort"), []);
@@ -233,7 +262,7 @@ Deno.test("checkPorts() yields known results to a consumer that has not read the
 Deno.test("checkPorts() throws what onAttempt throws, after any kind of attempt", async () => {
   await using server = serve({ hostname: "127.0.0.1", port: 0 });
   const options = { greeted: server.addr.port, blocked: freePort(), ...WAIT };
-  // The third attempt checks whether the host is still up.
+  // The third attempt is a control.
   for (const [count, known] of [[1, []], [2, ["greeted greeted true"]], [3, ["greeted greeted true"]]] as const) {
     let attempts = 0;
     const onAttempt = () => {

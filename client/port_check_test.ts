@@ -255,9 +255,10 @@ Deno.test(
       2,
       "997 127.0.0.1 refused false",
       1,
+      // A blocked port is tried at each address, and once more there if it is not reached.
       "996 127.0.0.1 refused true",
       "999 127.0.0.1 greeted false",
-      2,
+      7,
       "999 127.0.0.1 mismatch false",
       1,
     ]);
@@ -290,7 +291,7 @@ Deno.test(
       ["mismatch", true, 1],
       ["refused", true, 0],
       ["open", true, 1],
-      ["greeted", true, 1],
+      ["greeted", true, 2], // a blocked port is tried at each address
     ]);
   },
 );

@@ -11,7 +11,7 @@ export type CheckArguments = Partial<Check> & PoolOptions;
 
 /** Calls `checkPorts()` with a single check. */
 export function check(
-  { hostname = "127.0.0.1", greeted, open, blocked, expect, send, family, ...options }: CheckArguments,
+  { hostname = "127.0.0.1", greeted, open, blocked, blockedState, expect, send, family, ...options }: CheckArguments,
 ): AsyncGenerator<ProbeResult, void, void> {
-  return checkPorts({ hostname, greeted, open, blocked, expect, send, family }, options);
+  return checkPorts({ hostname, greeted, open, blocked, blockedState, expect, send, family }, options);
 }
