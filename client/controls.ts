@@ -27,17 +27,6 @@ const MAX_INTERVAL_MS = 750;
  */
 const NEAR_MS = 2000;
 
-/**
- * The states in which the server has answered, but not as before: it may limit the connections of a client, as
- * OpenSSH does. More connections would not help.
- */
-const REFUSALS: Partial<Record<ProbeState, string>> = {
-  refused: "refused",
-  closed: "closed",
-  reset: "reset",
-  mismatch: "answered differently to",
-};
-
 /** A port that is as expected. Connections to it are controls. */
 export interface ControlPort {
   readonly port: number;
@@ -141,10 +130,9 @@ export class Controls {
     this.#controls.push({ port, ok, started, connectMs });
     if (ok) this.#fastestMs = Math.min(this.#fastestMs, connectMs);
     if (expected === "greeted" && ok) this.#announced.set(port, announced);
-    const did = REFUSALS[state];
-    if (ok || !did || this.#isRefused) return;
+    if (state !== "refused" || this.#isRefused) return;
     const seconds = Math.round((performance.now() - since) / 1000);
-    const message = `not proven: port ${port} ${did} the ${ordinal(count + 1)} connection in ${seconds}s`;
+    const message = `not proven: port ${port} refused the ${ordinal(count + 1)} connection in ${seconds}s`;
     this.#failure = { reason: "control_refused", message };
   }
 

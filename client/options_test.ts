@@ -1,5 +1,6 @@
 import { assertThrows } from "@std/assert";
 import { check, type CheckArguments } from "../tests/helpers/check.ts";
+import { BLOCKED_STATES } from "./results.ts";
 import { MAX_GREETING_BYTES } from "../shared/limits.ts";
 
 Deno.test("checkPorts() accepts the minimum and maximum of each option", () => {
@@ -19,8 +20,12 @@ Deno.test("checkPorts() accepts the minimum and maximum of each option", () => {
     { within: 2 ** 31 - 1 },
     { concurrency: 1 },
     { concurrency: 65_535 },
+    { rate: 0.1 },
+    { rate: 100_000 },
     { family: 4 },
     { family: 6 },
+    ...BLOCKED_STATES.map((blockedState) => ({ blocked: 1, blockedState })),
+    { blocked: 1, blockedState: () => undefined },
   ];
   for (const text of ["x", "x".repeat(MAX_GREETING_BYTES), new Uint8Array(MAX_GREETING_BYTES)]) {
     valid.push({ expect: text }, { send: text });
@@ -39,6 +44,7 @@ Deno.test("checkPorts() throws a RangeError that names the option", () => {
     { timeout: 1499, blocked: [80], open: 22 },
     ...[-1, NaN, 2 ** 31].map((within) => ({ within })),
     ...[0, 1.5].map((concurrency) => ({ concurrency })),
+    ...[0, 0.09, -1, NaN, Infinity, 100_001].map((rate) => ({ rate })),
     ...["", "x".repeat(MAX_GREETING_BYTES + 1), new Uint8Array()].flatMap((text) => [{ expect: text }, { send: text }]),
   ];
   for (const options of invalid) {
@@ -47,6 +53,9 @@ Deno.test("checkPorts() throws a RangeError that names the option", () => {
   }
   const family = JSON.parse("5");
   assertThrows(() => check({ hostname: "127.0.0.1", family }), RangeError, "family: expected 4 or 6, not 5");
+  const blockedState = JSON.parse('"open"');
+  const message = "blockedState: expected refused, timeout, unreachable, not open";
+  assertThrows(() => check({ hostname: "127.0.0.1", blocked: 80, blockedState }), RangeError, message);
 });
 
 Deno.test("checkPorts() throws a RangeError for a port with two expectations", () => {

@@ -43,14 +43,11 @@ async function passWith(ports: readonly number[], { hasControls = true, ...scrip
   let progress = 0;
   let round = 0;
   const signal = new AbortController().signal;
-  const take = () => {
-    places++;
-    return Promise.resolve();
-  };
+  const take = () => void places++;
   const pool = {
     signal,
-    acquire: take,
-    acquireNext: take,
+    acquire: () => Promise.resolve(take()),
+    take,
     release: () => void places--,
     sleep: (ms: number) => {
       steps.push(`+${Math.ceil(ms / 1000)}s`);

@@ -41,13 +41,15 @@ async function checkWith(
       if (!outcome) return Promise.resolve(undefined);
       const remoteAddr = { transport: "tcp" as const, hostname: "127.0.0.1", port: 22 };
       const rest = { remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration: 1, error: undefined };
-      return Promise.resolve({ state: "timeout" as const, ...rest, ...outcome });
+      const times = { started: 0, connectMs: 1 };
+      return Promise.resolve({ state: "timeout" as const, ...rest, ...times, ...outcome });
     },
   };
   const stop = new AbortController();
   const finding = await checkPort(22, "greeted", {
     host,
     pool,
+    pace: undefined,
     targetOf: (port, expectation) => ({ port, expectation }),
     deadline,
     stop,

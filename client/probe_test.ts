@@ -16,6 +16,7 @@ async function probe(
   expected?: string,
   timeout = ENDLESS_MS,
   connect: Connect = Deno.connect,
+  readsToEnd = false,
 ): Promise<ProbeOutcome> {
   const clock = new LoopClock();
   const expectedBytes = expected === undefined ? undefined : bytes(expected);
@@ -24,6 +25,7 @@ async function probe(
     port,
     expectation: "greeted",
     expect: expectedBytes,
+    readsToEnd,
     timeout,
     clock,
     connect,
@@ -218,4 +220,39 @@ Deno.test("Probe has no result if it is aborted before its greeting is complete,
   await until(() => isClosed || isHalfClosed);
   isHalfClosed = false;
   assertEquals(await run("ready", () => isHalfClosed), "greeted");
+});
+
+Deno.test("Probe reads on when it has found the expected text only if it is to read to the end", async () => {
+  const pieces = ["220 ready\r\n", "greeter listens on 80\r\n"];
+  await using server = await startServer(async (socket) => {
+    await writePieces(socket, pieces, 20);
+    socket.end();
+  });
+  const greetingOf = async (expected: string | undefined, readsToEnd: boolean) => {
+    const { state, greeting } = await probe(server.port, expected, ENDLESS_MS, Deno.connect, readsToEnd);
+    return [state, text(greeting)];
+  };
+  assertEquals(await greetingOf("ready", false), ["greeted", pieces[0]]);
+  assertEquals(await greetingOf("ready", true), ["greeted", pieces.join("")]);
+  assertEquals(await greetingOf(undefined, true), ["greeted", pieces.join("")]);
+  assertEquals(await greetingOf("listens", true), ["greeted", pieces.join("")]);
+  assertEquals(await greetingOf("never", true), ["mismatch", pieces.join("")]);
+});
+
+Deno.test("Probe that is to read to the end waits for the rest of an announcement, but not for other text", async () => {
+  const greetingOf = async (pieces: readonly string[], ms: number, readsToEnd = true) => {
+    let writing: Promise<void> | undefined;
+    await using server = await startServer((socket) => void (writing = writePieces(socket, pieces, ms)));
+    const { greeting } = await probe(server.port, "hi", ENDLESS_MS, Deno.connect, readsToEnd);
+    await writing;
+    return text(greeting);
+  };
+  const cut = ["hi\r\ngreeter", " listens on 80,", "443\r", "\n"];
+  const other = ["hi\r\nlogin: ", "greeter listens on 80\r\n"];
+  const [whole, part, unread] = await Promise.all([
+    greetingOf(cut, 150), // longer than the silence that ends a greeting
+    greetingOf(other, 400),
+    greetingOf(cut, 150, false),
+  ]);
+  assertEquals([whole, part, unread], [cut.join(""), other[0], cut[0]]);
 });

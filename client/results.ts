@@ -172,13 +172,13 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
     ok: false,
   },
   control_refused: {
-    meaning: "a port that must greet or be open refused or closed a connection meanwhile",
+    meaning: "a port that must greet or be open refused a connection meanwhile",
     advice: "check another port that must greet or be open, too; the server may limit connections, or have stopped",
     ok: false,
   },
   control_failed: {
     meaning: "a port that must greet or be open failed when it was checked again at the end",
-    advice: "check the host, and run the check again",
+    advice: "check the host, or another port that must greet or be open, too",
     ok: false,
   },
   addresses_changed: {

@@ -132,7 +132,7 @@ Deno.test("formatResults() folds blocked ports only if the reason and the time a
     ]),
     [
       "80-82  timeout  not proven: x; try --rate 5",
-      "83     timeout  not proven: y; check the host",
+      "83     timeout  not proven: y; check the host, or another port with -p or -o",
       "84     timeout",
       "85-86  timeout  (reachable 3s before)",
       "87     timeout  (reachable 9s before)",

@@ -21,7 +21,7 @@ export function explanation(
     case "control_refused":
       return `${error}; check another port with -p or -o, too`;
     case "control_failed":
-      return `${error}; check the host`;
+      return `${error}; check the host, or another port with -p or -o`;
     case "no_control":
       return `${error}; ${otherAddresses(hostname, addresses)}`;
     case "not_listening":

@@ -171,7 +171,8 @@ Deno.test("greeter connect does not take ports for blocked if the host could not
     let connections = 0;
     await using once = await startServer((socket) => connections++ === 0 ? socket.write("hi\n") : socket.end());
     const blocked = freePort();
-    const error = `not proven: port ${once.port} failed when checked again (closed); check the host`;
+    const error =
+      `not proven: port ${once.port} failed when checked again (closed); check the host, or another port with -p or -o`;
     const { code, lines } = await connect("127.0.0.1", "-p", `${once.port}`, "-b", `${blocked}`, ...options);
     assertEquals([code, connections > 1], [1, true]);
     if (options.length === 0) {
