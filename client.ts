@@ -118,7 +118,7 @@ async function* checkHosts(
   if (signal?.aborted) end();
   /** The first error. */
   let failure: { error: unknown } | undefined;
-  const run = { pool, timeout, deadline, rate, onLookup, onAttempt, onPass, onDecided };
+  const run = { pool, timeout, within, deadline, rate, onLookup, onAttempt, onPass, onDecided };
   const running = targets.map(({ hostname, family, ...target }) => {
     const host = new Host(hostname, { ...options, family });
     return checkHost(host, { ...target, ...run }).catch((error) => {

@@ -151,10 +151,11 @@ export class BlockedCheck {
 
   /** Makes a pass at each address. Returns what it has shown at those that this machine has a route to. */
   async #passOver(addresses: readonly string[], pass: number): Promise<TestedAddress[]> {
-    const { pool, deadline, timeout, ports: { blocked } } = this.#run;
+    const { pool, within, deadline, timeout, ports: { blocked } } = this.#run;
     const count = addresses.length * blocked.length;
     const isFew = count <= FEW_CONNECTIONS;
     const rate = this.#run.rate ?? (isFew ? RATE_FOR_FEW : Math.max(MIN_RATE_FOR_MANY, count / SPREAD_SECONDS));
+    const isConfirmed = isFew || within > 0;
     const started = performance.now();
     let left = count;
     this.#report(pass, left, started);
@@ -162,8 +163,12 @@ export class BlockedCheck {
     const passes = await Promise.all(addresses.map(async (address): Promise<TestedAddress> => {
       const { controls, mayLackRoute = false } = await this.#controlsAt(address);
       const probe = (port: number) => this.#probe(address, { port, expected: "blocked" });
-      const options = { pool, controls, rate: rate / addresses.length, isFew, timeout, deadline, probe, onProgress };
-      const result = await passAt(address, blocked, { ...options, stop: this.#stop.signal });
+      const options = { pool, controls, isFew, isConfirmed, timeout, deadline, probe, onProgress };
+      const result = await passAt(address, blocked, {
+        ...options,
+        rate: rate / addresses.length,
+        stop: this.#stop.signal,
+      });
       // A router can also say that there is no route, so the blocked ports must agree.
       const causes = [...result.outcomes.values()].map(({ cause }) => cause);
       const hasRoute = !mayLackRoute || causes.length === 0 || !causes.every(isRouteMissing);

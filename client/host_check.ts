@@ -21,7 +21,8 @@ export interface HostCheckOptions
   pool: ProbePool;
   /** How long a probe takes at most, in milliseconds. */
   timeout: number;
-  /** When `within` is over, on the clock of `performance.now()`. */
+  /** How long ports are tried again, in milliseconds, and when this time is over, on the clock of `performance.now()`. */
+  within: number;
   deadline: number;
   /** Called after each attempt. */
   onAttempt: (result: ProbeResult) => void;

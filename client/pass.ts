@@ -56,6 +56,8 @@ export interface PassOptions {
   readonly isFew: boolean;
   /** How long a probe takes at most, in milliseconds. */
   readonly timeout: number;
+  /** Whether all ports must be blocked at one moment, because rules may change during the pass. */
+  readonly isConfirmed: boolean;
   /** When `within` is over, on the clock of `performance.now()`. */
   readonly deadline: number;
   /** Connects to a blocked port. Does not throw. Returns `undefined` if the check has been stopped. */
@@ -82,7 +84,7 @@ export async function passAt(address: string, ports: readonly number[], options:
       const few = isFirst ? timesForFew(left.length, options) : undefined;
       controls?.watch(few);
       if (!isFirst) await pool.sleep(Math.max(RETRY_PAUSE_MS, 1000 * slowdown / rate));
-      const isConfirmed = isFirst && (options.isFew || performance.now() < deadline);
+      const isConfirmed = isFirst && options.isConfirmed;
       const tried = await tryEvenly(left, rate / slowdown, { ...options, isConfirmed, until: retryUntil });
       for (const [port, outcome] of tried) outcomes.set(port, outcome);
       if (pool.signal.aborted || stop.aborted) break;
@@ -116,8 +118,6 @@ function timesForFew(count: number, { isFew, rate, timeout }: PassOptions): numb
 
 /** How one round of a pass tries ports. */
 interface RoundOptions extends PassOptions {
-  /** Whether to try ports again whose states were known before all others had been tried. */
-  readonly isConfirmed: boolean;
   /** When no further try starts, on the clock of `performance.now()`. */
   readonly until: number;
 }
@@ -125,8 +125,8 @@ interface RoundOptions extends PassOptions {
 /**
  * Tries each port in turn, at this rate. Returns what is known when all tries have ended.
  *
- * If confirmed, all states hold at one moment: when the last port is tried. Those that were known before are tried again.
- * Otherwise, a port that opens and one that is closed in the meantime could both seem to be blocked.
+ * If confirmed, all states hold at one moment: when the last port is tried. Ports whose states were known before are tried
+ * again. Otherwise, a port that opens and one that is closed in the meantime could both seem to be blocked.
  */
 async function tryEvenly(
   ports: readonly number[],

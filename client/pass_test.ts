@@ -77,6 +77,7 @@ async function passWith(ports: readonly number[], { hasControls = true, ...scrip
     controls: hasControls ? controls : undefined,
     rate: 1,
     isFew: false,
+    isConfirmed: false,
     timeout: 3500,
     deadline: 0,
     probe: async (port) => {
@@ -172,10 +173,10 @@ Deno.test("passAt() accepts each state if there are no controls", async () => {
   assertEquals([doubts, tries, pass.announced], [[], [1, 2], []]);
 });
 
-Deno.test("passAt() confirms with --within that all states hold when the last port is tried", async () => {
+Deno.test("passAt() confirms that all states hold when the last port is tried", async () => {
   const known = Promise.withResolvers<ProbeState>();
   const { steps, states, progress } = await passWith([1, 2, 3, 4], {
-    deadline: Infinity,
+    isConfirmed: true,
     // The second port is open at first, and blocked later. The third one is not known before all have been tried.
     stateOf: (port, count) => {
       if (port === 1 && count === 2) known.resolve("timeout");
@@ -188,10 +189,14 @@ Deno.test("passAt() confirms with --within that all states hold when the last po
   assertEquals([states, progress], [["1 refused", "2 open", "4 refused", "3 timeout"], 4]);
 });
 
-Deno.test("passAt() confirms few ports always, 1 to 1.5 s later, and only in the first round", async () => {
+Deno.test("passAt() confirms few ports 1 to 1.5 s later, and only in the first round", async () => {
   const pauses: number[] = [];
   for (let i = 0; i < 20; i++) {
-    const result = await passWith([1, 2], { isFew: true, lostAt: (round) => round === 1 ? [2] : [] });
+    const result = await passWith([1, 2], {
+      isFew: true,
+      isConfirmed: true,
+      lostAt: (round) => round === 1 ? [2] : [],
+    });
     assertEquals(result.tries, [1, 2, 1, 2, 2]);
     pauses.push(result.pauses[1] ?? 0);
   }
@@ -210,6 +215,7 @@ Deno.test("passAt() reports what the second try found if it says more, and when 
   ) {
     const { pass } = await passWith([1], {
       isFew: true,
+      isConfirmed: true,
       hasControls: false,
       stateOf: (_, count) => count === 1 ? first : second,
     });

@@ -154,11 +154,12 @@ function blockedHints(hosts: readonly HostSummary[], ports: PortsByExpectation):
     const lists = announcing.map(({ host }) => ({ host, ports: ports.blocked }));
     hints.push(`the server listens on ${formatPortsOfHosts(lists, hosts.length)}`);
   }
-  if (blocked.some(({ reason, state }) => reason === "other_state" && state !== "refused")) {
+  const isOther = blocked.some(({ reason, state }) => reason === "other_state" && state === "timeout");
+  if (isOther && blocked.some(({ state }) => state === "refused")) {
     hints.push("many firewalls reject only one connection a second; try --rate 1");
   }
   if (blocked.some(({ ok, state, listening }) => ok && state === "refused" && listening === null)) {
-    hints.push("refused may mean that nothing listens; start the server with --announce");
+    hints.push("refused may mean that nothing listens; use --announce on the server, and -p here");
   }
   // A port that is not blocked proves that the host is up.
   if (isControlMissing(ports) && results.every(({ ok }) => ok)) {

@@ -204,7 +204,7 @@ Deno.test("formatTotals() says that the server listens on the blocked ports if i
 });
 
 Deno.test("formatTotals() says that refused proves little if the server does not announce its ports", () => {
-  const hint = "refused may mean that nothing listens; start the server with --announce";
+  const hint = "refused may mean that nothing listens; use --announce on the server, and -p here";
   assertEquals(hints([host([blocked(80, "refused"), blocked(81, "timeout")])], [80, 81]), hint);
   for (
     const result of [
@@ -256,7 +256,7 @@ Deno.test("formatTotals() has each hint about blocked ports, in one order", () =
       "not tested, because this machine has no route: ::1",
       "the server listens on web1:80-83",
       "many firewalls reject only one connection a second; try --rate 1",
-      "refused may mean that nothing listens; start the server with --announce",
+      "refused may mean that nothing listens; use --announce on the server, and -p here",
     ].join("; "),
   );
 });

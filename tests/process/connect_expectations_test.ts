@@ -19,7 +19,7 @@ const CONNECT = [...GREETER, "connect"];
 const TIMEOUT = ["-t", "1.5"];
 
 /** What the last line says if a blocked port is refused, and the server does not announce its ports. */
-const REFUSED_HINT = "refused may mean that nothing listens; start the server with --announce";
+const REFUSED_HINT = "refused may mean that nothing listens; use --announce on the server, and -p here";
 
 /** Runs greeter connect, and returns its lines with `TIME` instead of how long it took. */
 async function connect(...args: string[]) {
