@@ -230,3 +230,17 @@ Deno.test("checkPorts() starts connections at `rate`, also to ports that need no
   await blockedResults({ blocked: freePorts(2) }, { rate: 1, onAttempt: onBlocked });
   assert((blockedStarts[1] ?? 0) - (blockedStarts[0] ?? 0) >= 950, `${blockedStarts}`);
 });
+
+Deno.test("checkPorts() confirms with `within` that many ports are blocked at one moment, also after that time", async () => {
+  await using server = serve({ hostname, port: 0 });
+  const blocked = freePorts(9);
+  for (const [within, attempts] of [[0, 1], [1, 2]] as const) {
+    const tried: number[] = [];
+    const onAttempt = ({ expected, remoteAddr: { port } }: ProbeResult) => {
+      if (expected === "blocked") tried.push(port);
+    };
+    // The port that must greet takes longer than 1 ms, so the pass begins when the time is over.
+    await blockedResults({ greeted: server.addr.port, blocked }, { within, onAttempt });
+    assertEquals(tried.filter((port) => port === blocked[0]).length, attempts);
+  }
+});
