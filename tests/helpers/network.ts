@@ -65,7 +65,7 @@ export interface ClientResult {
 
 /** Returns what a client has printed, without what it says every 10 s while it waits: on a busy machine, it may. */
 function resultWith(code: number, { stdout, stderr }: Process["output"]): ClientResult {
-  return { code, stdout, stderr: withoutWarning(stderr).replace(/^greeter: (checked|waiting) .*\n/gm, "") };
+  return { code, stdout, stderr: withoutWarning(stderr).replace(/^greeter: (checked|waiting|pass) .*\n/gm, "") };
 }
 
 /** Returns what a client has printed, when it has ended. */
@@ -105,12 +105,16 @@ export interface Row {
   dest_ip: string;
   /** The message of the system, if a port is `unreachable`. */
   error?: string;
+  /** Why a port that must be blocked does not pass. */
+  reason?: string;
   /** Whether a port is as expected, or in a summary, how many are. */
   ok: boolean | number | null;
   /** In a summary: the addresses of the host. */
   addresses: string[];
   /** In a summary: `false` if no port must be greeted or open. */
   control?: boolean;
+  /** In a summary: the addresses at which no blocked port was tested. */
+  not_tested?: string[];
   /** In a summary: whether a signal has ended the run. */
   interrupted: boolean;
   /** How long it took, in milliseconds. */

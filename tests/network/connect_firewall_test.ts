@@ -270,12 +270,15 @@ test(
       connectFromClient("192.0.2.97 -b 22"),
     ]);
     assertEquals(judged.code, 1);
-    assertMatch(judged.stdout, /^22 .* not judged$/m);
+    assertMatch(judged.stdout, /^22 .* not judged: fix the ports that failed first$/m);
     assertMatch(judged.stdout, /^80 .* expected open$/m);
     assertMatch(judged.stdout, /^0 of 2 ports as expected in .*; not: 80; not judged: 22$/m);
     assertEquals([json.code, rowsOf(json).probes.map(({ ok }) => ok), summaryOf(json).control], [0, [true], false]);
     assertEquals(alone.code, 0);
-    assertStringIncludes(alone.stdout, "; the host may be down; add a port that must be open with --open\n");
+    assertStringIncludes(
+      alone.stdout,
+      "; the host may be down or limit connections; add a port that must be open with --open\n",
+    );
   },
 );
 
@@ -317,7 +320,7 @@ test(
     assertEquals([open.code, openAndBlocked.code, rowsOf(open).summaries.length], [1, 1, 20]);
     // Five dead hosts, one after the other, would take five timeouts.
     assert(durationOf(open) < 5 * 2000, `took ${durationOf(open)} ms`);
-    // The blocked port is probed after the open one, so both would take twice as long.
+    // The blocked port is tried after the open one, so both would take twice as long.
     assert(durationOf(openAndBlocked) < 5 * 4000, `took ${durationOf(openAndBlocked)} ms`);
   },
 );

@@ -10,6 +10,7 @@ import { testsInNamespace } from "../helpers/namespaces.ts";
 import { freePort } from "../helpers/ports.ts";
 import { DENO_RUN, MAIN, run } from "../helpers/processes.ts";
 import { startServer } from "../helpers/servers.ts";
+import { until } from "../helpers/waiting.ts";
 import { startNameServer } from "../helpers/name_server.ts";
 import { linesOf, runConnect, sh, summaryOf, withNames } from "../helpers/network.ts";
 
@@ -29,6 +30,8 @@ const HOSTS = `
   2001:db8:1::1 no-route-last
   127.0.0.35 twice
   127.0.0.35 twice
+  127.0.0.51 dual
+  ::1 dual
   127.0.0.34 many
   127.0.0.31 many
   ::1 many
@@ -244,6 +247,27 @@ test(
     );
     for (const { stdout } of results) assert(!stdout.includes(`${port}  `), stdout);
     for (const conn of conns) conn.close();
+  },
+);
+
+test(
+  "greeter connect exits 2 if no local port is left for a blocked port at one of the addresses",
+  ["IPv6"],
+  async () => {
+    await using server = listen("127.0.0.51", "::1");
+    await using blocked = listen("::1");
+    await sh("echo 40000 40031 > /proc/sys/net/ipv4/ip_local_port_range");
+    const conns: Deno.Conn[] = [];
+    const connectAll = async () => {
+      for (;;) conns.push(await Deno.connect({ hostname: "::1", port: blocked.port }));
+    };
+    await assertRejects(connectAll, Deno.errors.AddrNotAvailable);
+    const { code, stderr } = await runConnect(`dual -p ${server.port} -b ${blocked.port} -t 1.5`);
+    const message = 'no local address or port is left for a connection to "dual"; check the network of this machine';
+    assertEquals([code, stderr], [2, `greeter: cannot connect: ${message}\n`]);
+    for (const conn of conns) conn.close();
+    // Now it is found that the port is open there.
+    await until(async () => (await runConnect(`dual -p ${server.port} -b ${blocked.port} -t 1.5`)).code === 1);
   },
 );
 
