@@ -149,7 +149,7 @@ export class Controls {
 
   /** Waits for all controls, and then makes the last one. */
   async end() {
-    await this.cancel();
+    await this.stop();
     const port = this.#nextPort();
     if (!port) return;
     const outcome = await this.#connect(port);
@@ -158,8 +158,8 @@ export class Controls {
     this.#failure = { reason: "control_failed", message };
   }
 
-  /** Makes no further connection, and waits for those that are running. */
-  async cancel() {
+  /** Makes no further connection, and waits until those that are running have ended. */
+  async stop() {
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
     await Promise.all(this.#running);

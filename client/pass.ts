@@ -100,7 +100,7 @@ export async function passAt(address: string, ports: readonly number[], options:
       onProgress(-left.length);
     }
   } finally {
-    await controls?.cancel();
+    await controls?.stop();
   }
   return { address, outcomes, doubts, announced: controls?.announced ?? [] };
 }

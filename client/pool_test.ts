@@ -6,6 +6,7 @@ import { needs } from "../tests/helpers/needs.ts";
 import { run } from "../tests/helpers/processes.ts";
 import { startServer } from "../tests/helpers/servers.ts";
 import { block, delay, ENDLESS_MS, timely, until, within } from "../tests/helpers/waiting.ts";
+import { Pace } from "./pace.ts";
 import { CONNECT, ProbePool } from "./pool.ts";
 
 /** Descriptors are a resource of the process, so these tests run a script in a process that may have 64. */
@@ -71,6 +72,56 @@ Deno.test("ProbePool begins all checks before one continues, and begins no more 
   await within(Promise.all([pool.acquire(), pool.acquire()]));
   pool.end();
 });
+
+Deno.test("ProbePool.take() takes a place although none is free, which others then lack", async () => {
+  const pool = new ProbePool({ concurrency: 1 }, () => false);
+  await pool.acquire();
+  pool.take();
+  let isGranted = false;
+  const wait = pool.acquire().then(() => isGranted = true);
+  pool.release();
+  await delay(0);
+  assertEquals(isGranted, false);
+  pool.release();
+  await within(wait);
+  pool.end();
+});
+
+Deno.test("ProbePool.begin() starts each check with a pace in its turn, and lets other checks continue meanwhile", async () => {
+  const pool = new ProbePool({ concurrency: 2 }, () => false);
+  const { signal } = new AbortController();
+  const { promise, resolve: start } = Promise.withResolvers<void>();
+  let waits = 0;
+  // The second start has to wait.
+  const pace = new Pace(0.001, () => {
+    waits++;
+    return promise;
+  });
+  const begun: string[] = [];
+  const begin = pool.begin(["a", "b"], signal, (item) => Promise.resolve(void begun.push(item)), pace);
+  await until(() => waits === 1);
+  await within(pool.acquire());
+  assertEquals(begun, ["a"]);
+  start();
+  await within(begin);
+  assertEquals([begun, waits], [["a", "b"], 1]);
+  pool.end();
+});
+
+Deno.test(
+  needs("checkPorts() can prove that a port drops packets even if only one probe may run at once", "Linux"),
+  async () => {
+    // The kernel drops a SYN when the accept queue is full.
+    using full = Deno.listen({ hostname: "127.0.0.1", port: 0, tcpBacklog: 1 });
+    const { port: blocked } = full.addr;
+    const conns = await Promise.all([1, 2].map(() => Deno.connect({ hostname: "127.0.0.1", port: blocked })));
+    await using server = serve({ hostname: "127.0.0.1", port: 0 });
+    const options = { greeted: server.addr.port, blocked, timeout: 1500, concurrency: 1 };
+    const results = await within(Array.fromAsync(check(options)));
+    assertEquals(results.map(({ state, ok }) => [state, ok]), [["greeted", true], ["timeout", true]]);
+    for (const conn of conns) conn.close();
+  },
+);
 
 Deno.test("checkPorts() tries each of thousands of ports once before it tries one again", async () => {
   // No other test uses these ports.
