@@ -3,6 +3,7 @@ import { ConnectError, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
 import { check } from "../tests/helpers/check.ts";
 import { needs } from "../tests/helpers/needs.ts";
+import { freePorts } from "../tests/helpers/ports.ts";
 import { run } from "../tests/helpers/processes.ts";
 import { startServer } from "../tests/helpers/servers.ts";
 import { block, delay, ENDLESS_MS, timely, until, within } from "../tests/helpers/waiting.ts";
@@ -387,4 +388,22 @@ Deno.test(needs("checkPorts() has ended every attempt to connect when its iterat
   }
   assertEquals(pending, 0);
   for (const conn of conns) conn.close();
+});
+
+Deno.test("checkPorts() has ended every control when its iteration ends", async () => {
+  await using server = serve({ hostname: "127.0.0.1", port: 0 });
+  const stop = new AbortController();
+  let controls = 0;
+  let pending = 0;
+  const connect = async (options: Deno.ConnectOptions) => {
+    if (options.port !== server.addr.port || ++controls === 1) return await Deno.connect(options);
+    pending++;
+    stop.abort();
+    await delay(50); // as if the connection had been made just before
+    pending--;
+    return await Deno.connect({ port: options.port });
+  };
+  const options = { greeted: server.addr.port, blocked: freePorts(40), signal: stop.signal, [CONNECT]: connect };
+  await within(Array.fromAsync(check(options)));
+  assertEquals([controls, pending], [2, 0]);
 });
