@@ -83,7 +83,8 @@ export async function passAt(address: string, ports: readonly number[], options:
       const isFirst = slowdown === 1;
       const few = isFirst ? timesForFew(left.length, options) : undefined;
       controls?.watch(few);
-      if (!isFirst) await pool.sleep(Math.max(RETRY_PAUSE_MS, 1000 * slowdown / rate));
+      const pause = Math.max(RETRY_PAUSE_MS, 1000 * slowdown / rate);
+      if (!isFirst) await pool.sleep(Math.max(Math.min(pause, retryUntil - performance.now()), 0));
       const isConfirmed = isFirst && options.isConfirmed;
       const tried = await tryEvenly(left, rate / slowdown, { ...options, isConfirmed, until: retryUntil });
       for (const [port, outcome] of tried) outcomes.set(port, outcome);

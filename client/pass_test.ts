@@ -139,6 +139,14 @@ Deno.test("passAt() gives up when the time for retries is over, and says which p
   assertEquals([doubts, tries.slice(0, 2)], [["2 control_lost"], [1, 2]]);
 });
 
+Deno.test("passAt() does not pause longer than it may try ports again", async () => {
+  const { pauses } = await passWith([1], { rate: 0.1, retryMs: 300_000, lostAt: (round) => round < 3 ? [1] : [] });
+  const [first, second] = pauses;
+  assertEquals([first, second], [40_000, 160_000]);
+  const short = await passWith([1], { rate: 0.1, retryMs: 50_000, lostAt: (round) => round < 3 ? [1] : [] });
+  assert(short.pauses[0] === 40_000 && (short.pauses[1] ?? Infinity) <= 50_000, `${short.pauses}`);
+});
+
 Deno.test("passAt() goes on until the deadline if that is later", async () => {
   const deadline = performance.now() + 100;
   const { doubts } = await passWith([1], { retryMs: 0, deadline, lostAt: () => [1] });

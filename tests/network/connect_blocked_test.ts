@@ -139,7 +139,10 @@ test(
     ]);
     // Nothing tells that the server is missing, so the last line says that this proves little.
     assertEquals(linesOf(open), [0, "3306 refused", "7080 open"]);
-    assertStringIncludes(open.stdout, "; refused may mean that nothing listens; use --announce on the server, and -p here\n");
+    assertStringIncludes(
+      open.stdout,
+      "; refused may mean that nothing listens; use --announce on the server, and -p here\n",
+    );
     assertEquals(linesOf(dropped), [1, "3306 refused expected timeout", "7080 open"]);
     await using waiting = startConnect("192.0.2.2 -p 7000 -o 7080 -b 3306 --within 4 --json", IN_CLIENT);
     await until(() => waiting.output.stdout.includes('"dest_port":7080'));
