@@ -171,7 +171,7 @@ function hints(hosts: HostSummary[], blocked: number[], run: Partial<RunSummary>
 const host = (results: ProbeResult[], fields: Partial<HostSummary> = {}) =>
   hostSummary([probeResult(22, "open", { expected: "open", ok: true }), ...results], fields);
 
-Deno.test("formatTotals() says how long a pass over the blocked ports took, if more than 5 s: the longest of all hosts", () => {
+Deno.test("formatTotals() says how long the longest pass over blocked ports took, if more than 5 s", () => {
   const results = [blocked(80, "timeout")];
   const totals = (...durations: number[]) =>
     hints(durations.map((duration) => host(results, { pass: pass({ duration }) })), [80]);
@@ -220,7 +220,7 @@ Deno.test("formatTotals() says that refused proves little if the server does not
   assertEquals(hints([failed], []), "not: 22");
 });
 
-Deno.test("formatTotals() says how to see that a firewall rejects if a port is not blocked in the required state", () => {
+Deno.test("formatTotals() advises a rate of 1 if a port that must be rejected is a timeout", () => {
   const hint = "many firewalls reject only one connection a second; try --rate 1";
   const other = (state: ProbeResult["state"]) => host([blocked(80, state, { reason: "other_state" })]);
   assertEquals(hints([other("timeout")], [80], { blockedState: "refused" }), `not: 80; ${hint}`);
@@ -228,7 +228,7 @@ Deno.test("formatTotals() says how to see that a firewall rejects if a port is n
   assertEquals(hints([host([blocked(80, "timeout", doubt("control_lost", "not proven: x"))])], [80]), "not: 80");
 });
 
-Deno.test("formatTotals() says that without a port of -p or -o, a blocked port proves little, unless one is not blocked", () => {
+Deno.test("formatTotals() says that blocked ports alone prove little, unless one is open", () => {
   const only = (results: ProbeResult[], ...others: HostSummary[]) =>
     hints([hostSummary(results), ...others], [80], { ports: { greeted: [], open: [], blocked: [80] } });
   const advice = "may be down or limit connections; add a port that must be open with --open";

@@ -39,7 +39,7 @@ Deno.test("explanation() advises a lower rate than the one that was given", () =
   assertEquals(advice(1), `${ERROR}; try --rate 0.5`);
 });
 
-Deno.test("explanation() says how to leave out an address without a control: by its family, or else by naming another", () => {
+Deno.test("explanation() says how to leave out an address without a control", () => {
   const advice = (hostname: string, ...others: string[]) => explain("no_control", hostname, [...others, hostname]);
   assertEquals(advice("2001:db8::7", "192.0.2.1"), `${ERROR}; -4 checks IPv4 only`);
   assertEquals(advice("192.0.2.1", "2001:db8::7"), `${ERROR}; -6 checks IPv6 only`);

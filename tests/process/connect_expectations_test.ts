@@ -327,7 +327,7 @@ Deno.test(needs("greeter connect prints what is known after a signal during a pa
   }
 });
 
-Deno.test("greeter connect says every 10 s on standard error what it waits for or how far it is, unless --quiet is set", async () => {
+Deno.test("greeter connect says every 10 s on standard error what it does, unless --quiet is set", async () => {
   await using silent = await startServer(() => {});
   const [port, waiting] = [freePort(), ["-w", "600"]];
   await using text = spawn([...CONNECT, "127.0.0.1", "-p", `${port}`, ...waiting]);

@@ -40,7 +40,7 @@ Deno.test("greeter connect -b LIST=STATE passes only in that state, and says wha
   assertEquals([row.ok, row.state, row.reason], [false, "refused", "other_state"]);
 });
 
-Deno.test("greeter connect says whether the server listens on the blocked ports, if its greeting announces that", async () => {
+Deno.test("greeter connect says whether the server listens on blocked ports, if it announces that", async () => {
   const [listed = 0, other = 0] = freePorts(2);
   const greeting = `hi\r\ngreeter listens on ${listed}\r\n`;
   await using server = serve({ hostname: "127.0.0.1", port: 0, greeting });
