@@ -42,6 +42,7 @@ import {
   type ProbeResult,
   type ProbeState,
   type Reason,
+  REASONS,
 } from "./client/results.ts";
 import { type PortsByExpectation, portsByExpectation, validateChecks } from "./client/validate.ts";
 import { isLinkLocal, isLocalError, isOutOfResources } from "./client/connect_errors.ts";
@@ -52,7 +53,7 @@ import { type HostTarget, hostTargets } from "./client/targets.ts";
 
 /** What the `cause` of a {@linkcode ConnectError} says: for messages. */
 export { isLinkLocal, isLocalError, isOutOfResources, LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 };
-export { BLOCKED_STATES, CHECK_DEFAULTS, ConnectError, EXPECTATIONS, portsByExpectation, PROBE_STATES };
+export { BLOCKED_STATES, CHECK_DEFAULTS, ConnectError, EXPECTATIONS, portsByExpectation, PROBE_STATES, REASONS };
 export { MAX_RATE, MIN_BLOCKED_TIMEOUT_MS, MIN_RATE };
 export type { Check, CheckOptions, HostPort, PassProgress, TextOrBytes };
 export type { BlockedState, Expectation, PortsByExpectation, ProbeResult, ProbeState, Reason };

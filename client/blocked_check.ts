@@ -99,7 +99,7 @@ export class BlockedCheck {
       if (pool.signal.aborted) return interrupted(results, latest);
       const isProven = results.every(({ ok }) => ok);
       const pause = isProven || !this.#isUp ? undefined : pauseAfter(pass, deadline - performance.now());
-      this.#report(pass, 0, started, pause);
+      this.#report(pass, undefined, started, pause);
       if (pause === undefined) return results;
       latest = results;
       await pool.sleep(pause);
@@ -108,7 +108,7 @@ export class BlockedCheck {
     }
   }
 
-  #report(pass: number, left: number, started: number, pause?: number) {
+  #report(pass: number, left: number | undefined, started: number, pause?: number) {
     const duration = performance.now() - started;
     this.#run.onPass?.({ host: this.#host.name, pass, left, duration, pause, notTested: this.#notTested });
   }
@@ -269,7 +269,10 @@ function portOf({ remoteAddr: { port }, expected }: ProbeResult): ControlPort {
 /** The results of a pass that was interrupted: blocked ports are not judged. Those of the pass before fill the gaps. */
 function interrupted(results: readonly ProbeResult[], before: readonly ProbeResult[]): ProbeResult[] {
   const known = new Map([...before, ...results].map((result) => [result.remoteAddr.port, result]));
-  return [...known.values()].map((result) =>
-    isConnected(result.state) ? result : { ...result, ok: null, reason: "interrupted" }
-  );
+  return [...known.values()].map((result) => {
+    if (isConnected(result.state)) return result;
+    // An error with a reason says why the pass before has proven nothing, which no longer matters.
+    const error = result.reason === undefined ? result.error : undefined;
+    return { ...result, ok: null, reason: "interrupted", error };
+  });
 }

@@ -148,7 +148,7 @@ Deno.test("checkPorts() makes another pass if the host is up again", async () =>
   const { port } = server.addr;
   const passes: [number, number][] = [];
   const onPass = ({ pass, left, pause }: PassProgress) => {
-    if (left > 0 || pause === undefined) return;
+    if (left !== undefined || pause === undefined) return;
     passes.push([pass, pause]);
     server = serve({ hostname: "127.0.0.1", port });
   };

@@ -125,8 +125,11 @@ export interface PassProgress {
   readonly host: string;
   /** The number of the pass, from 1. */
   readonly pass: number;
-  /** How many connections to blocked ports are left in this pass, one for each address. 0 when the pass has ended. */
-  readonly left: number;
+  /**
+   * How many connections to blocked ports are left in this pass, one for each address. They can become more again.
+   * `undefined` when the pass has ended.
+   */
+  readonly left: number | undefined;
   /** How long the pass has taken so far, in milliseconds. */
   readonly duration: number;
   /** After how many milliseconds the next pass begins, or `undefined` if none is planned. */

@@ -112,7 +112,7 @@ export function formatHeader({ host, addresses }: HostSummary): string {
 }
 
 /** Formats the last line: how many ports are as expected, and which are not. */
-export function formatTotals({ hosts, ports, expect, isSending, duration, interrupted }: RunSummary): string {
+export function formatTotals({ hosts, ports, rate, expect, isSending, duration, interrupted }: RunSummary): string {
   const results = hosts.flatMap(({ results }) => results);
   const total = hosts.length * portCount(ports);
   const isContentChecked = ports.greeted.every((port) => expect?.({ host: hosts[0]?.host ?? "", port }) !== undefined);
@@ -129,7 +129,7 @@ export function formatTotals({ hosts, ports, expect, isSending, duration, interr
   if (!isSending && results.some(({ state }) => state === "silent")) {
     parts.push("a silent server may wait for data; see --send and --open");
   }
-  parts.push(...blockedHints(hosts, ports));
+  parts.push(...blockedHints(hosts, ports, rate));
   return parts.join("; ");
 }
 
@@ -137,7 +137,11 @@ export function formatTotals({ hosts, ports, expect, isSending, duration, interr
 const LONG_PASS_MS = 5000;
 
 /** What the last line says about the blocked ports. */
-function blockedHints(hosts: readonly HostSummary[], ports: PortsByExpectation): string[] {
+function blockedHints(
+  hosts: readonly HostSummary[],
+  ports: PortsByExpectation,
+  rate: number | undefined,
+): string[] {
   if (ports.blocked.length === 0) return [];
   const hints: string[] = [];
   const results = hosts.flatMap(({ results }) => results);
@@ -151,11 +155,15 @@ function blockedHints(hosts: readonly HostSummary[], ports: PortsByExpectation):
     return listening.length > 0 && listening.every((each) => each);
   });
   if (announcing.length > 0) {
-    const lists = announcing.map(({ host }) => ({ host, ports: ports.blocked }));
+    const lists = announcing.map(({ host, results }) => ({
+      host,
+      ports: results.filter(({ expected }) => expected === "blocked").map(({ remoteAddr }) => remoteAddr.port),
+    }));
     hints.push(`the server listens on ${formatPortsOfHosts(lists, hosts.length)}`);
   }
+  // The kernel limits ICMP errors, so some of the ports that a firewall rejects are not answered.
   const isOther = blocked.some(({ reason, state }) => reason === "other_state" && state === "timeout");
-  if (isOther && blocked.some(({ state }) => state === "refused")) {
+  if (isOther && blocked.some(({ state }) => state === "refused") && (rate ?? Infinity) > 1) {
     hints.push("many firewalls reject only one connection a second; try --rate 1");
   }
   if (blocked.some(({ ok, state, listening }) => ok && state === "refused" && listening === null)) {

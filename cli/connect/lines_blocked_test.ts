@@ -220,10 +220,14 @@ Deno.test("formatTotals() says that refused proves little if the server does not
   assertEquals(hints([failed], []), "not: 22");
 });
 
-Deno.test("formatTotals() advises a rate of 1 if a port that must be rejected is a timeout", () => {
+Deno.test("formatTotals() advises a rate of 1 if only some of the ports that must be rejected are", () => {
   const hint = "many firewalls reject only one connection a second; try --rate 1";
   const other = (state: ProbeResult["state"]) => host([blocked(80, state, { reason: "other_state" })]);
-  assertEquals(hints([other("timeout")], [80], { blockedState: "refused" }), `not: 80; ${hint}`);
+  const some = host([blocked(80, "timeout", { reason: "other_state" }), blocked(81, "refused", { listening: true })]);
+  const blockedState = "refused";
+  assertEquals(hints([some], [80, 81], { blockedState }), `not: 80; ${hint}`);
+  assertEquals(hints([some], [80, 81], { blockedState, rate: 1 }), "not: 80");
+  assertEquals(hints([other("timeout")], [80], { blockedState }), "not: 80");
   assertEquals(hints([other("refused")], [80], { blockedState: "timeout" }), "not: 80");
   assertEquals(hints([host([blocked(80, "timeout", doubt("control_lost", "not proven: x"))])], [80]), "not: 80");
 });

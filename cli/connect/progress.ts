@@ -47,7 +47,7 @@ export class Progress {
   /** How many ports with each expectation have been tried. */
   readonly #tried: Record<Expectation, number> = { greeted: 0, open: 0, blocked: 0 };
   /** The latest pass over the blocked ports of each host, and when the next one begins. */
-  readonly #passes = new Map<string, { pass: number; left: number; next: number | undefined }>();
+  readonly #passes = new Map<string, { pass: number; left: number | undefined; next: number | undefined }>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #lookupTimer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<unknown> | undefined;
@@ -93,7 +93,7 @@ export class Progress {
   /** Records how far a pass over the blocked ports of a host is. */
   addPass({ host, pass, left, pause }: PassProgress) {
     const next = pause === undefined ? undefined : performance.now() + pause;
-    if (left > 0 || next !== undefined) this.#passes.set(host, { pass, left, next });
+    if (left !== undefined || next !== undefined) this.#passes.set(host, { pass, left, next });
     else this.#passes.delete(host);
   }
 
@@ -118,10 +118,11 @@ export class Progress {
   }
 
   /** Says which pass it is and how many connections are left, or what is waited for until the next pass begins. */
-  #passParts(passes: readonly { pass: number; left: number; next: number | undefined }[]): string[] {
+  #passParts(passes: readonly { pass: number; left: number | undefined; next: number | undefined }[]): string[] {
     const number = Math.max(...passes.map(({ pass }) => pass));
-    const left = passes.reduce((sum, { left }) => sum + left, 0);
-    if (left > 0) return [`pass ${number} over the blocked ports: ${plural(left, "connection")} left`];
+    const isRunning = passes.some(({ left }) => left !== undefined);
+    const left = passes.reduce((sum, { left = 0 }) => sum + left, 0);
+    if (isRunning) return [`pass ${number} over the blocked ports: ${plural(left, "connection")} left`];
     const seconds = Math.ceil((Math.min(...passes.map(({ next = Infinity }) => next)) - performance.now()) / 1000);
     const begins = `begins in ${Math.max(seconds, 0)}s`;
     const pending = this.#pending();

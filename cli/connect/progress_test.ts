@@ -60,7 +60,7 @@ Deno.test("Progress lists ports that must be blocked once they are tried", () =>
 
 /** A pass over the blocked ports of a host. */
 function pass(fields: Partial<PassProgress>): PassProgress {
-  return { host: "lab", pass: 1, left: 0, duration: 0, pause: undefined, notTested: [], ...fields };
+  return { host: "lab", pass: 1, left: undefined, duration: 0, pause: undefined, notTested: [], ...fields };
 }
 
 Deno.test("Progress says which pass over the blocked ports it is, and how many connections are left", () => {
@@ -72,6 +72,9 @@ Deno.test("Progress says which pass over the blocked ports it is, and how many c
   add(80, false);
   progress.addPass(pass({ left: 1 }));
   assertEquals(progress.text(), "pass 1 over the blocked ports: 1 connection left");
+  // The pass has not ended: the last control is running, or ports are tried again.
+  progress.addPass(pass({ left: 0 }));
+  assertEquals(progress.text(), "pass 1 over the blocked ports: 0 connections left");
   add(81, true);
   progress.addPass(pass({ pass: 2, left: 3 }));
   assertEquals(progress.text(), "pass 2 over the blocked ports: 3 connections left");

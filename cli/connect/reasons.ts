@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ProbeResult } from "../../client.ts";
+import { MIN_RATE, type ProbeResult } from "../../client.ts";
 import type { RunSummary } from "./summary.ts";
 
 /** The rate that the advice names. Most limits on new connections allow more. */
@@ -17,7 +17,7 @@ export function explanation(
 ): string | undefined {
   switch (reason) {
     case "control_lost":
-      return `${error}; try --rate ${rate === undefined || rate > ADVISED_RATE ? ADVISED_RATE : rate / 2}`;
+      return `${error}; ${lossAdvice(rate)}`;
     case "control_refused":
       return `${error}; check another port with -p or -o, too`;
     case "control_failed":
@@ -35,6 +35,12 @@ export function explanation(
     default:
       return undefined;
   }
+}
+
+/** How to lose no connections, if `rate` was given. */
+function lossAdvice(rate = Infinity): string {
+  if (rate / 2 < MIN_RATE) return "exempt this machine from limits on new connections";
+  return `try --rate ${rate > ADVISED_RATE ? ADVISED_RATE : rate / 2}`;
 }
 
 /** How to leave out an address at which no port can be reached. */

@@ -37,6 +37,9 @@ Deno.test("explanation() advises a lower rate than the one that was given", () =
   assertEquals(advice(5.1), `${ERROR}; try --rate 5`);
   assertEquals(advice(5), `${ERROR}; try --rate 2.5`);
   assertEquals(advice(1), `${ERROR}; try --rate 0.5`);
+  assertEquals(advice(0.2), `${ERROR}; try --rate 0.1`);
+  // A lower rate would be rejected.
+  assertEquals(advice(0.19), `${ERROR}; exempt this machine from limits on new connections`);
 });
 
 Deno.test("explanation() says how to leave out an address without a control", () => {

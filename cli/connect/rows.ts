@@ -23,7 +23,8 @@ export function formatResultRow(result: ProbeResult, addresses: readonly string[
     dest_ip: remoteAddr.hostname,
     dest_port: remoteAddr.port,
     duration_ms: roundToMicroseconds(duration),
-    error: explanation(result, addresses, { rate }) ?? error,
+    // The reason says why a port is not judged.
+    error: ok === null ? error : explanation(result, addresses, { rate }) ?? error,
     reason: result.reason,
     listening: expected === "blocked" ? result.listening : undefined,
     reachable_before_ms: reachableBefore === undefined ? undefined : roundToMicroseconds(reachableBefore),
