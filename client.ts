@@ -104,7 +104,7 @@ async function* checkHosts(
   options: CheckOptions,
 ): AsyncGenerator<ProbeResult, void, void> {
   const { timeout = CHECK_DEFAULTS.timeout, concurrency = CHECK_DEFAULTS.concurrency } = options;
-  const { signal, within = 0, rate, onLookup, onAttempt = () => {}, onPass } = options;
+  const { signal, within = 0, rate, requireControl, onLookup, onAttempt = () => {}, onPass } = options;
   // Results that have not been read take memory, up to 16 KiB each. So no probe starts while the stream is full.
   let controller: ReadableStreamDefaultController<ProbeResult> | undefined;
   const pool = new ProbePool(options, () => (controller?.desiredSize ?? 0) <= 0);
@@ -119,9 +119,9 @@ async function* checkHosts(
   if (signal?.aborted) end();
   /** The first error. */
   let failure: { error: unknown } | undefined;
-  const run = { pool, timeout, within, deadline, rate, onLookup, onAttempt, onPass, onDecided };
-  const running = targets.map(({ hostname, family, ...target }) => {
-    const host = new Host(hostname, { ...options, family });
+  const run = { pool, timeout, within, deadline, rate, requireControl, onLookup, onAttempt, onPass, onDecided };
+  const running = targets.map(({ hostname, ...target }) => {
+    const host = new Host(hostname, { ...options, family: target.family });
     return checkHost(host, { ...target, ...run }).catch((error) => {
       failure ??= { error };
       // The other hosts are checked nevertheless, unless a function of the caller has thrown the error.

@@ -6,7 +6,14 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { unlessAborted } from "./shared/abort.ts";
 import { parseOptions, rewriteArgs, type UnknownOption, UsageError } from "./cli/args.ts";
-import { CONNECT_OPTIONS, type ConnectCommand, connectHelp, toConnectCommand } from "./cli/connect/command.ts";
+import { readChecks } from "./cli/connect/checks.ts";
+import {
+  checkTimeout,
+  CONNECT_OPTIONS,
+  type ConnectCommand,
+  connectHelp,
+  toConnectCommand,
+} from "./cli/connect/command.ts";
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
 import { ERROR, FAILURE, SUCCESS } from "./cli/exit_status.ts";
 import { checkAnnouncement, toServeGreeting } from "./cli/serve/greeting.ts";
@@ -125,12 +132,15 @@ function warnIfNoPortIsLeft({ addr: { hostname } }: Server, report: Report) {
 async function runConnect(command: ConnectCommand): Promise<number> {
   const stop = stopOnSignals();
   const { signal } = stop;
-  await using report = new ProbeReport(command, stop);
+  const checks = command.checks ?? await unlessAborted(readChecks(), signal);
+  if (checks === undefined) return signal.reason;
+  checkTimeout(command, checks);
+  await using report = new ProbeReport({ ...command, checks }, stop);
   const onLookup = report.addAddresses.bind(report);
   const onAttempt = report.addAttempt.bind(report);
   const onPass = report.addPass.bind(report);
   try {
-    const results = checkPorts(command.check, { ...command.options, signal, onLookup, onAttempt, onPass });
+    const results = checkPorts(checks, { ...command.options, signal, onLookup, onAttempt, onPass });
     for await (const result of results) await report.add(result);
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;

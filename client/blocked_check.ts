@@ -110,7 +110,8 @@ export class BlockedCheck {
 
   #report(pass: number, left: number | undefined, started: number, pause?: number) {
     const duration = performance.now() - started;
-    this.#run.onPass?.({ host: this.#host.name, pass, left, duration, pause, notTested: this.#notTested });
+    const { onPass, family } = this.#run;
+    onPass?.({ host: this.#host.name, family, pass, left, duration, pause, notTested: this.#notTested });
   }
 
   async #resultsOfPass(pass: number): Promise<ProbeResult[]> {
@@ -143,6 +144,8 @@ export class BlockedCheck {
       const reachableBefore = reachedAt === undefined ? undefined : outcome.ended - reachedAt;
       const failure = hasMoved ? moved : verdict.failure;
       if (!this.#isUp) return [{ ...result, ok: null, reason: "required_failed" as const }];
+      const isAlone = this.#run.requireControl === true && this.#required.length === 0;
+      if (isAlone) return [{ ...result, ok: null, reason: "required_missing" as const }];
       if (!failure) return [{ ...result, reachableBefore }];
       const error = failure.message === "" ? result.error : failure.message;
       return [{ ...result, ok: false, reason: failure.reason, error, reachableBefore }];

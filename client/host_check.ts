@@ -15,8 +15,8 @@ import type { HostTarget } from "./targets.ts";
 /** What to check, and what all hosts of a run share. */
 export interface HostCheckOptions
   extends
-    Pick<HostTarget, "ports" | "targetOf" | "blockedStateOf">,
-    Pick<CheckOptions, "rate" | "onLookup" | "onPass"> {
+    Pick<HostTarget, "family" | "ports" | "targetOf" | "blockedStateOf">,
+    Pick<CheckOptions, "rate" | "requireControl" | "onLookup" | "onPass"> {
   /** Runs the probes. It is stopped when the run ends early. */
   pool: ProbePool;
   /** How long a probe takes at most, in milliseconds. */
@@ -37,7 +37,7 @@ export interface HostCheckOptions
  * blocked and this machine has no route to the host.
  */
 export async function checkHost(host: Host, options: HostCheckOptions): Promise<void> {
-  const { pool: { signal }, ports, targetOf, deadline, onLookup, onDecided } = options;
+  const { pool: { signal }, family, ports, targetOf, deadline, onLookup, onDecided } = options;
   // An announcement says something about blocked ports only. Reading it can take longer.
   const readsToEnd = ports.blocked.length > 0;
   const run: HostCheckOptions = {
@@ -47,11 +47,11 @@ export async function checkHost(host: Host, options: HostCheckOptions): Promise<
   try {
     await host.resolve(deadline, signal);
   } catch (error) {
-    onLookup?.(host.name, []);
+    onLookup?.(host.name, [], family);
     throw error;
   }
   if (signal.aborted) return;
-  onLookup?.(host.name, host.addresses);
+  onLookup?.(host.name, host.addresses, family);
   const required = await checkRequired(host, run);
   if (ports.blocked.length === 0 || signal.aborted) return;
   for (const result of await new BlockedCheck(host, run, required).run()) onDecided(result);

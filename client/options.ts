@@ -94,6 +94,11 @@ export interface CheckOptions {
    */
   rate?: number;
   /**
+   * Whether ports in `blocked` are judged only if another port of the host must be greeted or open. Otherwise, they pass
+   * although the host may be down. Default: false.
+   */
+  requireControl?: boolean;
+  /**
    * How many probes run at once. If there are fewer descriptors or local ports, as many as possible run. Default: 4096.
    */
   concurrency?: number;
@@ -105,9 +110,9 @@ export interface CheckOptions {
   signal?: AbortSignal;
   /**
    * Called once for each host when its lookup has ended, with its addresses in the order in which they are tried. If the
-   * lookup has failed, there are none.
+   * lookup has failed, there are none. A host whose checks have different families is looked up for each `family`.
    */
-  onLookup?: (host: string, addresses: readonly string[]) => void;
+  onLookup?: (host: string, addresses: readonly string[], family: Check["family"]) => void;
   /**
    * Called when a port has been tried at the addresses of its host, including ports that will be tried again. `ok` is only
    * what this attempt says: a port that must be blocked is judged later. Also called when a port is probed again to judge
@@ -123,6 +128,8 @@ export interface CheckOptions {
 export interface PassProgress {
   /** The host as given. */
   readonly host: string;
+  /** The `family` of its check. */
+  readonly family: Check["family"];
   /** The number of the pass, from 1. */
   readonly pass: number;
   /**

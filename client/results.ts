@@ -125,6 +125,7 @@ export const REASONS = [
   "control_failed",
   "addresses_changed",
   "required_failed",
+  "required_missing",
   "interrupted",
 ] as const;
 
@@ -189,6 +190,11 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
   required_failed: {
     meaning: "another port of the host is not as expected, so the host may be down",
     advice: "correct that first",
+    ok: null,
+  },
+  required_missing: {
+    meaning: "no port of the host must greet or be open, although that is required, as with `--checks`",
+    advice: "check another port of the host, too",
     ok: null,
   },
   interrupted: { meaning: "a signal ended the run", advice: "run the check again", ok: null },

@@ -32,9 +32,9 @@ export interface HostTarget {
 
 /**
  * Returns what to check on each host. The ports of a host that is in several checks are checked together, because those
- * that must be blocked are judged by the others.
+ * that must be blocked are judged by the others. But a port that is reached over one family proves nothing for the other one.
  *
- * @throws {RangeError} If a port of a host is in two checks, or if these have different families.
+ * @throws {RangeError} If a port of a host is in two checks with the same family.
  */
 export function hostTargets(checks: readonly Check[]): HostTarget[] {
   const byHost = new Map<string, HostTarget[]>();
@@ -55,8 +55,9 @@ export function hostTargets(checks: readonly Check[]): HostTarget[] {
         if (state !== undefined) checkBlockedState(state);
         return state;
       };
-      const targets = byHost.get(hostname) ?? [];
-      byHost.set(hostname, [...targets, { hostname, family, ports, targetOf, blockedStateOf }]);
+      const key = `${hostname} ${family}`;
+      const targets = byHost.get(key) ?? [];
+      byHost.set(key, [...targets, { hostname, family, ports, targetOf, blockedStateOf }]);
     }
   }
   return [...byHost.values()].map(merge);
@@ -68,10 +69,6 @@ function merge(targets: readonly HostTarget[]): HostTarget {
   if (!first) throw new RangeError("checks: expected at least one check");
   if (others.length === 0) return first;
   const { hostname, family } = first;
-  // A port that is reached over one family proves nothing for the other one.
-  if (others.some((other) => other.family !== family)) {
-    throw new RangeError(`checks: ${hostname} is in two checks with different families`);
-  }
   const byPort = new Map<number, HostTarget>();
   for (const target of targets) {
     for (const port of Object.values(target.ports).flat()) {

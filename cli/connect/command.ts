@@ -3,80 +3,18 @@
  *
  * @module
  */
-import {
-  BLOCKED_STATES,
-  type BlockedState,
-  CHECK_DEFAULTS,
-  type HostPort,
-  MAX_RATE,
-  MIN_BLOCKED_TIMEOUT_MS,
-  MIN_RATE,
-} from "../../client.ts";
-import { MAX_GREETING_BYTES } from "../../server.ts";
-import { type Given, type OptionTable, type Rewritten, UsageError } from "../args.ts";
-import { encodeText } from "../escapes.ts";
+import { CHECK_DEFAULTS, MAX_RATE, MIN_BLOCKED_TIMEOUT_MS, MIN_RATE } from "../../client.ts";
+import { type Given, type OptionTable, type Rewritten, truncate, UsageError } from "../args.ts";
 import { formatOptions } from "../help.ts";
-import { expectedPorts } from "./expected_ports.ts";
-import { toHostnames } from "./hosts.ts";
+import { integer, invalidValue, milliseconds, number, rejectBoth, type Values } from "../values.ts";
+import { CHECK_OPTIONS, toGivenCheck } from "./check_options.ts";
+import { type HostCheck, hostChecks } from "./host_checks.ts";
 import type { ProbeReportOptions } from "./report.ts";
-import {
-  checkEscapes,
-  integer,
-  invalidValue,
-  milliseconds,
-  number,
-  portList,
-  type PortsWithText,
-  portsWithText,
-  rejectBoth,
-  textsByPort,
-  type Values,
-} from "../values.ts";
-
-const MIN_BLOCKED_TIMEOUT_SECONDS = MIN_BLOCKED_TIMEOUT_MS / 1000;
 
 /** The options of `greeter connect`. */
 export const CONNECT_OPTIONS = {
-  port: {
-    short: "p",
-    value: "LIST[=TEXT]",
-    example: "8080",
-    repeatable: true,
-    help: "ports that must greet, as in 22,80,8000-8100 or 60000-; TEXT: what their greeting must contain",
-    default: `${CHECK_DEFAULTS.greeted} without -o and -b`,
-    check: portsWithExpectedText,
-  },
-  open: {
-    short: "o",
-    value: "LIST",
-    example: "443",
-    repeatable: true,
-    help: "ports that must be open; no greeting is required",
-    check: (given) => portList(given, given.text, 1),
-  },
-  blocked: {
-    short: "b",
-    value: "LIST[=STATE]",
-    example: "3306",
-    repeatable: true,
-    help: "ports that must not be reachable; STATE: refused, timeout or unreachable; add -p or -o, so that a dead " +
-      "host fails",
-    check: blockedPorts,
-  },
-  expect: {
-    short: "e",
-    value: "TEXT",
-    example: "SSH-2.0",
-    help: "what the greeting of the other ports of -p must contain",
-    check: (given) => checkClientText(given, given.text),
-  },
-  send: {
-    short: "s",
-    value: "TEXT",
-    example: String.raw`'PING\r\n'`,
-    help: "send this to the ports of -p after connecting",
-    check: (given) => checkClientText(given, given.text),
-  },
+  ...CHECK_OPTIONS,
+  checks: { help: "read one check per line from standard input, as in web1 web2 -p 80 -b 22" },
   timeout: {
     short: "t",
     value: "SECONDS",
@@ -109,8 +47,6 @@ export const CONNECT_OPTIONS = {
     limit: "ports that are checked at once",
     check: integer(1, 65_535),
   },
-  ipv4: { short: "4", help: "use IPv4 only" },
-  ipv6: { short: "6", help: "use IPv6 only; by default, IPv4 addresses come first" },
   json: { help: "print JSON Lines, each port as soon as it is known" },
   quiet: { short: "q", help: "print errors only" },
   help: { short: "h", help: "print this help and exit" },
@@ -118,14 +54,19 @@ export const CONNECT_OPTIONS = {
 } as const satisfies OptionTable;
 
 /** The command `greeter connect`, which checks the ports of hosts. */
-export interface ConnectCommand extends ProbeReportOptions {
+export interface ConnectCommand extends Omit<ProbeReportOptions, "checks"> {
   /** Distinguishes the commands. */
   kind: "connect";
+  /** What to check, or `undefined` if that is read from standard input. */
+  checks: HostCheck[] | undefined;
+  /** The timeout as it was given. */
+  timeout: Given | undefined;
 }
 
 /** What `greeter connect --help` prints. */
 export function connectHelp(): string {
   return String.raw`Usage: greeter connect [OPTIONS] HOST...
+       greeter connect [OPTIONS] --checks < FILE
 
 Checks which ports of each HOST can be reached, which are blocked, and whether
 the expected server answers.
@@ -143,91 +84,52 @@ Exit status: 0 if every port is as expected, 1 if a port is not, 2 on an error.`
  *
  * @throws {UsageError} If a value is invalid.
  */
-export function toConnectCommand({ flag, one, all, given }: Values, rewritten: Rewritten): ConnectCommand {
-  const { port: portOption, open: openOption, blocked: blockedOption } = CONNECT_OPTIONS;
-  // An operand that is a port list probably belongs to the option that was given, if it is only one.
-  const lists = [given(portOption), given(openOption), given(blockedOption)].filter(({ length }) => length > 0);
-  const [list] = lists.length === 1 ? lists : [];
-  const hostname = toHostnames(rewritten.operands, list ?? []);
+export function toConnectCommand(values: Values, rewritten: Rewritten): ConnectCommand {
+  const { flag, one, given } = values;
   rejectBoth("quiet", "json", rewritten);
-  rejectBoth("ipv4", "ipv6", rewritten);
-  const greeted = all(CONNECT_OPTIONS.port);
-  const blocked = all(CONNECT_OPTIONS.blocked);
-  const open = all(CONNECT_OPTIONS.open).flat();
-  const { isReduced, ...ports } = expectedPorts(greeted.flatMap(({ list }) => list), open, blocked);
-  const texts = textsByPort(greeted, "texts");
-  const states = textsByPort(blocked, "states", "--blocked");
-  const expect = textFunction(one(CONNECT_OPTIONS.expect), texts);
-  const send = textFunction(one(CONNECT_OPTIONS.send));
-  if (ports.greeted.length === 0) {
-    const [useless] = [...given(CONNECT_OPTIONS.expect), ...given(CONNECT_OPTIONS.send)];
-    if (useless) throw new UsageError(`${useless.option} applies only to ports that must greet; add them with -p LIST`);
-  }
-  const [unused] = given(CONNECT_OPTIONS.expect);
-  if (unused && ports.greeted.every((each) => texts.has(each))) {
-    throw new UsageError(
-      `${unused.option} applies to no port, because each port of -p has its own TEXT; remove ${unused.option}`,
-    );
-  }
-  const timeout = one(CONNECT_OPTIONS.timeout);
-  const [typedTimeout] = given(CONNECT_OPTIONS.timeout);
-  if (typedTimeout && timeout !== undefined && timeout < MIN_BLOCKED_TIMEOUT_MS && blocked.length > 0) {
-    const reason = "with --blocked, so that a single lost packet does not look like a firewall";
-    throw invalidValue(typedTimeout, `at least ${MIN_BLOCKED_TIMEOUT_SECONDS} seconds ${reason}`);
-  }
+  const isFromInput = flag(CONNECT_OPTIONS.checks);
+  if (isFromInput) rejectCheck(values, rewritten);
+  const checks = isFromInput ? undefined : hostChecks([toGivenCheck(values, rewritten)]);
+  const options = {
+    timeout: one(CONNECT_OPTIONS.timeout),
+    within: one(CONNECT_OPTIONS.within),
+    rate: one(CONNECT_OPTIONS.rate),
+    concurrency: one(CONNECT_OPTIONS.concurrency),
+    requireControl: isFromInput,
+  };
+  const command = { options, timeout: given(CONNECT_OPTIONS.timeout)[0] };
+  if (checks) checkTimeout(command, checks);
   return {
     kind: "connect",
-    check: {
-      hostname,
-      ...ports,
-      blockedState: states.size === 0 ? undefined : ({ port }) => states.get(port),
-      expect,
-      send,
-      family: flag(CONNECT_OPTIONS.ipv4) ? 4 : flag(CONNECT_OPTIONS.ipv6) ? 6 : undefined,
-    },
-    options: {
-      timeout,
-      within: one(CONNECT_OPTIONS.within),
-      rate: one(CONNECT_OPTIONS.rate),
-      concurrency: one(CONNECT_OPTIONS.concurrency),
-    },
-    isReduced,
+    checks,
+    ...command,
     json: flag(CONNECT_OPTIONS.json),
     quiet: flag(CONNECT_OPTIONS.quiet),
   };
 }
 
-/** Parses `LIST` or `LIST=TEXT`. */
-function portsWithExpectedText(given: Given): PortsWithText {
-  const ports = portsWithText(given, 1);
-  if (ports.text !== undefined) checkClientText(given, ports.text);
-  return ports;
+/** Rejects what belongs in the lines of `--checks`. */
+function rejectCheck({ given }: Values, { operands: [host] }: Rewritten) {
+  if (host !== undefined) {
+    throw new UsageError(`--checks and HOST cannot be combined; write ${truncate(host)} in a line of standard input`);
+  }
+  const [option] = Object.values(CHECK_OPTIONS).flatMap((each) => given(each));
+  if (option) {
+    throw new UsageError(`--checks and ${option.option} cannot be combined; write it in the lines of standard input`);
+  }
 }
 
-/** Parses `LIST` or `LIST=STATE`. */
-function blockedPorts(given: Given): PortsWithText<BlockedState> {
-  const { text, ...ports } = portsWithText(given, 1);
-  const state = BLOCKED_STATES.find((each) => each === text);
-  if (text === undefined || state) return { ...ports, text: state };
-  throw invalidValue(given, `one of these states after LIST=: ${BLOCKED_STATES.join(", ")}`);
-}
-
-/** Checks the escapes and the length of a text, which is the whole value of an option or a part of it. */
-function checkClientText(given: Given, text: string): string {
-  checkEscapes(given);
-  const { length } = encodeText(text, { port: "65535" });
-  if (length > 0 && length <= MAX_GREETING_BYTES) return text;
-  throw invalidValue(given, `text of 1 to ${MAX_GREETING_BYTES} bytes`);
-}
-
-/** Returns a function that encodes the text of a port, or `undefined` if there is no text at all. */
-function textFunction(
-  text: string | undefined,
-  byPort: ReadonlyMap<number, string> = new Map(),
-): ((target: HostPort) => Uint8Array | undefined) | undefined {
-  if (text === undefined && byPort.size === 0) return undefined;
-  return ({ port }) => {
-    const template = byPort.get(port) ?? text;
-    return template === undefined ? undefined : encodeText(template, { port: `${port}` });
-  };
+/**
+ * Rejects a timeout that is too short for ports that must be blocked.
+ *
+ * @throws {UsageError} If it is.
+ */
+export function checkTimeout(
+  { options, timeout }: Pick<ConnectCommand, "options" | "timeout">,
+  checks: readonly HostCheck[],
+) {
+  const { timeout: ms = Infinity } = options;
+  if (!timeout || ms >= MIN_BLOCKED_TIMEOUT_MS || checks.every(({ blocked }) => blocked.length === 0)) return;
+  const reason = "with --blocked, so that a single lost packet does not look like a firewall";
+  throw invalidValue(timeout, `at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} seconds ${reason}`);
 }

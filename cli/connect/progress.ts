@@ -4,14 +4,10 @@
  *
  * @module
  */
-import {
-  type Expectation,
-  EXPECTATIONS,
-  type PassProgress,
-  type PortsByExpectation,
-  type ProbeResult,
-} from "../../client.ts";
+import { type Check, type Expectation, EXPECTATIONS, type PassProgress, type ProbeResult } from "../../client.ts";
 import { columnsOf, plural } from "../text.ts";
+import type { HostCheck } from "./host_checks.ts";
+import { HostMap } from "./host_map.ts";
 import { formatPortsOfHosts } from "./lines.ts";
 import { portCount } from "./summary.ts";
 
@@ -36,28 +32,43 @@ const EXPECTED_TO: Readonly<Record<Expectation, string>> = {
   blocked: "to be blocked",
 };
 
+/** A pass over the blocked ports of a host: how many connections are left, or when the next one begins. */
+interface Pass {
+  pass: number;
+  left: number | undefined;
+  next: number | undefined;
+}
+
+/** The progress of a host. */
+interface HostProgress {
+  readonly check: HostCheck;
+  isResolved: boolean;
+  /** Whether the latest attempt at each port that has been tried was as expected. */
+  readonly attempts: Map<number, boolean>;
+  /** The latest pass, unless it was the last one. */
+  pass: Pass | undefined;
+}
+
 /** The progress of a run. */
 export class Progress {
-  readonly #ports: PortsByExpectation;
-  /** The hosts that are being looked up. */
-  readonly #unresolved: Set<string>;
-  /** For each host, whether the latest attempt at each port that has been tried was as expected. */
-  readonly #attempts: ReadonlyMap<string, Map<number, boolean>>;
+  readonly #hosts: HostMap<HostProgress>;
+  /** How many ports there are, and how many of them must be greeted or open. */
+  readonly #count: number;
+  readonly #requiredCount: number;
   #okCount = 0;
   /** How many ports with each expectation have been tried. */
   readonly #tried: Record<Expectation, number> = { greeted: 0, open: 0, blocked: 0 };
-  /** The latest pass over the blocked ports of each host, and when the next one begins. */
-  readonly #passes = new Map<string, { pass: number; left: number | undefined; next: number | undefined }>();
   #timer: ReturnType<typeof setInterval> | undefined;
   #lookupTimer: ReturnType<typeof setTimeout> | undefined;
   #writing: Promise<unknown> | undefined;
   #isShown = false;
 
-  /** `ports` are checked on each of the hosts. */
-  constructor(hosts: readonly string[], ports: PortsByExpectation) {
-    this.#ports = ports;
-    this.#unresolved = new Set(hosts);
-    this.#attempts = new Map(hosts.map((host) => [host, new Map()]));
+  /** What is checked on each host. */
+  constructor(checks: readonly HostCheck[]) {
+    this.#hosts = new HostMap(checks, (check) => ({ check, isResolved: false, attempts: new Map(), pass: undefined }));
+    const countOf = (ports: (check: HostCheck) => number) => checks.reduce((sum, check) => sum + ports(check), 0);
+    this.#count = countOf(portCount);
+    this.#requiredCount = countOf(({ greeted, open }) => greeted.length + open.length);
   }
 
   /** Shows and updates the line on standard error, which must be a terminal, after a delay. */
@@ -71,19 +82,21 @@ export class Progress {
   /** Prints a line to standard error if a lookup takes long. If ports are tried again, also prints one every 10 s. */
   startLines(isRetrying: boolean) {
     this.#lookupTimer = setTimeout(() => {
-      if (this.#unresolved.size > 0) this.#write(`greeter: ${this.#lookups()}\n`);
+      if (this.#unresolved.length > 0) this.#write(`greeter: ${this.#lookups()}\n`);
     }, LOOKUP_LINE_MS);
     if (isRetrying) this.#timer = setInterval(() => this.#write(`greeter: ${this.text()}\n`), LINE_INTERVAL_MS);
   }
 
   /** Records that the lookup of a host has ended. */
-  resolved(host: string) {
-    this.#unresolved.delete(host);
+  resolved(hostname: string, family: Check["family"]) {
+    const host = this.#hosts.get(hostname, family);
+    if (host) host.isResolved = true;
   }
 
   /** Counts the result of an attempt, which may replace an earlier one. */
-  add({ host, expected, ok, remoteAddr: { port } }: ProbeResult) {
-    const attempts = this.#attempts.get(host);
+  add(result: ProbeResult) {
+    const { expected, ok, remoteAddr: { port } } = result;
+    const attempts = this.#hosts.of(result)?.attempts;
     const wasOk = attempts?.get(port);
     if (wasOk === undefined) this.#tried[expected]++;
     this.#okCount += Number(ok) - Number(wasOk ?? false);
@@ -91,34 +104,31 @@ export class Progress {
   }
 
   /** Records how far a pass over the blocked ports of a host is. */
-  addPass({ host, pass, left, pause }: PassProgress) {
+  addPass({ host: hostname, family, pass, left, pause }: PassProgress) {
+    const host = this.#hosts.get(hostname, family);
     const next = pause === undefined ? undefined : performance.now() + pause;
-    if (left !== undefined || next !== undefined) this.#passes.set(host, { pass, left, next });
-    else this.#passes.delete(host);
+    if (host) host.pass = left !== undefined || next !== undefined ? { pass, left, next } : undefined;
   }
 
   /** Returns the text of the line. */
   text(): string {
-    const hosts = this.#attempts.size;
     const { greeted, open: opened, blocked } = this.#tried;
-    const total = hosts * portCount(this.#ports);
     const tried = greeted + opened + blocked;
-    if (this.#unresolved.size === hosts) return this.#lookups();
+    if (this.#unresolved.length === this.#hosts.size) return this.#lookups();
     // Ports that must be blocked are tried only when all others are as expected.
-    const isWaiting = greeted + opened === hosts * (this.#ports.greeted.length + this.#ports.open.length) &&
-      this.#okCount < tried;
-    const passes = [...this.#passes.values()];
+    const isWaiting = greeted + opened === this.#requiredCount && this.#okCount < tried;
+    const passes = this.#hosts.values().flatMap(({ pass }) => pass ?? []);
     const parts = passes.length > 0
       ? this.#passParts(passes)
       : isWaiting
       ? [`waiting for ${this.#pending()}`]
-      : [`checked ${tried} of ${plural(total, "port")}, ${this.#okCount} as expected`];
-    if (this.#unresolved.size > 0) parts.push(this.#lookups());
+      : [`checked ${tried} of ${plural(this.#count, "port")}, ${this.#okCount} as expected`];
+    if (this.#unresolved.length > 0) parts.push(this.#lookups());
     return parts.join("; ");
   }
 
   /** Says which pass it is and how many connections are left, or what is waited for until the next pass begins. */
-  #passParts(passes: readonly { pass: number; left: number | undefined; next: number | undefined }[]): string[] {
+  #passParts(passes: readonly Pass[]): string[] {
     const number = Math.max(...passes.map(({ pass }) => pass));
     const isRunning = passes.some(({ left }) => left !== undefined);
     const left = passes.reduce((sum, { left = 0 }) => sum + left, 0);
@@ -131,16 +141,21 @@ export class Progress {
     return [`waiting for ${pending}`, `pass ${number + 1} ${begins}`];
   }
 
+  /** The hosts that are being looked up. */
+  get #unresolved(): string[] {
+    return this.#hosts.values().filter(({ isResolved }) => !isResolved).map(({ check }) => check.hostname);
+  }
+
   #lookups(): string {
-    return `looking up ${[...this.#unresolved].join(", ")}`;
+    return `looking up ${[...new Set(this.#unresolved)].join(", ")}`;
   }
 
   /** Lists the ports whose latest attempt was not as expected. */
   #pending(): string {
     const lists = EXPECTATIONS.map((expectation) => {
-      const hosts = [...this.#attempts].map(([host, attempts]) => ({
-        host,
-        ports: this.#ports[expectation].filter((port) => attempts.get(port) === false),
+      const hosts = this.#hosts.values().map(({ check, attempts }) => ({
+        host: check.hostname,
+        ports: check[expectation].filter((port) => attempts.get(port) === false),
       }));
       const count = hosts.reduce((sum, { ports }) => sum + ports.length, 0);
       if (count === 0) return "";

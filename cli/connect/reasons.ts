@@ -4,7 +4,6 @@
  * @module
  */
 import { MIN_RATE, type ProbeResult } from "../../client.ts";
-import type { RunSummary } from "./summary.ts";
 
 /** The rate that the advice names. Most limits on new connections allow more. */
 const ADVISED_RATE = 5;
@@ -13,7 +12,7 @@ const ADVISED_RATE = 5;
 export function explanation(
   { reason, error, remoteAddr: { hostname } }: ProbeResult,
   addresses: readonly string[],
-  { rate }: Pick<RunSummary, "rate">,
+  rate: number | undefined,
 ): string | undefined {
   switch (reason) {
     case "control_lost":
@@ -30,6 +29,8 @@ export function explanation(
       return `${error}; name an address instead`;
     case "required_failed":
       return "not judged: fix the ports that failed first";
+    case "required_missing":
+      return "not judged: add a port of this host with -p or -o";
     case "interrupted":
       return "not judged: interrupted";
     default:

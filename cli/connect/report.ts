@@ -3,31 +3,29 @@
  *
  * @module
  */
-import type { Check, CheckOptions, ConnectError, PassProgress, PortsByExpectation, ProbeResult } from "../../client.ts";
+import type { Check, CheckOptions, ConnectError, PassProgress, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
 import { SIGNAL_STATUS } from "../exit_status.ts";
 import { MAX_BUFFERED_BYTES } from "../log.ts";
 import { formatSomePorts } from "../ports.ts";
-import { formatHeader, formatResults, formatTotals, SHOWN_BYTES } from "./lines.ts";
+import type { HostCheck } from "./host_checks.ts";
+import { HostMap } from "./host_map.ts";
+import { formatHeader, formatResults, SHOWN_BYTES } from "./lines.ts";
 import { Output } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { formatErrorRow, formatResultRow, formatSummaryRow } from "./rows.ts";
 import { type HostSummary, portCount, type RunSummary } from "./summary.ts";
+import { formatTotals } from "./totals.ts";
 
 /** How long to wait for a reader that has stopped, in milliseconds, once a signal has been received. */
 const READER_TIMEOUT_MS = 500;
 
-/** A check as the command sets it: hosts and ports in lists, each once, and texts as functions. */
-export type ConnectCheck = Check & PortsByExpectation & { hostname: string[]; expect: RunSummary["expect"] };
-
 /** What is printed, and how. */
 export interface ProbeReportOptions {
-  /** What is checked. */
-  check: ConnectCheck;
+  /** What is checked on each host. */
+  checks: readonly HostCheck[];
   /** What is passed to `checkPorts`. An option that was not given is undefined. */
   options: CheckOptions;
-  /** Whether a range of `--blocked` had ports with another expectation, which it leaves out. */
-  isReduced: boolean;
   /** Whether results are JSON. */
   json: boolean;
   /** Whether nothing is printed. */
@@ -43,10 +41,9 @@ interface KnownHost extends HostSummary {
 
 /** Reports one run of the client. */
 export class ProbeReport implements AsyncDisposable {
-  readonly #check: ConnectCheck;
   readonly #isJson: boolean;
   readonly #rate: number | undefined;
-  readonly #hosts: ReadonlyMap<string, KnownHost>;
+  readonly #hosts: HostMap<KnownHost>;
   readonly #stop: AbortController;
   readonly #started: number = performance.now();
   readonly #isTerminal: boolean = Deno.stdout.isTerminal();
@@ -57,33 +54,31 @@ export class ProbeReport implements AsyncDisposable {
    * Opens the output. Aborts `stop` if standard output can no longer be written. If it is aborted by a signal, with a
    * reason, the report waits only {@linkcode READER_TIMEOUT_MS} for readers.
    */
-  constructor({ check, options, isReduced, json, quiet }: ProbeReportOptions, stop: AbortController) {
-    const { hostname, blocked } = check;
-    this.#hosts = new Map(hostname.map((host) => [host, { host, addresses: [], results: [], pass: undefined }]));
-    this.#check = check;
+  constructor({ checks, options, json, quiet }: ProbeReportOptions, stop: AbortController) {
+    this.#hosts = new HostMap(checks, (check) => ({ check, addresses: [], results: [], pass: undefined }));
     this.#isJson = json;
     this.#rate = options.rate;
     this.#stop = stop;
-    this.#progress = new Progress(hostname, check);
+    this.#progress = new Progress(checks);
     if (quiet) return;
     if (!Deno.stderr.isTerminal()) {
-      this.#progress.startLines(options.within !== undefined || blocked.length > 0);
+      this.#progress.startLines(options.within !== undefined || checks.some(({ blocked }) => blocked.length > 0));
     } else if (!(json && this.#isTerminal)) { // JSON rows on the same terminal would mix with the progress line
       this.#progress.startOnTerminal();
     }
     this.#output = new Output(Deno.stdout, () => stop.abort());
-    if (isReduced && !json) this.#output.print(`must be blocked: ${formatSomePorts(blocked)}`);
+    if (!json) this.#printReduced(checks);
   }
 
   /** Whether there is a result. */
   get hasResults(): boolean {
-    return [...this.#hosts.values()].some(({ results }) => results.length > 0);
+    return this.#hosts.values().some(({ results }) => results.length > 0);
   }
 
   /** Records the addresses of a host, or that its lookup has failed. Prints them if there is only one host. */
-  addAddresses(name: string, addresses: readonly string[]) {
-    this.#progress.resolved(name);
-    const host = this.#hosts.get(name);
+  addAddresses(name: string, addresses: readonly string[], family: Check["family"]) {
+    this.#progress.resolved(name, family);
+    const host = this.#hosts.get(name, family);
     if (!host) return;
     host.addresses = addresses;
     // The headers of several hosts are printed with their results. That of a single host shows that it has been looked up.
@@ -104,7 +99,7 @@ export class ProbeReport implements AsyncDisposable {
   /** Records and shows how far a pass over the blocked ports of a host is. */
   addPass(progress: PassProgress) {
     this.#progress.addPass(progress);
-    const host = this.#hosts.get(progress.host);
+    const host = this.#hosts.get(progress.host, progress.family);
     if (host) host.pass = progress;
   }
 
@@ -112,10 +107,10 @@ export class ProbeReport implements AsyncDisposable {
   async add(result: ProbeResult) {
     const isLong = result.greeting.length > SHOWN_BYTES + 1;
     const kept = isLong ? { ...result, greeting: result.greeting.slice(0, SHOWN_BYTES + 1) } : result;
-    const host = this.#hosts.get(result.host);
+    const host = this.#hosts.of(result);
     host?.results.push(kept);
-    if (!this.#isJson || !this.#output) return;
-    this.#output.print(formatResultRow(result, host?.addresses ?? [], this.#rate));
+    if (!this.#isJson || !this.#output || !host) return;
+    this.#output.print(formatResultRow(result, host, this.#rate));
     if (this.#output.size > MAX_BUFFERED_BYTES) await this.#wait(this.#output.flush(), 0);
   }
 
@@ -126,20 +121,10 @@ export class ProbeReport implements AsyncDisposable {
    */
   async close(): Promise<boolean> {
     await this.#wait(this.#progress.stop());
-    const { greeted, open, blocked, blockedState, expect, send } = this.#check;
     const { signal } = this.#stop;
-    const hosts = [...this.#hosts.values()];
+    const hosts = this.#hosts.values();
     const duration = performance.now() - this.#started;
-    const summary: RunSummary = {
-      hosts,
-      ports: { greeted, open, blocked },
-      expect,
-      blockedState,
-      rate: this.#rate,
-      isSending: send !== undefined,
-      duration,
-      interrupted: signal.aborted,
-    };
+    const summary: RunSummary = { hosts, rate: this.#rate, duration, interrupted: signal.aborted };
     if (this.#isJson) this.#printSummaryRows(summary);
     else this.#printResults(summary);
     await this.#wait(this.#output?.flush());
@@ -148,7 +133,7 @@ export class ProbeReport implements AsyncDisposable {
     const isReaderGone = error instanceof Deno.errors.BrokenPipe ||
       (this.#isTerminal && signal.reason === SIGNAL_STATUS.SIGHUP);
     if (error !== undefined && !isReaderGone) throw outputError(error);
-    return hosts.every(({ results }) => this.#isComplete(results) && results.every(({ ok }) => ok));
+    return hosts.every((host) => isComplete(host) && host.results.every(({ ok }) => ok));
   }
 
   /** Erases the progress line, and writes the results that are known if an error has ended the run. */
@@ -157,14 +142,20 @@ export class ProbeReport implements AsyncDisposable {
     await this.#wait(this.#output?.flush());
   }
 
-  #isComplete(results: readonly ProbeResult[]): boolean {
-    return results.length === portCount(this.#check);
+  /** Prints which ports are left of ranges of `--blocked`. Hosts with the same ports share a line. */
+  #printReduced(checks: readonly HostCheck[]) {
+    const lists = new Set(checks.filter(({ isReduced }) => isReduced).map(({ blocked }) => blocked));
+    for (const list of lists) {
+      const hosts = checks.filter(({ blocked }) => blocked === list).map(({ hostname }) => hostname);
+      const names = hosts.length === checks.length ? "" : ` on ${hosts.join(", ")}`;
+      this.#output?.print(`must be blocked${names}: ${formatSomePorts(list)}`);
+    }
   }
 
   #printSummaryRows(summary: RunSummary) {
     for (const host of summary.hosts) {
       // There is no summary if an error has ended the check of the host.
-      if (summary.interrupted || this.#isComplete(host.results)) this.#output?.print(formatSummaryRow(host, summary));
+      if (summary.interrupted || isComplete(host)) this.#output?.print(formatSummaryRow(host, summary));
     }
   }
 
@@ -190,4 +181,9 @@ export class ProbeReport implements AsyncDisposable {
     signal.removeEventListener("abort", start);
     clearTimeout(timer);
   }
+}
+
+/** Whether each port of a host has a result. */
+function isComplete({ check, results }: HostSummary): boolean {
+  return results.length === portCount(check);
 }

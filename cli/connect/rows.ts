@@ -10,10 +10,15 @@ import { explanation } from "./reasons.ts";
 import { type HostSummary, isControlMissing, portsWith, type RunSummary } from "./summary.ts";
 
 /** Formats a result. */
-export function formatResultRow(result: ProbeResult, addresses: readonly string[], rate: number | undefined): string {
+export function formatResultRow(
+  result: ProbeResult,
+  { check, addresses }: HostSummary,
+  rate: number | undefined,
+): string {
   const { host, expected, ok, state, remoteAddr, localAddr, greeting, duration, error, reachableBefore } = result;
   return row("probe", {
     host,
+    line: check.lineOf(remoteAddr.port),
     expected,
     ok,
     state,
@@ -24,7 +29,7 @@ export function formatResultRow(result: ProbeResult, addresses: readonly string[
     dest_port: remoteAddr.port,
     duration_ms: roundToMicroseconds(duration),
     // The reason says why a port is not judged.
-    error: ok === null ? error : explanation(result, addresses, { rate }) ?? error,
+    error: ok === null ? error : explanation(result, addresses, rate) ?? error,
     reason: result.reason,
     listening: expected === "blocked" ? result.listening : undefined,
     reachable_before_ms: reachableBefore === undefined ? undefined : roundToMicroseconds(reachableBefore),
@@ -38,17 +43,20 @@ export function formatErrorRow(host: string, message: string): string {
 }
 
 /** Formats the summary of a host: how many of its ports are as expected, and which are not. */
-export function formatSummaryRow({ host, addresses, results, pass }: HostSummary, run: RunSummary): string {
-  const { ports: { greeted, open, blocked }, duration, interrupted } = run;
+export function formatSummaryRow(
+  { check, addresses, results, pass }: HostSummary,
+  { duration, interrupted }: RunSummary,
+): string {
+  const { hostname, greeted, open, blocked } = check;
   const counts = PROBE_STATES.map((state) => [state, results.filter((result) => result.state === state).length]);
   return row("summary", {
-    host,
+    host: hostname,
     addresses,
     ports: formatPorts([...greeted, ...open, ...blocked]),
     ok: portsWith(true, results).length,
     not_ok: formatPorts(portsWith(false, results)),
     not_judged: formatPorts(portsWith(null, results)),
-    control: blocked.length === 0 ? undefined : !isControlMissing(run.ports),
+    control: blocked.length === 0 ? undefined : !isControlMissing(check),
     not_tested: pass?.notTested,
     pass_ms: pass && roundToMicroseconds(pass.duration),
     ...Object.fromEntries(counts),

@@ -3,12 +3,13 @@
  *
  * @module
  */
-import type { Check, HostPort, PassProgress, PortsByExpectation, ProbeResult } from "../../client.ts";
+import type { PassProgress, PortsByExpectation, ProbeResult } from "../../client.ts";
+import type { HostCheck } from "./host_checks.ts";
 
 /** What is known about one host. */
 export interface HostSummary {
-  /** The host as given. */
-  host: string;
+  /** What was to be checked. */
+  check: HostCheck;
   /** Its addresses, in the order in which they are tried. None if the lookup failed. */
   addresses: readonly string[];
   /** The results. If the run was interrupted, some ports have none. */
@@ -19,25 +20,17 @@ export interface HostSummary {
 
 /** What is known when a run ends. */
 export interface RunSummary {
-  /** The hosts, in the order of the command line. */
+  /** The hosts, in the order in which they were named. */
   hosts: readonly HostSummary[];
-  /** The ports that were to be checked on each host. */
-  ports: PortsByExpectation;
-  /** What the greeting of a port must contain. */
-  expect: ((target: HostPort) => Uint8Array | undefined) | undefined;
-  /** The state in which a blocked port must be, if only one passes. */
-  blockedState: Check["blockedState"];
   /** The rate that was given, in connections a second. */
   rate: number | undefined;
-  /** Whether a text was sent to the ports that must greet. */
-  isSending: boolean;
   /** How long the run took, in milliseconds. */
   duration: number;
   /** Whether the run was ended by a signal. */
   interrupted: boolean;
 }
 
-/** How many ports are to be checked on each host. */
+/** How many ports are to be checked on a host. */
 export function portCount({ greeted, open, blocked }: PortsByExpectation): number {
   return greeted.length + open.length + blocked.length;
 }

@@ -1,0 +1,127 @@
+/**
+ * What to check on each host, from the command line or from the lines of `--checks`.
+ *
+ * @module
+ */
+import type { BlockedState, Check, HostPort, PortsByExpectation } from "../../client.ts";
+import { UsageError } from "../args.ts";
+import { type PortsWithText, textsByPort } from "../values.ts";
+import { expectedPorts } from "./expected_ports.ts";
+
+/** Returns the bytes for a port, or `undefined` if there are none. */
+export type BytesFunction = (target: HostPort) => Uint8Array | undefined;
+
+/** What the command line or a line of `--checks` says. */
+export interface GivenCheck {
+  /** The number of the line, if it is one of `--checks`. */
+  readonly line?: number;
+  readonly hostnames: readonly string[];
+  readonly family: Check["family"];
+  readonly greeted: readonly PortsWithText[];
+  readonly open: readonly number[];
+  readonly blocked: readonly PortsWithText<BlockedState>[];
+  readonly expect: BytesFunction | undefined;
+  readonly send: BytesFunction | undefined;
+}
+
+/** What to check on one host. */
+export interface HostCheck extends PortsByExpectation {
+  readonly hostname: string;
+  readonly family: Check["family"];
+  readonly expect: BytesFunction;
+  readonly send: BytesFunction;
+  /** Returns the only state in which a blocked port passes, or `undefined` if there are several. */
+  readonly blockedState: (target: HostPort) => BlockedState | undefined;
+  /** Returns the line of `--checks` that has a port. */
+  readonly lineOf: (port: number) => number | undefined;
+  /** Whether a range of `--blocked` had ports with another expectation, which it leaves out. */
+  readonly isReduced: boolean;
+}
+
+/**
+ * Returns what to check on each host and family, in the order in which they are named first. All lines of a host count as one,
+ * because its blocked ports are judged by its other ports.
+ *
+ * @throws {UsageError} If a port has two expectations, or if some lines of a host have a family and others have none.
+ */
+export function hostChecks(given: readonly GivenCheck[]): HostCheck[] {
+  const groups = new Map<string, { hostname: string; checks: GivenCheck[] }>();
+  const firstOf = new Map<string, GivenCheck>();
+  for (const check of given) {
+    for (const hostname of check.hostnames) {
+      const first = firstOf.get(hostname) ?? check;
+      firstOf.set(hostname, first);
+      if ((first.family === undefined) !== (check.family === undefined)) {
+        throw lineError(check, `${hostname} needs -4 or -6 in all lines or in none; see line ${first.line}`);
+      }
+      const key = `${hostname} ${check.family}`;
+      const group = groups.get(key) ?? { hostname, checks: [] };
+      group.checks.push(check);
+      groups.set(key, group);
+    }
+  }
+  // Hosts with the same lines have the same ports, of which there can be many.
+  const merged = new Map<string, Omit<HostCheck, "hostname">>();
+  return [...groups.values()].map(({ hostname, checks }) => {
+    const key = checks.map((check) => given.indexOf(check)).join();
+    const ports = merged.get(key) ?? merge(hostname, checks);
+    merged.set(key, ports);
+    return { hostname, ...ports };
+  });
+}
+
+/** Merges the lines of a host. */
+function merge(hostname: string, checks: readonly GivenCheck[]): Omit<HostCheck, "hostname"> {
+  const checkOf = new Map<number, GivenCheck>();
+  const claim = (port: number, check: GivenCheck) => {
+    const other = checkOf.get(port) ?? check;
+    if (other !== check) {
+      throw lineError(check, `port ${port} of ${hostname} is also in line ${other.line}; remove it from one of them`);
+    }
+    checkOf.set(port, check);
+  };
+  for (const check of checks) {
+    for (const port of [...check.greeted.flatMap(({ list }) => list), ...check.open]) claim(port, check);
+  }
+  for (const check of checks) {
+    for (const { given, list } of check.blocked) {
+      for (const port of list) {
+        // A range leaves out the ports that have another expectation.
+        if (!checkOf.has(port) || given.text.replace(/=.*/s, "").split(",").includes(`${port}`)) claim(port, check);
+      }
+    }
+  }
+  const all = <T>(of: (check: GivenCheck) => readonly T[]) => checks.flatMap(of);
+  const last = checks.at(-1);
+  const ports = atLine(
+    last?.line,
+    () =>
+      expectedPorts(
+        all(({ greeted }) => greeted.flatMap(({ list }) => list)),
+        all(({ open }) => open),
+        all((each) => each.blocked),
+      ),
+  );
+  const states = atLine(last?.line, () => textsByPort(all(({ blocked }) => blocked), "states", "--blocked"));
+  return {
+    ...ports,
+    family: last?.family,
+    expect: (target) => (checkOf.get(target.port) ?? last)?.expect?.(target),
+    send: (target) => (checkOf.get(target.port) ?? last)?.send?.(target),
+    blockedState: ({ port }) => states.get(port),
+    lineOf: (port) => checkOf.get(port)?.line,
+  };
+}
+
+function lineError({ line }: GivenCheck, message: string): UsageError {
+  return new UsageError(`line ${line}: ${message}`);
+}
+
+/** Runs a function, and adds the number of the line, if there is one, to its errors. */
+export function atLine<T>(line: number | undefined, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw line !== undefined && error instanceof UsageError ? new UsageError(`line ${line}: ${error.message}`) : error;
+  }
+}
