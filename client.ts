@@ -84,8 +84,7 @@ export type { BlockedState, Expectation, PortsByExpectation, ProbeResult, ProbeS
  * }
  * ```
  *
- * @throws {RangeError} If an option is out of its range, or if two checks of a host have a port in common or different
- * families.
+ * @throws {RangeError} If an option is out of its range, or if two checks of a host and family have a port in common.
  * @throws {ConnectError} On iteration, after all known results: if a host has no address, if there is no network
  * permission, if ports must be blocked but this machine has no route to their host, or if for as long as `timeout` there
  * was no descriptor or no local port for even a single probe.

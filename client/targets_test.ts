@@ -4,6 +4,7 @@ import { serve } from "../server.ts";
 import { freePort, freePorts } from "../tests/helpers/ports.ts";
 import { startServer } from "../tests/helpers/servers.ts";
 import { within } from "../tests/helpers/waiting.ts";
+import { hostTargets } from "./targets.ts";
 
 const hostname = "127.0.0.1";
 
@@ -66,11 +67,39 @@ Deno.test("checkPorts() throws a RangeError if a port of a host is in two checks
   assertThrows(() => checkPorts([{ hostname }, { hostname, greeted: 0 }]), RangeError, "greeted: ");
 });
 
-Deno.test("checkPorts() rejects two checks of a host with different families", () => {
+Deno.test("hostTargets() merges the checks of a host with the same family, and keeps other families apart", () => {
   // A port that is reached over one family proves nothing for the other one.
-  for (const family of [6, undefined] as const) {
-    const checks: Check[] = [{ hostname: "lab", family: 4, greeted: 22 }, { hostname: "lab", family, blocked: 80 }];
-    assertThrows(() => checkPorts(checks), RangeError, "checks: lab is in two checks with different families");
+  const targets = hostTargets([
+    { hostname: "lab", family: 4, greeted: 80 },
+    { hostname: ["lab", "web"], family: 6, greeted: 80, blocked: 22 },
+    { hostname: "lab", blocked: 22 },
+    { hostname: "lab", family: 4, open: 443, blocked: 22 },
+  ]);
+  assertEquals(targets.map(({ hostname, family, ports }) => ({ hostname, family, ...ports })), [
+    { hostname: "lab", family: 4, greeted: [80], open: [443], blocked: [22] },
+    { hostname: "lab", family: 6, greeted: [80], open: [], blocked: [22] },
+    { hostname: "web", family: 6, greeted: [80], open: [], blocked: [22] },
+    { hostname: "lab", family: undefined, greeted: [], open: [], blocked: [22] },
+  ]);
+});
+
+Deno.test("checkPorts() judges no blocked port of a host without another port if a control is required", async () => {
+  await using server = serve({ hostname, port: 0 });
+  const { port } = server.addr;
+  const blocked = freePort();
+  const alone: Check = { hostname, blocked };
+  const controls: Check[] = [{ hostname: "localhost", greeted: port }, { hostname: "localhost", open: freePort() }];
+  for (const other of controls) {
+    const results = await within(Array.fromAsync(checkPorts([alone, other], { requireControl: true })));
+    const judged = results.filter(({ expected }) => expected === "blocked");
+    assertEquals(judged.map(({ ok, reason }) => [ok, reason]), [[null, "required_missing"]]);
+  }
+  // A port that is reached fails in any case.
+  const [reached] = await within(Array.fromAsync(checkPorts({ hostname, blocked: port }, { requireControl: true })));
+  assertEquals([reached?.ok, reached?.reason], [false, "reached"]);
+  for (const required of [false, true]) {
+    const rows = await rowsOf([alone, { hostname, greeted: port }], { requireControl: required });
+    assertEquals(rows, [`${hostname} blocked refused true`, `${hostname} greeted greeted true`]);
   }
 });
 

@@ -6,13 +6,18 @@
 import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { type OptionTable, UsageError } from "../args.ts";
 import { CONNECT_OPTIONS, type ConnectCommand, connectHelp } from "./command.ts";
-import { parse } from "../../main.ts";
+import { type Command, parse } from "../../main.ts";
 import { MAX_GREETING_BYTES } from "../../server.ts";
+import type { HostCheck } from "./host_checks.ts";
 
-async function parseConnect(...args: string[]): Promise<ConnectCommand> {
+/** Returns the command, what is checked on its first host, and the names of all hosts. */
+async function parseConnect(...args: string[]): Promise<ConnectCommand & { check: HostCheck; hostnames: string[] }> {
   const command = await parse(["connect", ...args]);
   if (command.kind !== "connect") throw new Error(`not a command to connect: ${args}`);
-  return command;
+  const { checks = [] } = command;
+  const [check] = checks;
+  if (!check) throw new Error(`no host: ${args}`);
+  return { ...command, check, hostnames: checks.map(({ hostname }) => hostname) };
 }
 
 /** Returns the message for an invalid command line. */
@@ -23,84 +28,97 @@ async function parseError(...args: string[]): Promise<string> {
 }
 
 /** Returns the text of an option for a port, each byte as one character. */
-function textOf(option: ConnectCommand["check"]["send"], port: number) {
-  const bytes = typeof option === "function" ? option({ host: "lab", port }) : option;
-  return bytes instanceof Uint8Array ? String.fromCharCode(...bytes) : bytes;
+function textOf(option: HostCheck["send"], port: number) {
+  const bytes = option({ host: "lab", port });
+  return bytes && String.fromCharCode(...bytes);
 }
 
 Deno.test("parse() accepts options of greeter connect before and after HOST", async () => {
-  const ports = { greeted: [999], open: [], blocked: [] };
-  assertEquals(await parseConnect("lab.example"), {
+  const { check: { expect, send, blockedState, lineOf, ...check }, checks, hostnames, ...command } = await parseConnect(
+    "lab.example",
+  );
+  assertEquals(command, {
     kind: "connect",
-    check: {
-      hostname: ["lab.example"],
-      ...ports,
-      blockedState: undefined,
-      expect: undefined,
-      send: undefined,
-      family: undefined,
+    options: {
+      timeout: undefined,
+      within: undefined,
+      rate: undefined,
+      concurrency: undefined,
+      requireControl: false,
     },
-    options: { timeout: undefined, within: undefined, rate: undefined, concurrency: undefined },
-    isReduced: false,
+    timeout: undefined,
     json: false,
     quiet: false,
   });
+  const ports = { greeted: [999], open: [], blocked: [], isReduced: false };
+  assertEquals(checks?.length, 1);
+  assertEquals([hostnames, check], [["lab.example"], { hostname: "lab.example", family: undefined, ...ports }]);
+  const target = { host: "lab.example", port: 999 };
+  assertEquals([expect(target), send(target), blockedState(target), lineOf(999)], Array(4).fill(undefined));
   for (const args of [["-6qp22,80-81", "[::1]", "-t.5"], ["-t", "0.5", "-p", "22,80", "-p81", "-q6", "--", "::1"]]) {
-    const { check, options, quiet } = await parseConnect(...args);
-    assertEquals([check.hostname, check.greeted, options.timeout], [["::1"], [22, 80, 81], 500]);
+    const { check, hostnames, options, quiet } = await parseConnect(...args);
+    assertEquals([hostnames, check.greeted, options.timeout], [["::1"], [22, 80, 81], 500]);
     assertEquals([check.family, quiet], [6, true]);
   }
   assertEquals((await parseConnect("lab", "-4")).check.family, 4);
   const afterHyphens = await parseConnect("-q", "--", "-p");
-  assertEquals([afterHyphens.check.hostname, afterHyphens.check.greeted], [["-p"], [999]]);
+  assertEquals([afterHyphens.hostnames, afterHyphens.check.greeted], [["-p"], [999]]);
   const overlapping = await parseConnect("lab", "-p", "80,22,20-23", "-p22,81");
   assertEquals(overlapping.check.greeted, [80, 22, 20, 21, 23, 81]);
   const { options, json } = await parseConnect("lab", "--json", "-w", "10", "--concurrency=9");
   assertEquals([options.within, options.concurrency, json], [10_000, 9, true]);
 });
 
+/** Replaces the functions of a command, which always differ, by what they return for port 999. */
+function withTexts(command: Command) {
+  if (command.kind !== "connect") return command;
+  const target = { host: "lab", port: 999 };
+  const checks = command.checks?.map(({ expect, send, blockedState, lineOf, ...check }) => ({
+    ...check,
+    texts: [expect(target), send(target), blockedState(target), lineOf(999)],
+  }));
+  return { ...command, checks };
+}
+
 Deno.test("each option of greeter connect changes what parse() returns", async () => {
-  const without = await parse(["connect", "lab"]);
+  const without = withTexts(await parse(["connect", "lab"]));
   for (const [name, option] of Object.entries<OptionTable[string]>(CONNECT_OPTIONS)) {
     const value = option.value === undefined || option.omitted !== undefined
       ? ""
       : `=${option.example ?? option.value}`;
-    assertNotEquals(await parse(["connect", "lab", `--${name}${value}`]), without, `nothing reads --${name}`);
+    const host = name === "checks" ? [] : ["lab"];
+    const command = await parse(["connect", ...host, `--${name}${value}`]);
+    assertNotEquals(withTexts(command), without, `nothing reads --${name}`);
   }
 });
 
 Deno.test("parse() accepts several HOSTs, each once", async () => {
-  const { check } = await parseConnect("web1", "-p", "22", "[::1]", "web1", "10.0.0.1", "::1", "--", "-x");
-  assertEquals(check.hostname, ["web1", "::1", "10.0.0.1", "-x"]);
-  assertEquals((await parseConnect("web1", "web2", "db", "-o", "22", "-b", "3306")).check.hostname.length, 3);
+  const { hostnames } = await parseConnect("web1", "-p", "22", "[::1]", "web1", "10.0.0.1", "::1", "--", "-x");
+  assertEquals(hostnames, ["web1", "::1", "10.0.0.1", "-x"]);
+  const { checks = [] } = await parseConnect("web1", "web2", "-o", "22", "-b", "3306");
+  assertEquals(checks.map(({ hostname, open, blocked }) => [hostname, open, blocked]), [
+    ["web1", [22], [3306]],
+    ["web2", [22], [3306]],
+  ]);
 });
 
 Deno.test("parse() accepts ports of each expectation, also from several options", async () => {
-  const { check, isReduced } = await parseConnect(
-    "lab",
-    "-p22",
-    "--open=80",
-    "-b9",
-    "-p25=220",
-    "-o443",
-    "--blocked",
-    "7",
-  );
+  const { check } = await parseConnect("lab", "-p22", "--open=80", "-b9", "-p25=220", "-o443", "--blocked", "7");
   assertEquals([check.greeted, check.open, check.blocked], [[22, 25], [80, 443], [9, 7]]);
-  assertEquals(isReduced, false);
+  assertEquals(check.isReduced, false);
   // Without ports that must greet, there is no default port.
   assertEquals((await parseConnect("lab", "-o80")).check.greeted, []);
   assertEquals((await parseConnect("lab", "-b80")).check.greeted, []);
 });
 
 Deno.test("parse() leaves out ports of -p and -o from a range of -b", async () => {
-  const { check, isReduced } = await parseConnect("lab", "-p", "22=SSH", "-o", "24", "-b", "21-25");
-  assertEquals([check.greeted, check.open, check.blocked, isReduced], [[22], [24], [21, 23, 25], true]);
+  const { check } = await parseConnect("lab", "-p", "22=SSH", "-o", "24", "-b", "21-25");
+  assertEquals([check.greeted, check.open, check.blocked, check.isReduced], [[22], [24], [21, 23, 25], true]);
 });
 
 /** The state in which a port must be blocked, if only one passes. */
-function stateOf({ check: { blockedState } }: ConnectCommand, port: number) {
-  return typeof blockedState === "function" ? blockedState({ host: "lab", port }) : blockedState;
+function stateOf({ check }: { check: HostCheck }, port: number) {
+  return check.blockedState({ host: "lab", port });
 }
 
 Deno.test("parse() accepts a state after a list of -b, also if a list without a state has the same port", async () => {
@@ -111,12 +129,12 @@ Deno.test("parse() accepts a state after a list of -b, also if a list without a 
   }
   const states = await parseConnect("lab", "-b1=refused", "-b2=timeout", "-b3=unreachable", "-b2=timeout");
   assertEquals([1, 2, 3, 4].map((port) => stateOf(states, port)), ["refused", "timeout", "unreachable", undefined]);
-  assertEquals((await parseConnect("lab", "-b80")).check.blockedState, undefined);
+  assertEquals(stateOf(await parseConnect("lab", "-b80"), 80), undefined);
 });
 
 Deno.test("parse() leaves out ports of -p and -o from a range of -b with a state, and rejects single ports", async () => {
   const command = await parseConnect("lab", "-p22", "-o24", "-b", "21-25=timeout");
-  assertEquals([command.check.blocked, command.isReduced], [[21, 23, 25], true]);
+  assertEquals([command.check.blocked, command.check.isReduced], [[21, 23, 25], true]);
   assertEquals([21, 23, 25].map((port) => stateOf(command, port)), Array(3).fill("timeout"));
   for (const list of ["22=refused", "80,22=refused"]) {
     const message = "port 22 is in --port and --blocked; remove it from one of them";
@@ -172,7 +190,7 @@ Deno.test("parse() decodes the escapes of every TEXT of greeter connect", async 
 Deno.test("parse() gives LIST=TEXT precedence over -e and a LIST without TEXT, which accept any greeting otherwise", async () => {
   for (const lists of [["-p22-24", "-p23=b"], ["-p23=b", "-p22-24"]]) {
     const { check } = await parseConnect("lab", ...lists);
-    assertEquals(check.greeted?.toString(), lists[0] === "-p22-24" ? "22,23,24" : "23,22,24");
+    assertEquals(check.greeted.toString(), lists[0] === "-p22-24" ? "22,23,24" : "23,22,24");
     assertEquals([22, 23, 24].map((port) => textOf(check.expect, port)), [undefined, "b", undefined]);
     const { check: other } = await parseConnect("lab", ...lists, "-e", "c");
     assertEquals([22, 23, 24].map((port) => textOf(other.expect, port)), ["c", "b", "c"]);

@@ -1,13 +1,13 @@
 /**
- * Tests of what the lines and the last line say about blocked ports.
+ * Tests of what the lines say about blocked ports.
  *
  * @module
  */
 import { assertEquals } from "@std/assert";
-import type { BlockedState, HostPort, PassProgress, ProbeResult } from "../../client.ts";
+import type { BlockedState, ProbeResult } from "../../client.ts";
 import { hostSummary, probeResult } from "../../tests/helpers/results.ts";
-import { formatResults, formatTotals } from "./lines.ts";
-import type { HostSummary, RunSummary } from "./summary.ts";
+import type { HostCheck } from "./host_checks.ts";
+import { formatResults } from "./lines.ts";
 
 /** The result of a port that must be blocked. It passes unless it has a reason. */
 const blocked = (port: number, state: ProbeResult["state"], fields: Parameters<typeof probeResult>[2] = {}) =>
@@ -19,8 +19,8 @@ const doubt = (reason: ProbeResult["reason"], error?: string) => ({ reason, erro
 const ADDRESSES = ["192.0.2.1", "2001:db8::7"];
 
 /** Formats results of a host with two addresses. */
-const format = (results: ProbeResult[], expected?: Parameters<typeof formatResults>[1]) =>
-  formatResults({ results, addresses: ADDRESSES }, expected);
+const format = (results: ProbeResult[], { rate, ...check }: Partial<HostCheck> & { rate?: number } = {}) =>
+  formatResults(hostSummary(results, { addresses: ADDRESSES, check }), { rate });
 
 const at = (port: number, hostname: string) => ({ remoteAddr: { transport: "tcp", hostname, port } as const });
 
@@ -99,7 +99,7 @@ Deno.test("formatResults() names the address of a blocked port once, and only if
 
 Deno.test("formatResults() says in which state a port had to be blocked", () => {
   const states = new Map<number, BlockedState>([[80, "timeout"], [81, "unreachable"]]);
-  const byPort = ({ port }: HostPort) => states.get(port);
+  const byPort: HostCheck["blockedState"] = ({ port }) => states.get(port);
   const results = [
     blocked(80, "refused", { reason: "other_state" }),
     blocked(81, "refused", { reason: "other_state" }),
@@ -111,11 +111,11 @@ Deno.test("formatResults() says in which state a port had to be blocked", () => 
     "82  open     expected blocked",
   ]);
   const unreachable = blocked(80, "unreachable", { reason: "other_state", error: "No route to host" });
-  assertEquals(format([unreachable], { blockedState: "refused" }), [
+  assertEquals(format([unreachable], { blockedState: () => "refused" }), [
     "80  unreachable  No route to host  expected refused",
   ]);
   // A port that was reached is named as such in any case.
-  assertEquals(format(results.slice(2), { blockedState: "timeout" }), ["82  open  expected blocked"]);
+  assertEquals(format(results.slice(2), { blockedState: () => "timeout" }), ["82  open  expected blocked"]);
 });
 
 Deno.test("formatResults() folds blocked ports only if the reason and the time are the same", () => {
@@ -138,129 +138,5 @@ Deno.test("formatResults() folds blocked ports only if the reason and the time a
       "87     timeout  (reachable 9s before)",
       "88-89  timeout  not judged: fix the ports that failed first",
     ],
-  );
-});
-
-const pass = (fields: Partial<PassProgress> = {}): PassProgress => ({
-  host: "lab",
-  pass: 1,
-  left: 0,
-  duration: 1000,
-  pause: undefined,
-  notTested: [],
-  ...fields,
-});
-
-/** What the last line says after the counts, for hosts with an open port 22 and these blocked ports. */
-function hints(hosts: HostSummary[], blocked: number[], run: Partial<RunSummary> = {}): string {
-  const line = formatTotals({
-    hosts,
-    ports: { greeted: [], open: [22], blocked },
-    expect: undefined,
-    blockedState: undefined,
-    rate: undefined,
-    isSending: false,
-    duration: 20_000,
-    interrupted: false,
-    ...run,
-  });
-  return line.replace(/^\d+ of \d+ ports? as expected in 20\.0s(; )?/, "");
-}
-
-/** A host with an open port 22 and these results of blocked ports. */
-const host = (results: ProbeResult[], fields: Partial<HostSummary> = {}) =>
-  hostSummary([probeResult(22, "open", { expected: "open", ok: true }), ...results], fields);
-
-Deno.test("formatTotals() says how long the longest pass over blocked ports took, if more than 5 s", () => {
-  const results = [blocked(80, "timeout")];
-  const totals = (...durations: number[]) =>
-    hints(durations.map((duration) => host(results, { pass: pass({ duration }) })), [80]);
-  assertEquals(totals(5000), "");
-  assertEquals(totals(5001), "the blocked ports took 5.0s");
-  assertEquals(totals(1000, 14_260, 6000), "the blocked ports took 14.3s");
-  assertEquals(hints([host(results)], [80]), "");
-});
-
-Deno.test("formatTotals() names the addresses that were not tested", () => {
-  const notTested = ["2001:db8::7", "2001:db8::8"];
-  assertEquals(
-    hints([host([blocked(80, "timeout")], { pass: pass({ notTested }) })], [80]),
-    "not tested, because this machine has no route: 2001:db8::7, 2001:db8::8",
-  );
-  const hosts = notTested.map((each) => host([blocked(80, "timeout")], { pass: pass({ notTested: [each] }) }));
-  assertEquals(hints(hosts, [80]), "not tested, because this machine has no route: 2001:db8::7, 2001:db8::8");
-});
-
-Deno.test("formatTotals() says that the server listens on the blocked ports if it announces each of them", () => {
-  const refused = (port: number, listening: boolean | null) => blocked(port, "refused", { listening });
-  assertEquals(hints([host([refused(80, true), refused(81, true)])], [80, 81]), "the server listens on 80-81");
-  assertEquals(hints([host([refused(80, true), refused(82, false)])], [80, 82]), "");
-  assertEquals(hints([host([])], [80]), "1 port without a result");
-  // Only of the hosts whose servers announce their ports, which are named if there are others.
-  const announcing = host([blocked(80, "timeout", { listening: true })], { host: "web1" });
-  const silent = host([blocked(80, "timeout")], { host: "web2" });
-  assertEquals(hints([announcing, silent], [80]), "the server listens on web1:80");
-  assertEquals(hints([announcing, { ...announcing, host: "::1" }], [80]), "the server listens on web1:80,[::1]:80");
-});
-
-Deno.test("formatTotals() says that refused proves little if the server does not announce its ports", () => {
-  const hint = "refused may mean that nothing listens; use --announce on the server, and -p here";
-  assertEquals(hints([host([blocked(80, "refused"), blocked(81, "timeout")])], [80, 81]), hint);
-  for (
-    const result of [
-      blocked(80, "timeout"),
-      blocked(80, "unreachable"),
-      blocked(80, "refused", { listening: false }),
-    ]
-  ) assertEquals(hints([host([result])], [80]), "");
-  // A port that does not pass proves nothing, and its line says why.
-  assertEquals(hints([host([blocked(80, "refused", doubt("control_failed", "not proven: x"))])], [80]), "not: 80");
-  // A port that must be open fails if it is refused.
-  const failed = hostSummary([probeResult(22, "refused", { expected: "open" })]);
-  assertEquals(hints([failed], []), "not: 22");
-});
-
-Deno.test("formatTotals() advises a rate of 1 if only some of the ports that must be rejected are", () => {
-  const hint = "many firewalls reject only one connection a second; try --rate 1";
-  const other = (state: ProbeResult["state"]) => host([blocked(80, state, { reason: "other_state" })]);
-  const some = host([blocked(80, "timeout", { reason: "other_state" }), blocked(81, "refused", { listening: true })]);
-  const blockedState = "refused";
-  assertEquals(hints([some], [80, 81], { blockedState }), `not: 80; ${hint}`);
-  assertEquals(hints([some], [80, 81], { blockedState, rate: 1 }), "not: 80");
-  assertEquals(hints([other("timeout")], [80], { blockedState }), "not: 80");
-  assertEquals(hints([other("refused")], [80], { blockedState: "timeout" }), "not: 80");
-  assertEquals(hints([host([blocked(80, "timeout", doubt("control_lost", "not proven: x"))])], [80]), "not: 80");
-});
-
-Deno.test("formatTotals() says that blocked ports alone prove little, unless one is open", () => {
-  const only = (results: ProbeResult[], ...others: HostSummary[]) =>
-    hints([hostSummary(results), ...others], [80], { ports: { greeted: [], open: [], blocked: [80] } });
-  const advice = "may be down or limit connections; add a port that must be open with --open";
-  assertEquals(only([blocked(80, "timeout")]), `the host ${advice}`);
-  assertEquals(only([blocked(80, "timeout")], hostSummary([blocked(80, "timeout")])), `a host ${advice}`);
-  assertEquals(only([blocked(80, "open", { reason: "reached" })]), "not: 80");
-});
-
-Deno.test("formatTotals() has each hint about blocked ports, in one order", () => {
-  const results = [
-    blocked(80, "refused"),
-    blocked(81, "timeout", { reason: "other_state" }),
-    blocked(82, "timeout", { ok: null, ...doubt("interrupted") }),
-  ];
-  const listening = [80, 81, 82, 83].map((port) => blocked(port, "timeout", { listening: true }));
-  const announcing = host(listening, { host: "web1", pass: pass({ duration: 6000, notTested: ["::1"] }) });
-  assertEquals(
-    hints([host(results), announcing], [80, 81, 82, 83], { interrupted: true }),
-    [
-      "not: lab:81",
-      "not judged: lab:82",
-      "interrupted",
-      "1 port without a result",
-      "the blocked ports took 6.0s",
-      "not tested, because this machine has no route: ::1",
-      "the server listens on web1:80-83",
-      "many firewalls reject only one connection a second; try --rate 1",
-      "refused may mean that nothing listens; use --announce on the server, and -p here",
-    ].join("; "),
   );
 });

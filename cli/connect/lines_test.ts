@@ -1,16 +1,16 @@
-import { assertEquals, assertStringIncludes } from "@std/assert";
-import type { HostPort, ProbeResult } from "../../client.ts";
+import { assertEquals } from "@std/assert";
+import type { ProbeResult } from "../../client.ts";
 import { needs } from "../../tests/helpers/needs.ts";
 import { ROOT, run } from "../../tests/helpers/processes.ts";
 import { hostSummary, probeResult as result } from "../../tests/helpers/results.ts";
-import { formatHeader, formatPortsOfHosts, formatResults, formatTotals } from "./lines.ts";
-import type { RunSummary } from "./summary.ts";
+import type { HostCheck } from "./host_checks.ts";
+import { formatHeader, formatPortsOfHosts, formatResults } from "./lines.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 /** Formats results of a host whose first address is 192.0.2.1. */
-const format = (results: readonly ProbeResult[], expect?: RunSummary["expect"]) =>
-  formatResults(hostSummary(results), { expect });
+const format = (results: readonly ProbeResult[], expect: HostCheck["expect"] = () => undefined) =>
+  formatResults(hostSummary(results, { check: { expect } }), { rate: undefined });
 
 const blocked = (port: number, state: ProbeResult["state"], fields: Parameters<typeof result>[2] = {}) =>
   result(port, state, { expected: "blocked", ok: true, ...fields });
@@ -93,7 +93,7 @@ Deno.test("formatResults() shows no greeting of a port that only had to be open"
 });
 
 Deno.test("formatResults() shows the expected text after a mismatch", () => {
-  const expect = ({ port }: HostPort) => port === 83 ? undefined : bytes(`port "${port}"`);
+  const expect: HostCheck["expect"] = ({ port }) => port === 83 ? undefined : bytes(`port "${port}"`);
   const results = [
     result(80, "greeted", { greeting: 'port "80"' }),
     result(81, "mismatch", { greeting: "x" }),
@@ -173,7 +173,8 @@ Deno.test(
     import { formatResults } from "${import.meta.resolve("./lines.ts")}";
     const results = ${JSON.stringify(results)};
     for (const result of results) result.greeting = new Uint8Array(Object.values(result.greeting));
-    console.log(formatResults({ results, addresses: ["192.0.2.1"] }, {}, true).join("\\n"));`;
+    const check = { expect: () => undefined, blockedState: () => undefined };
+    console.log(formatResults({ check, results, addresses: ["192.0.2.1"] }, {}, true).join("\\n"));`;
     const { stdout, stderr } = await run([Deno.execPath(), "eval", script], { cwd: ROOT, env: { NO_COLOR: "" } });
     assertEquals(stdout.trimEnd().replaceAll("\u001b", "ESC").split("\n"), [
       `80  ESC[32mgreetedESC[39m      ESC[2m"x"ESC[22m`,
@@ -186,79 +187,10 @@ Deno.test(
   },
 );
 
-const ports = { greeted: [22, 80, 81], open: [], blocked: [], isReduced: false };
-const summary: RunSummary = {
-  hosts: [hostSummary([result(22, "greeted"), result(80, "refused"), result(81, "greeted")])],
-  ports,
-  expect: undefined,
-  blockedState: undefined,
-  rate: undefined,
-  isSending: false,
-  duration: 2960,
-  interrupted: false,
-};
-const HINT = "(content not checked; see --expect)";
-
 Deno.test("formatHeader() names the addresses of a name, but not those of an address", () => {
   const addresses = ["192.0.2.1", "2001:db8::7"];
   assertEquals(formatHeader(hostSummary([], { addresses })), "lab is 192.0.2.1, 2001:db8::7");
-  assertEquals(formatHeader(hostSummary([], { host: "::1", addresses: ["::1"] })), "::1");
-});
-
-Deno.test("formatTotals() counts the ports that are as expected, and lists the others", () => {
-  assertEquals(formatTotals(summary), `2 of 3 ports as expected ${HINT} in 3.0s; not: 80`);
-  const [lab] = summary.hosts;
-  const all = lab?.results.map((each) => ({ ...each, ok: true })) ?? [];
-  assertEquals(
-    formatTotals({
-      ...summary,
-      hosts: [hostSummary(all.slice(0, 1))],
-      ports: { ...ports, greeted: [22] },
-    }),
-    `1 of 1 port as expected ${HINT} in 3.0s`,
-  );
-});
-
-Deno.test("formatTotals() says that contents were not checked if a port may send any greeting", () => {
-  const isHinted = (summary: RunSummary) => formatTotals(summary).includes(HINT);
-  assertEquals(isHinted({ ...summary, expect: () => bytes("x") }), false);
-  assertEquals(isHinted({ ...summary, expect: ({ port }) => port === 80 ? undefined : bytes("x") }), true);
-  assertEquals(isHinted({ ...summary, ports: { ...ports, greeted: [], open: [22, 80, 81] } }), false);
-});
-
-Deno.test("formatTotals() has every part that applies, in one order", () => {
-  const hosts = [
-    hostSummary([result(22, "refused"), blocked(23, "timeout", { ok: null }), blocked(24, "timeout", { ok: null })]),
-  ];
-  const expected = { ...ports, greeted: [22], open: [25, 26], blocked: [23, 24] };
-  assertEquals(
-    formatTotals({ ...summary, hosts, ports: expected, interrupted: true }),
-    `0 of 5 ports as expected ${HINT} in 3.0s; not: 22; not judged: 23-24; interrupted; 2 ports without a result`,
-  );
-});
-
-Deno.test("formatTotals() says how to check servers that wait for data", () => {
-  const totals = (state: ProbeResult["state"]) =>
-    formatTotals({ ...summary, hosts: [hostSummary([result(80, state)])] });
-  const hint = "; a silent server may wait for data; see --send and --open";
-  assertStringIncludes(totals("silent"), hint);
-  assertEquals(totals("closed").includes("silent"), false);
-  const silent = hostSummary([result(80, "silent")]);
-  assertEquals(formatTotals({ ...summary, hosts: [silent], isSending: true }).includes("see --send"), false);
-});
-
-Deno.test("formatTotals() counts the ports of all hosts, and names the hosts of those that are not as expected", () => {
-  const host = (name: string, ...states: ProbeResult["state"][]) =>
-    hostSummary(states.map((state, i) => result([22, 80, 81][i] ?? 0, state)), { host: name });
-  const hosts = [
-    host("web1", "greeted", "greeted", "greeted"),
-    host("web2", "refused", "greeted", "timeout"),
-    host("::1", "greeted", "refused", "refused"),
-  ];
-  assertEquals(
-    formatTotals({ ...summary, hosts }),
-    `5 of 9 ports as expected ${HINT} in 3.0s; not: web2:22,web2:81,[::1]:80-81`,
-  );
+  assertEquals(formatHeader(hostSummary([], { check: { hostname: "::1" }, addresses: ["::1"] })), "::1");
 });
 
 Deno.test("formatPortsOfHosts() names at most 10 ranges of all hosts together, and the host only if there are several", () => {

@@ -1,6 +1,5 @@
 import { assertEquals } from "@std/assert";
-import type { Reason } from "../../client.ts";
-import { REASONS } from "../../client/results.ts";
+import { type Reason, REASONS } from "../../client.ts";
 import { probeResult } from "../../tests/helpers/results.ts";
 import { explanation } from "./reasons.ts";
 
@@ -11,7 +10,7 @@ function explain(reason: Reason | undefined, hostname = "192.0.2.1", addresses =
   const remoteAddr = { transport: "tcp", hostname, port: 80 } as const;
   const error = reason === undefined ? "No route to host" : ERROR;
   const result = probeResult(80, "timeout", { expected: "blocked", ok: false, reason, error, remoteAddr });
-  return explanation(result, addresses, { rate });
+  return explanation(result, addresses, rate);
 }
 
 Deno.test("explanation() says what to do about each reason for which a blocked port does not pass", () => {
@@ -25,6 +24,7 @@ Deno.test("explanation() says what to do about each reason for which a blocked p
     control_failed: `${ERROR}; check the host, or another port with -p or -o`,
     addresses_changed: `${ERROR}; name an address instead`,
     required_failed: "not judged: fix the ports that failed first",
+    required_missing: "not judged: add a port of this host with -p or -o",
     interrupted: "not judged: interrupted",
   };
   for (const reason of REASONS) assertEquals(explain(reason), explanations[reason], reason);

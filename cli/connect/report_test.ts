@@ -5,7 +5,7 @@ import { inNamespace, SILENT_NAME_SERVER } from "../../tests/helpers/namespaces.
 import { needs } from "../../tests/helpers/needs.ts";
 import { freePort, freePorts } from "../../tests/helpers/ports.ts";
 import { GREETER, ROOT, run, spawn, start } from "../../tests/helpers/processes.ts";
-import { probeResult } from "../../tests/helpers/results.ts";
+import { hostCheck, probeResult } from "../../tests/helpers/results.ts";
 import { startServer } from "../../tests/helpers/servers.ts";
 import { delay, until, within } from "../../tests/helpers/waiting.ts";
 import { ProbeReport } from "./report.ts";
@@ -52,12 +52,9 @@ async function settled(count: () => number): Promise<number> {
 }
 
 Deno.test("ProbeReport.close() returns whether every port of every host has a result and is as expected", async () => {
-  const check = { hostname: ["lab", "web"], greeted: [22], open: [], blocked: [80], expect: undefined };
+  const checks = ["lab", "web"].map((hostname) => hostCheck({ hostname, greeted: [22], blocked: [80] }));
   const closed = async (...results: ProbeResult[]) => {
-    await using report = new ProbeReport(
-      { check, options: {}, isReduced: false, json: false, quiet: true },
-      new AbortController(),
-    );
+    await using report = new ProbeReport({ checks, options: {}, json: false, quiet: true }, new AbortController());
     for (const result of results) await report.add(result);
     return await report.close();
   };
@@ -86,8 +83,9 @@ Deno.test(
     ];
     const script = (json: boolean) => `
     import { ProbeReport } from "${import.meta.resolve("./report.ts")}";
-    const check = { hostname: ["lab"], greeted: [], open: [], blocked: [80, 81, 82], blockedState: () => "timeout" };
-    const options = { check, options: { rate: 4 }, isReduced: false, json: ${json}, quiet: false };
+    import { hostCheck } from "${import.meta.resolve("../../tests/helpers/results.ts")}";
+    const check = hostCheck({ blocked: [80, 81, 82], blockedState: () => "timeout" });
+    const options = { checks: [check], options: { rate: 4 }, json: ${json}, quiet: false };
     const report = new ProbeReport(options, new AbortController());
     report.addAddresses("lab", ["192.0.2.1", "192.0.2.2"]);
     report.addPass({ host: "lab", pass: 1, left: 0, duration: 9000, pause: undefined, notTested: ["::1"] });

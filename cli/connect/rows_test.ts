@@ -1,11 +1,13 @@
 import { assertEquals } from "@std/assert";
 import { hostSummary, probeResult as result } from "../../tests/helpers/results.ts";
 import { formatErrorRow, formatResultRow, formatSummaryRow } from "./rows.ts";
+import type { HostCheck } from "./host_checks.ts";
 import type { RunSummary } from "./summary.ts";
 import type { ProbeResult } from "../../client.ts";
 
 /** Formats a result of a host with one address. */
-const format = (result: ProbeResult) => withoutTime(formatResultRow(result, ["192.0.2.1"], undefined));
+const format = (result: ProbeResult, fields?: Parameters<typeof hostSummary>[1]) =>
+  withoutTime(formatResultRow(result, hostSummary([], fields), undefined));
 
 function withoutTime(line: string) {
   const { timestamp, ...rest } = JSON.parse(line);
@@ -59,14 +61,15 @@ Deno.test("the row of a blocked port says why it does not pass and what to do, a
     listening: true,
     reachableBefore: 9000.12345,
   });
-  assertEquals(fields(formatResultRow(lost, ["192.0.2.1"], 4)), {
+  assertEquals(fields(formatResultRow(lost, hostSummary([]), 4)), {
     error: "not proven: x; try --rate 2",
     reason: "control_lost",
     listening: true,
     reachable_before_ms: 9000.123,
   });
+  const addresses = ["192.0.2.1", "2001:db8::7"];
   const noControl = blocked({ reason: "no_control", error: "not proven at 192.0.2.1" });
-  assertEquals(fields(formatResultRow(noControl, ["192.0.2.1", "2001:db8::7"], undefined)), {
+  assertEquals(fields(formatResultRow(noControl, hostSummary([], { addresses }), undefined)), {
     error: "not proven at 192.0.2.1; -6 checks IPv6 only",
     reason: "no_control",
     listening: null,
@@ -74,7 +77,7 @@ Deno.test("the row of a blocked port says why it does not pass and what to do, a
   });
   const passed = blocked({ listening: true });
   const none = { error: undefined, reason: undefined, reachable_before_ms: undefined };
-  assertEquals(fields(formatResultRow(passed, ["192.0.2.1"], undefined)), { ...none, listening: true });
+  assertEquals(fields(formatResultRow(passed, hostSummary([]), undefined)), { ...none, listening: true });
 });
 
 Deno.test("the row of an error has the host and the message", () => {
@@ -85,7 +88,6 @@ Deno.test("the row of an error has the host and the message", () => {
   });
 });
 
-const ports = { greeted: [22, 25], open: [80], blocked: [23, 24], isReduced: false };
 const results = [
   result(22, "greeted"),
   result(25, "mismatch"),
@@ -96,11 +98,7 @@ const results = [
 const lab = hostSummary(results, { addresses: ["192.0.2.1", "2001:db8::7"] });
 const run: RunSummary = {
   hosts: [lab],
-  ports,
-  expect: undefined,
-  blockedState: undefined,
   rate: undefined,
-  isSending: false,
   duration: 2960.12345,
   interrupted: false,
 };
@@ -130,7 +128,8 @@ Deno.test("the summary row of a host counts its states, and lists the ports that
 });
 
 Deno.test("the summary row says how long the last pass over the blocked ports took, and what it did not test", () => {
-  const pass = { host: "lab", pass: 2, left: 0, duration: 4000.12345, pause: undefined, notTested: ["2001:db8::7"] };
+  const notTested = ["2001:db8::7"];
+  const pass = { host: "lab", family: undefined, pass: 2, left: 0, duration: 4000.12345, pause: undefined, notTested };
   const { not_tested, pass_ms } = withoutTime(formatSummaryRow({ ...lab, pass }, run));
   assertEquals([not_tested, pass_ms], [["2001:db8::7"], 4000.123]);
   const row = withoutTime(formatSummaryRow({ ...lab, pass: { ...pass, notTested: [], duration: 0 } }, run));
@@ -138,15 +137,21 @@ Deno.test("the summary row says how long the last pass over the blocked ports to
 });
 
 Deno.test("the summary row says whether blocked ports have a control, and whether the run was interrupted", () => {
-  const fields = (ports: RunSummary["ports"], interrupted = false) => {
+  const fields = (check: Partial<HostCheck>, interrupted = false) => {
     const { control, interrupted: isInterrupted, not_ok, not_judged } = withoutTime(
-      formatSummaryRow({ ...lab, results: [] }, { ...run, ports, interrupted }),
+      formatSummaryRow(hostSummary([], { check }), { ...run, interrupted }),
     );
     return { control, isInterrupted, not_ok, not_judged };
   };
   const rest = { isInterrupted: false, not_ok: "", not_judged: "" };
-  assertEquals(fields({ ...ports, greeted: [], open: [] }), { control: false, ...rest });
-  assertEquals(fields({ ...ports, greeted: [] }), { control: true, ...rest });
-  assertEquals(fields({ ...ports, blocked: [] }), { control: undefined, ...rest });
-  assertEquals(fields(ports, true), { control: true, ...rest, isInterrupted: true });
+  assertEquals(fields({ blocked: [23] }), { control: false, ...rest });
+  assertEquals(fields({ open: [80], blocked: [23] }), { control: true, ...rest });
+  assertEquals(fields({ greeted: [22], open: [80] }), { control: undefined, ...rest });
+  assertEquals(fields({ greeted: [22], blocked: [23] }, true), { control: true, ...rest, isInterrupted: true });
+});
+
+Deno.test("the row of a result has the line of --checks that names the port", () => {
+  const lineOf = (port: number) => port === 22 ? 3 : undefined;
+  assertEquals(format(result(22, "greeted"), { check: { lineOf } }).line, 3);
+  assertEquals("line" in format(result(23, "greeted"), { check: { lineOf } }), false);
 });

@@ -81,7 +81,7 @@ Deno.test("parse() returns help or version even if other arguments are unknown o
     const command = await parse(args);
     assertStringIncludes(
       command.kind === "help" ? command.text : "",
-      "Usage: greeter connect [OPTIONS] HOST...\n\nChecks",
+      "Usage: greeter connect [OPTIONS] HOST...\n       greeter connect [OPTIONS] --checks < FILE\n\nChecks",
     );
   }
 });
@@ -394,7 +394,7 @@ Deno.test("parse() accepts -p - and -p- for all ports", async () => {
     const ports = [options.port ?? []].flat();
     assertEquals([ports.length, ports[0], ports.at(-1)], [65_535, 1, 65_535]);
     const client = await parse(["connect", "lab", ...args]);
-    assertEquals(client.kind === "connect" ? client.check.greeted : [], ports);
+    assertEquals(client.kind === "connect" ? client.checks?.[0]?.greeted : [], ports);
   }
 });
 

@@ -24,7 +24,7 @@ import { RESERVED_DESCRIPTORS } from "../../server/listen.ts";
 import { MAX_GREETING_BYTES } from "../../shared/limits.ts";
 import { tableAfter } from "./docs_blocks.ts";
 import { ROOT } from "../helpers/processes.ts";
-import { probeResult } from "../helpers/results.ts";
+import { hostCheck, hostSummary, probeResult } from "../helpers/results.ts";
 
 const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
 
@@ -102,18 +102,9 @@ Deno.test("the manual lists the fields of each row that greeter connect --json p
   const error = "No route to host";
   const blocked = { expected: "blocked", ok: false, reason: "other_state", reachableBefore: 1 } as const;
   const results = [probeResult(22, "unreachable", { localAddr: address, greeting: "x", error, ...blocked })];
-  const addresses = ["192.0.2.1"];
-  const pass = { host: "lab", pass: 1, left: 0, duration: 1, pause: undefined, notTested: [] };
-  const summary = formatSummaryRow({ host: "lab", addresses, results, pass }, {
-    hosts: [],
-    ports: { greeted: [], open: [], blocked: [22] },
-    expect: undefined,
-    blockedState: "refused",
-    rate: undefined,
-    isSending: false,
-    duration: 1,
-    interrupted: false,
-  });
+  const pass = { host: "lab", family: undefined, pass: 1, left: 0, duration: 1, pause: undefined, notTested: [] };
+  const host = hostSummary(results, { check: { lineOf: () => 1 }, pass });
+  const summary = formatSummaryRow(host, { hosts: [], rate: undefined, duration: 1, interrupted: false });
   const documented = new Map<string, string[]>();
   let fields: string[] = [];
   for (const { "`event_type`": type = "", field, meaning } of tableAfter("docs/manual.md", "### Results")) {
@@ -122,7 +113,7 @@ Deno.test("the manual lists the fields of each row that greeter connect --json p
     if (field === "`expected`") assertEquals(namesIn(meaning), [...EXPECTATIONS]);
   }
   documented.delete("all");
-  const probes = results.map((result) => formatResultRow(result, addresses, undefined));
+  const probes = results.map((result) => formatResultRow(result, host, undefined));
   assertFields([...probes, summary, formatErrorRow("lab", error)], documented);
 });
 
@@ -150,12 +141,20 @@ Deno.test("the manual quotes messages as they are printed", async () => {
   const [, args = "", ports] = MANUAL.match(/so `(-p \d+ -o \d+ -b [\d-]+)` means .*?`must be blocked: (.*?)`/) ?? [];
   const command = await parse(["connect", "lab", ...args.split(" ")]);
   assert(command.kind === "connect");
-  assertEquals(ports, formatSomePorts(command.check.blocked));
-  const progress = new Progress(["lab"], { greeted: [80], open: [], blocked: [] });
-  progress.resolved("lab");
+  assertEquals(ports, formatSomePorts(command.checks?.[0]?.blocked ?? []));
+  const progress = new Progress([hostCheck({ greeted: [80] })]);
+  progress.resolved("lab", undefined);
   progress.add(probeResult(80, "refused"));
   assertStringIncludes(MANUAL, `\`greeter: ${progress.text()}\``);
-  progress.addPass({ host: "lab", pass: 1, left: 12, duration: 1, pause: undefined, notTested: [] });
+  progress.addPass({
+    host: "lab",
+    family: undefined,
+    pass: 1,
+    left: 12,
+    duration: 1,
+    pause: undefined,
+    notTested: [],
+  });
   assertStringIncludes(MANUAL, `\`greeter: ${progress.text()}\``);
 });
 

@@ -82,7 +82,7 @@ Deno.test("what greeter connect prints between quotes is TEXT for --expect, for 
     for (const [, port = "", text = ""] of texts) {
       const command = await parse(["connect", "lab", `--expect=${text}`]);
       assert(command.kind === "connect");
-      assertEquals(command.check.expect?.({ host: "lab", port: 999 }), samples.get(Number(port)), text);
+      assertEquals(command.checks?.[0]?.expect({ host: "lab", port: 999 }), samples.get(Number(port)), text);
     }
     // The last one is that of -g, for a port without a text of its own.
     const free = freePorts(texts.length);
