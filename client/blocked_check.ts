@@ -98,7 +98,8 @@ export class BlockedCheck {
       const results = await this.#resultsOfPass(pass);
       if (pool.signal.aborted) return interrupted(results, latest);
       const isProven = results.every(({ ok }) => ok);
-      const pause = isProven || !this.#isUp ? undefined : pauseAfter(pass, deadline - performance.now());
+      const canPass = this.#isUp && !this.#isAlone;
+      const pause = isProven || !canPass ? undefined : pauseAfter(pass, deadline - performance.now());
       this.#report(pass, undefined, started, pause);
       if (pause === undefined) return results;
       latest = results;
@@ -144,8 +145,7 @@ export class BlockedCheck {
       const reachableBefore = reachedAt === undefined ? undefined : outcome.ended - reachedAt;
       const failure = hasMoved ? moved : verdict.failure;
       if (!this.#isUp) return [{ ...result, ok: null, reason: "required_failed" as const }];
-      const isAlone = this.#run.requireControl === true && this.#required.length === 0;
-      if (isAlone) return [{ ...result, ok: null, reason: "required_missing" as const }];
+      if (this.#isAlone) return [{ ...result, ok: null, reason: "required_missing" as const }];
       if (!failure) return [{ ...result, reachableBefore }];
       const error = failure.message === "" ? result.error : failure.message;
       return [{ ...result, ok: false, reason: failure.reason, error, reachableBefore }];
@@ -196,6 +196,11 @@ export class BlockedCheck {
     if (isRequiredLocal && causes.every(({ address, cause }) => isLocalError(cause, address))) {
       throw new ConnectError(this.#host.name, causes[0]?.cause);
     }
+  }
+
+  /** Whether a port that shows that the host can be reached is required, but missing. */
+  get #isAlone(): boolean {
+    return this.#run.requireControl === true && this.#required.length === 0;
   }
 
   /** Whether there are ports that show that the host can be reached. */
