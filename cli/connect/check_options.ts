@@ -85,6 +85,7 @@ export function toGivenCheck({ flag, one, all, given }: Values, rewritten: Rewri
   const open = all(openOption).flat();
   expectedPorts(greeted.flatMap(({ list }) => list), open, blocked); // throws if a port has two expectations
   const texts = textsByPort(greeted, "texts");
+  const states = textsByPort(blocked, "states", "--blocked");
   if (greeted.length === 0) {
     const [useless] = [...given(CHECK_OPTIONS.expect), ...given(CHECK_OPTIONS.send)];
     if (useless) throw new UsageError(`${useless.option} applies only to ports that must greet; add them with -p LIST`);
@@ -102,6 +103,7 @@ export function toGivenCheck({ flag, one, all, given }: Values, rewritten: Rewri
     greeted,
     open,
     blocked,
+    states,
     expect: textFunction(one(CHECK_OPTIONS.expect), texts),
     send: textFunction(one(CHECK_OPTIONS.send)),
   };

@@ -33,12 +33,10 @@ export function expectedPorts(
   const both = open.find((port) => isGreeted.has(port));
   if (both !== undefined) throw twoExpectations(both, "--port and --open");
   const isTaken = new Set([...greeted, ...open]);
-  for (const { given } of blocked) {
-    const single = given.text.replace(/=.*/s, "").split(",").find((item) =>
-      /^\d+$/.test(item) && isTaken.has(Number(item))
-    );
+  for (const { given, list } of blocked) {
+    const single = list.find((port) => isTaken.has(port) && isSingle(given, port));
     if (single === undefined) continue;
-    throw twoExpectations(Number(single), `--${isGreeted.has(Number(single)) ? "port" : "open"} and --blocked`);
+    throw twoExpectations(single, `--${isGreeted.has(single) ? "port" : "open"} and --blocked`);
   }
   const all = uniquePorts(blocked.flatMap(({ list }) => list));
   const left = all.filter((port) => !isTaken.has(port));
@@ -47,6 +45,11 @@ export function expectedPorts(
   }
   const ports = portsByExpectation({ greeted: greeted.length === 0 ? undefined : greeted, open, blocked: left });
   return { ...ports, isReduced: left.length < all.length };
+}
+
+/** Whether a value of `--blocked` names a port by itself, and not only in a range. */
+export function isSingle({ text }: Given, port: number): boolean {
+  return text.replace(/=.*/s, "").split(",").some((item) => /^\d+$/.test(item) && Number(item) === port);
 }
 
 function twoExpectations(port: number, options: string): UsageError {

@@ -5,8 +5,8 @@
  */
 import type { BlockedState, Check, HostPort, PortsByExpectation } from "../../client.ts";
 import { UsageError } from "../args.ts";
-import { type PortsWithText, textsByPort } from "../values.ts";
-import { expectedPorts } from "./expected_ports.ts";
+import type { PortsWithText } from "../values.ts";
+import { expectedPorts, isSingle } from "./expected_ports.ts";
 
 /** Returns the bytes for a port, or `undefined` if there are none. */
 export type BytesFunction = (target: HostPort) => Uint8Array | undefined;
@@ -20,6 +20,8 @@ export interface GivenCheck {
   readonly greeted: readonly PortsWithText[];
   readonly open: readonly number[];
   readonly blocked: readonly PortsWithText<BlockedState>[];
+  /** The only state in which a blocked port passes, for ports with one. */
+  readonly states: ReadonlyMap<number, BlockedState>;
   readonly expect: BytesFunction | undefined;
   readonly send: BytesFunction | undefined;
 }
@@ -63,7 +65,7 @@ export function hostChecks(given: readonly GivenCheck[]): HostCheck[] {
   // Hosts with the same lines have the same ports, of which there can be many.
   const merged = new Map<string, Omit<HostCheck, "hostname">>();
   return [...groups.values()].map(({ hostname, checks }) => {
-    const key = checks.map((check) => given.indexOf(check)).join();
+    const key = checks.map(({ line }) => line).join();
     const ports = merged.get(key) ?? merge(hostname, checks);
     merged.set(key, ports);
     return { hostname, ...ports };
@@ -72,45 +74,69 @@ export function hostChecks(given: readonly GivenCheck[]): HostCheck[] {
 
 /** Merges the lines of a host. */
 function merge(hostname: string, checks: readonly GivenCheck[]): Omit<HostCheck, "hostname"> {
-  const checkOf = new Map<number, GivenCheck>();
-  const claim = (port: number, check: GivenCheck) => {
-    const other = checkOf.get(port) ?? check;
-    if (other !== check) {
-      throw lineError(check, `port ${port} of ${hostname} is also in line ${other.line}; remove it from one of them`);
-    }
-    checkOf.set(port, check);
-  };
-  for (const check of checks) {
-    for (const port of [...check.greeted.flatMap(({ list }) => list), ...check.open]) claim(port, check);
-  }
-  for (const check of checks) {
-    for (const { given, list } of check.blocked) {
-      for (const port of list) {
-        // A range leaves out the ports that have another expectation.
-        if (!checkOf.has(port) || given.text.replace(/=.*/s, "").split(",").includes(`${port}`)) claim(port, check);
-      }
-    }
-  }
+  const checkOf = claimPorts(hostname, checks);
+  const states = mergeStates(hostname, checks);
   const all = <T>(of: (check: GivenCheck) => readonly T[]) => checks.flatMap(of);
-  const last = checks.at(-1);
-  const ports = atLine(
-    last?.line,
-    () =>
-      expectedPorts(
-        all(({ greeted }) => greeted.flatMap(({ list }) => list)),
-        all(({ open }) => open),
-        all((each) => each.blocked),
-      ),
+  const ports = expectedPorts(
+    all(({ greeted }) => greeted.flatMap(({ list }) => list)),
+    all(({ open }) => open),
+    all(({ blocked }) => blocked),
   );
-  const states = atLine(last?.line, () => textsByPort(all(({ blocked }) => blocked), "states", "--blocked"));
   return {
     ...ports,
-    family: last?.family,
-    expect: (target) => (checkOf.get(target.port) ?? last)?.expect?.(target),
-    send: (target) => (checkOf.get(target.port) ?? last)?.send?.(target),
+    family: checks[0]?.family,
+    expect: (target) => checkOf.get(target.port)?.expect?.(target),
+    send: (target) => checkOf.get(target.port)?.send?.(target),
     blockedState: ({ port }) => states.get(port),
     lineOf: (port) => checkOf.get(port)?.line,
   };
+}
+
+/** Returns the line that each port of a host belongs to. Lines may agree that a port must be blocked: it is in the first one. */
+function claimPorts(hostname: string, checks: readonly GivenCheck[]): Map<number, GivenCheck> {
+  const required = new Map<number, GivenCheck>();
+  const twice = (port: number, check: GivenCheck, other: GivenCheck) =>
+    lineError(check, `port ${port} of ${hostname} is also in line ${other.line}; remove it from one of them`);
+  for (const check of checks) {
+    for (const port of [...check.greeted.flatMap(({ list }) => list), ...check.open]) {
+      const other = required.get(port) ?? check;
+      if (other !== check) throw twice(port, check, other);
+      required.set(port, check);
+    }
+  }
+  const blocked = new Map<number, GivenCheck>();
+  for (const check of checks) {
+    let isAnyLeft = false;
+    for (const { given, list } of check.blocked) {
+      for (const port of list) {
+        const other = required.get(port);
+        // A range leaves out the ports that have another expectation.
+        if (other && isSingle(given, port)) throw twice(port, check, other);
+        if (other) continue;
+        isAnyLeft = true;
+        if (!blocked.has(port)) blocked.set(port, check);
+      }
+    }
+    if (check.blocked.length > 0 && !isAnyLeft) {
+      const problem = `all ports of --blocked are also in --port or --open of ${hostname}`;
+      throw lineError(check, `${problem} in other lines; remove them from one of the lists`);
+    }
+  }
+  return new Map([...required, ...blocked]);
+}
+
+/** Returns the states of blocked ports that pass only in one. */
+function mergeStates(hostname: string, checks: readonly GivenCheck[]): Map<number, BlockedState> {
+  const states = new Map<number, BlockedState>();
+  for (const check of checks) {
+    for (const [port, state] of check.states) {
+      if ((states.get(port) ?? state) !== state) {
+        throw lineError(check, `port ${port} of ${hostname} appears with two states; remove one of them`);
+      }
+      states.set(port, state);
+    }
+  }
+  return states;
 }
 
 function lineError({ line }: GivenCheck, message: string): UsageError {
