@@ -45,9 +45,13 @@ export function parseChecks(text: string): HostCheck[] {
       const rewritten = rewriteArgs(words, CHECK_OPTIONS);
       const { unknown } = rewritten;
       if (unknown && isOfCommand(unknown.name)) {
-        throw new UsageError(`the option ${quote(unknown.name)} applies to all checks; write it on the command line`);
+        const option = `${unknown.name.length === 1 ? "-" : "--"}${unknown.name}`;
+        throw new UsageError(`${option} applies to all checks; write it on the command line`);
       }
       if (unknown) throw new UsageError(`unknown option ${unknown.text}; see greeter connect --help`);
+      if (rewritten.operands.length === 0) {
+        throw new UsageError("HOST is missing; write it in the line, as in web1 -p 80");
+      }
       const values = valuesOf(CHECK_OPTIONS, parseArgs(rewritten.args, parseOptions(CHECK_OPTIONS)), rewritten);
       return toGivenCheck(values, rewritten, number);
     })
@@ -69,7 +73,7 @@ export interface CheckLine {
 }
 
 /** Matches spaces, a comment, or a part of a word: what is between quotes, or all up to the next space or quote. */
-const TOKEN = /([ \t]+)|(?<![^ \t])(#.*)|"([^"]*)"|'([^']*)'|([^ \t"']+)|(["'].*)/gy;
+const TOKEN = /([ \t]+)|(?<![^ \t])(#[^]*)|"([^"]*)"|'([^']*)'|([^ \t"']+)|(["'][^]*)/gy;
 
 /**
  * Splits lines into words, at spaces and tabs. Quotes keep words together. A backslash is never special, because TEXT has its
@@ -78,7 +82,7 @@ const TOKEN = /([ \t]+)|(?<![^ \t])(#.*)|"([^"]*)"|'([^']*)'|([^ \t"']+)|(["'].*
  * @throws {UsageError} If a quote is not closed.
  */
 export function splitLines(text: string): CheckLine[] {
-  const lines = text.replace(/^\uFEFF/, "").split(/\r?\n/);
+  const lines = text.replace(/^\uFEFF/, "").split(/\r\n?|\n/);
   return lines.map((line, i) => atLine(i + 1, () => ({ number: i + 1, words: wordsOf(line) })))
     .filter(({ words }) => words.length > 0);
 }

@@ -129,7 +129,10 @@ export function checkTimeout(
   checks: readonly HostCheck[],
 ) {
   const { timeout: ms = Infinity } = options;
-  if (!timeout || ms >= MIN_BLOCKED_TIMEOUT_MS || checks.every(({ blocked }) => blocked.length === 0)) return;
-  const reason = "with --blocked, so that a single lost packet does not look like a firewall";
+  const check = checks.find(({ blocked }) => blocked.length > 0);
+  if (!timeout || ms >= MIN_BLOCKED_TIMEOUT_MS || !check) return;
+  const [line] = check.blocked.map(check.lineOf);
+  const where = line === undefined ? "" : ` in line ${line}`;
+  const reason = `with --blocked${where}, so that a single lost packet does not look like a firewall`;
   throw invalidValue(timeout, `at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} seconds ${reason}`);
 }

@@ -33,7 +33,7 @@ function toHostname(host: string): string {
   const [, name = "", port = ""] = host.match(URL_PATTERN) ?? host.match(HOST_WITH_PORT) ?? [];
   if (name !== "") {
     toHostname(name); // so that the suggestion is valid
-    const suggestion = `greeter connect ${truncate(name)} -p ${isPortList(port) && Number(port) > 0 ? port : "PORT"}`;
+    const suggestion = `${truncate(name)} -p ${isPortList(port) && Number(port) > 0 ? port : "PORT"}`;
     throw new UsageError(`invalid HOST ${quote(host)}: write ${suggestion}`);
   }
   const listed = host.split(",").filter((name) => name !== "");

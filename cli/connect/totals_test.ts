@@ -135,7 +135,7 @@ Deno.test("formatTotals() says that the server listens on the blocked ports if i
 });
 
 Deno.test("formatTotals() says that refused proves little if the server does not announce its ports", () => {
-  const hint = "refused may mean that nothing listens; start the server with --announce";
+  const hint = "refused may mean that nothing listens; use --announce on the server, and -p here";
   assertEquals(hints([host([blocked(80, "refused"), blocked(81, "timeout")])]), hint);
   for (
     const each of [blocked(80, "timeout"), blocked(80, "unreachable"), blocked(80, "refused", { listening: false })]
@@ -149,10 +149,13 @@ Deno.test("formatTotals() says that refused proves little if the server does not
   assertEquals(hints([failed]), "not: 22");
 });
 
-Deno.test("formatTotals() says how to see that a firewall rejects if a port is not blocked in the required state", () => {
+Deno.test("formatTotals() advises a rate of 1 if only some of the ports that must be rejected are", () => {
   const hint = "many firewalls reject only one connection a second; try --rate 1";
   const other = (state: ProbeResult["state"]) => host([blocked(80, state, { reason: "other_state" })]);
-  assertEquals(hints([other("timeout")]), `not: 80; ${hint}`);
+  const some = host([blocked(80, "timeout", { reason: "other_state" }), blocked(81, "refused", { listening: true })]);
+  assertEquals(hints([some]), `not: 80; ${hint}`);
+  assertEquals(hints([some], { rate: 1 }), "not: 80");
+  assertEquals(hints([other("timeout")]), "not: 80");
   assertEquals(hints([other("refused")]), "not: 80");
   assertEquals(hints([host([blocked(80, "timeout", doubt("control_lost", "not proven: x"))])]), "not: 80");
 });
@@ -188,7 +191,7 @@ Deno.test("formatTotals() has each hint about blocked ports, in one order", () =
       "not tested, because this machine has no route: ::1",
       "the server listens on web1:80-83",
       "many firewalls reject only one connection a second; try --rate 1",
-      "refused may mean that nothing listens; start the server with --announce",
+      "refused may mean that nothing listens; use --announce on the server, and -p here",
     ].join("; "),
   );
 });
