@@ -87,7 +87,7 @@ const systemDescriptorsAdvice = () =>
   "the system's limit on open files is reached; close other programs, or raise the limit";
 
 /**
- * How many descriptors are needed in addition to one for each port: those that the server reserves for connections, and
+ * How many descriptors are needed in addition to one for each port at each address: those that the server reserves for connections, and
  * those of the runtime, with a margin.
  */
 const MORE_DESCRIPTORS = 100;
@@ -96,12 +96,14 @@ const MORE_DESCRIPTORS = 100;
 const CLIENT_DESCRIPTORS = 1024;
 
 /** Says which of two addresses to use if they exclude each other. Neither covers the other if they are the same address. */
-function exclusionAdvice({ hostname, excludedBy = "" }: ListenError): string {
+function exclusionAdvice({ hostname, excludedBy = "", addressCount }: ListenError): string {
+  const problem = `${quote(excludedBy)} and ${quote(hostname)} cannot share a port`;
   const both = [excludedBy, hostname];
   const isCovered = both.includes("::") || (both.includes("0.0.0.0") && both.every((each) => !each.includes(":")));
-  const choice = both.includes("::") ? "::" : "0.0.0.0";
-  const advice = isCovered ? `only --host ${choice}, which covers both` : "only one of them with --host";
-  return `${quote(excludedBy)} and ${quote(hostname)} cannot share a port; use ${advice}`;
+  if (!isCovered) return `${problem}; use only one of them with --host`;
+  const all = both.includes("::") ? "::" : "0.0.0.0";
+  if (addressCount <= 2) return `${problem}; write -H ${all} alone, which covers both`;
+  return `${problem}; remove -H ${truncate(both.find((each) => each !== all) ?? "")}, which ${all} covers`;
 }
 
 /** Advice for the causes of a `ListenError`. The first entry whose test passes applies. */
@@ -109,26 +111,35 @@ const LISTEN_ADVICE: readonly Advice<ListenError>[] = [
   { test: (_, { excludedBy }) => excludedBy !== undefined, advice: exclusionAdvice },
   {
     test: (cause, { port }) => cause instanceof Deno.errors.AddrInUse && port === 0,
-    advice: () => "no ephemeral port is left; choose ports other than 0 with --port",
+    advice: ({ addressCount }) => {
+      const problem = addressCount > 1
+        ? "found no ephemeral port that is free at each address"
+        : "no ephemeral port is left";
+      return `${problem}; choose ports other than 0 with --port`;
+    },
   },
   {
     test: (cause) => cause instanceof Deno.errors.AddrInUse,
-    advice: ({ portCount, portsInUse }) => {
+    advice: ({ hostname, portCount, addressCount, portsInUse }) => {
       const ports = formatSomePorts(portsInUse);
-      if (portsInUse.length > 1) return `ports ${ports} are in use; choose others with --port`;
+      const hasSeveral = addressCount > 1;
+      if (portsInUse.length > 1) {
+        return `ports ${ports} are in use${hasSeveral ? " at one of the addresses" : ""}; choose others with --port`;
+      }
       // Without another port, nothing would be left to listen on.
       const skip = portCount > 1 ? ", or skip it with --skip-taken" : "";
-      return `port ${ports} is in use; choose another with --port${skip}`;
+      return `port ${ports} is in use${hasSeveral ? ` at ${quote(hostname)}` : ""}; choose another with --port${skip}`;
     },
   },
   { test: isSystemOutOfDescriptors, advice: systemDescriptorsAdvice },
   {
     test: (_, { maxPorts }) => maxPorts !== undefined,
-    advice: ({ portCount, maxPorts }) => {
+    advice: ({ portCount, addressCount, maxPorts }) => {
+      const where = addressCount > 1 ? ` at ${addressCount} addresses` : "";
       const problem = maxPorts === 0
         ? "the limit on open files is too low"
-        : `too many ports: the limit on open files allows only ${maxPorts}`;
-      return `${problem}; raise it with ulimit -n ${portCount + MORE_DESCRIPTORS}`;
+        : `too many ports: the limit on open files allows only ${maxPorts}${where}`;
+      return `${problem}; raise it with ulimit -n ${portCount * addressCount + MORE_DESCRIPTORS}`;
     },
   },
   {

@@ -1,9 +1,18 @@
 import { assert, assertEquals } from "@std/assert";
 import { ConnectError } from "../client.ts";
 import { LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 } from "../client/resolve.ts";
-import { ListenError, serve } from "../server.ts";
+import { ListenError, type ListenErrorDetails, serve } from "../server.ts";
 import { isLinux, needs } from "../tests/helpers/needs.ts";
 import { connectMessage, listenMessage, portPermissionAdvice } from "./errors.ts";
+
+/** Details of a `ListenError` for one port at one address. */
+const DETAILS: ListenErrorDetails = {
+  portCount: 1,
+  addressCount: 1,
+  portsInUse: [],
+  maxPorts: undefined,
+  excludedBy: undefined,
+};
 
 /** The message of greeter if it cannot listen on a host. */
 function listenError(hostname: string): string {
@@ -39,9 +48,8 @@ Deno.test("listenMessage() and connectMessage() say what is wrong with an addres
 Deno.test("listenMessage() and connectMessage() recognize a failed lookup of Windows in any language", () => {
   const failed = (number: number) =>
     Object.assign(new Error(`Der angegebene Host ist unbekannt. (os error ${number})`), { code: "ENOENT" });
-  const details = { portCount: 1, portsInUse: [], maxPorts: undefined, excludedBy: undefined };
   for (const number of [11001, 11002, 11003, 11004]) {
-    const listen = listenMessage(new ListenError("lab", 80, failed(number), details));
+    const listen = listenMessage(new ListenError("lab", 80, failed(number), DETAILS));
     assertEquals(listen, 'cannot listen: unknown host "lab"; choose another with --host');
     const connect = connectMessage(new ConnectError("lab", failed(number)));
     assertEquals(connect, 'cannot connect: unknown host "lab"; check the name');
@@ -109,7 +117,7 @@ Deno.test("portPermissionAdvice() says how to permit a port on each system, and 
 });
 
 Deno.test("listenMessage() and connectMessage() distinguish the limit of the process from that of the system", () => {
-  const tooMany = { portCount: 10_000, portsInUse: [], maxPorts: 904, excludedBy: undefined };
+  const tooMany = { ...DETAILS, portCount: 10_000, maxPorts: 904 };
   const failed = (code: string) => Object.assign(new Error("Too many open files"), { code });
   const listen = (code: string) => listenMessage(new ListenError("::", 80, failed(code), tooMany));
   const connect = (code: string) => connectMessage(new ConnectError("::1", failed(code)));
@@ -118,10 +126,12 @@ Deno.test("listenMessage() and connectMessage() distinguish the limit of the pro
     "cannot listen: too many ports: the limit on open files allows only 904; raise it with ulimit -n 10100",
   );
   assertEquals(
-    listenMessage(
-      new ListenError("::", 80, failed("EMFILE"), { portCount: 3, portsInUse: [], maxPorts: 0, excludedBy: undefined }),
-    ),
+    listenMessage(new ListenError("::", 80, failed("EMFILE"), { ...DETAILS, portCount: 3, maxPorts: 0 })),
     "cannot listen: the limit on open files is too low; raise it with ulimit -n 103",
+  );
+  assertEquals(
+    listenMessage(new ListenError("::", 80, failed("EMFILE"), { ...tooMany, addressCount: 3, maxPorts: 301 })),
+    "cannot listen: too many ports: the limit on open files allows only 301 at 3 addresses; raise it with ulimit -n 30100",
   );
   assertEquals(connect("EMFILE"), "cannot connect: too many open files; raise the limit with ulimit -n 1024");
   for (const message of [listen("ENFILE"), connect("ENFILE")]) {
@@ -179,9 +189,8 @@ Deno.test("connectMessage() tells a rule of this machine from a missing permissi
 });
 
 Deno.test("listenMessage() and connectMessage() show the cause if there is no advice for it", () => {
-  const details = { portCount: 1, portsInUse: [], maxPorts: undefined, excludedBy: undefined };
   assertEquals(
-    listenMessage(new ListenError("::", 80, new Error("some reason"), details)),
+    listenMessage(new ListenError("::", 80, new Error("some reason"), DETAILS)),
     "cannot listen: some reason",
   );
   assertEquals(connectMessage(new ConnectError("lab", "some reason")), "cannot connect: some reason");
@@ -189,7 +198,7 @@ Deno.test("listenMessage() and connectMessage() show the cause if there is no ad
 
 Deno.test("listenMessage() names --skip-taken if another port may be left to listen on", () => {
   const inUse = (portCount: number, ...portsInUse: number[]) => {
-    const details = { portCount, portsInUse, maxPorts: undefined, excludedBy: undefined };
+    const details = { ...DETAILS, portCount, portsInUse };
     return listenMessage(new ListenError("127.0.0.1", 80, new Deno.errors.AddrInUse(), details));
   };
   assertEquals(inUse(1, 80), "cannot listen: port 80 is in use; choose another with --port");
@@ -201,9 +210,28 @@ Deno.test("listenMessage() names --skip-taken if another port may be left to lis
   assertEquals(inUse(2, 80, 443), "cannot listen: ports 80,443 are in use; choose others with --port");
 });
 
+Deno.test("listenMessage() says at which of several addresses a port is in use", () => {
+  const inUse = (port: number, ...portsInUse: number[]) => {
+    const details = { ...DETAILS, portCount: 2, addressCount: 2, portsInUse };
+    return listenMessage(new ListenError("::1", port, new Deno.errors.AddrInUse(), details));
+  };
+  assertEquals(
+    inUse(80, 80),
+    'cannot listen: port 80 is in use at "::1"; choose another with --port, or skip it with --skip-taken',
+  );
+  assertEquals(
+    inUse(80, 80, 443),
+    "cannot listen: ports 80,443 are in use at one of the addresses; choose others with --port",
+  );
+  assertEquals(
+    inUse(0),
+    "cannot listen: found no ephemeral port that is free at each address; choose ports other than 0 with --port",
+  );
+});
+
 Deno.test("listenMessage() names at most 10 ranges of ports that are in use", () => {
   const portsInUse = Array.from({ length: 12 }, (_, i) => 2 * i + 1);
-  const details = { portCount: 12, portsInUse, maxPorts: undefined, excludedBy: undefined };
+  const details = { ...DETAILS, portCount: 12, portsInUse };
   assertEquals(
     listenMessage(new ListenError("127.0.0.1", 1, new Deno.errors.AddrInUse(), details)),
     "cannot listen: ports 1,3,5,7,9,11,13,15,17,19 and 2 more ports are in use; choose others with --port",
@@ -213,24 +241,36 @@ Deno.test("listenMessage() names at most 10 ranges of ports that are in use", ()
 Deno.test("listenMessage() says which of two addresses to use if they exclude each other", () => {
   const cause = new Deno.errors.AddrInUse("in use");
   const message = (excludedBy: string, hostname: string, port: number) => {
-    const details = { portCount: 1, portsInUse: [], maxPorts: undefined, excludedBy };
+    const details = { ...DETAILS, addressCount: 2, excludedBy };
     return listenMessage(new ListenError(hostname, port, cause, details));
   };
   const cases: [string, string, advice: string][] = [
-    ["::", "0.0.0.0", "only --host ::, which covers both"],
-    ["::1", "::", "only --host ::, which covers both"],
-    ["0.0.0.0", "127.0.0.1", "only --host 0.0.0.0, which covers both"],
-    ["lab", "0.0.0.0", "only --host 0.0.0.0, which covers both"],
+    ["::", "0.0.0.0", "write -H :: alone, which covers both"],
+    ["::1", "::", "write -H :: alone, which covers both"],
+    ["0.0.0.0", "127.0.0.1", "write -H 0.0.0.0 alone, which covers both"],
+    ["lab", "0.0.0.0", "write -H 0.0.0.0 alone, which covers both"],
     // Other spellings. 0.0.0.0 does not cover an IPv6 address.
-    ["0::0", "0.0.0.0", "only one of them with --host"],
-    ["localhost", "127.0.0.1", "only one of them with --host"],
+    ["0::0", "0.0.0.0", "use only one of them with --host"],
+    ["localhost", "127.0.0.1", "use only one of them with --host"],
   ];
   for (const [first, second, advice] of cases) {
     for (const [excludedBy, hostname] of [[first, second], [second, first]] as const) {
       for (const port of [0, 80]) { // port 0 is not a lack of ephemeral ports
         const problem = `"${excludedBy}" and "${hostname}" cannot share a port`;
-        assertEquals(message(excludedBy, hostname, port), `cannot listen: ${problem}; use ${advice}`);
+        assertEquals(message(excludedBy, hostname, port), `cannot listen: ${problem}; ${advice}`);
       }
+    }
+  }
+});
+
+Deno.test("listenMessage() says which of more than two addresses to remove if two of them exclude each other", () => {
+  for (const [all, covered] of [["::", "0.0.0.0"], ["::", "::1"], ["0.0.0.0", "lab"]] as const) {
+    for (const [hostname, excludedBy] of [[all, covered], [covered, all]] as const) {
+      const details = { ...DETAILS, addressCount: 3, excludedBy };
+      assertEquals(
+        listenMessage(new ListenError(hostname, 80, new Deno.errors.AddrInUse(), details)),
+        `cannot listen: "${excludedBy}" and "${hostname}" cannot share a port; remove -H ${covered}, which ${all} covers`,
+      );
     }
   }
 });

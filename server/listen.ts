@@ -8,18 +8,23 @@ import { uniquePorts } from "../shared/ports.ts";
 import { DEFAULTS, type ServeOptions } from "./options.ts";
 
 /** The properties of a {@linkcode ListenError} that describe all ports. */
-export type ListenErrorDetails = Pick<ListenError, "portCount" | "portsInUse" | "maxPorts" | "excludedBy">;
+export type ListenErrorDetails = Pick<
+  ListenError,
+  "portCount" | "addressCount" | "portsInUse" | "maxPorts" | "excludedBy"
+>;
 
 /** Thrown by `serve` if it cannot listen. Its `cause` is what `Deno.listen` threw. */
 export class ListenError extends Error {
   /** Always `"ListenError"`. */
   override readonly name = "ListenError";
-  /** The requested host name or address. */
+  /** The requested host name or address at which the port cannot be opened. */
   readonly hostname: string;
   /** The requested port that cannot be opened. */
   readonly port: number;
   /** How many ports were requested. */
   readonly portCount: number;
+  /** At how many addresses they were requested. */
+  readonly addressCount: number;
   /**
    * The requested ports that were found to be in use. Without `skipTaken`, `serve` stops at the first one. With it, these
    * are all ports if all of them are in use.
@@ -42,6 +47,7 @@ export class ListenError extends Error {
     this.hostname = hostname;
     this.port = port;
     this.portCount = details.portCount;
+    this.addressCount = details.addressCount;
     this.portsInUse = details.portsInUse;
     this.maxPorts = details.maxPorts;
     this.excludedBy = details.excludedBy;
@@ -106,6 +112,7 @@ export function listen(options: ListenOptions): Listening {
     const maxListeners = Math.max(0, available - RESERVED_DESCRIPTORS, Math.min(available - 1, RESERVED_DESCRIPTORS));
     throw new ListenError(opener.hostname, current, error, {
       portCount: ports.length,
+      addressCount: opener.hostnames.length,
       portsInUse: inUse,
       maxPorts: isOutOfDescriptors(error) ? Math.floor(maxListeners / opener.hostnames.length) : undefined,
       excludedBy: opener.excludedBy,

@@ -164,9 +164,11 @@ Deno.test(
 );
 
 Deno.test("serve() uses an address once that is given twice", async () => {
-  await using server = serve({ hostname: ["127.0.0.1", "127.0.0.1"], port: 0 });
+  const hostname = ["127.0.0.1", "127.0.0.1"];
+  await using server = serve({ hostname, port: 0 });
   assertEquals(server.addrs, [server.addr]);
   assertEquals(await greetingFrom(server.addr.port), DEFAULTS.greeting);
+  assertEquals(errorOf({ hostname, port: server.addr.port }).addressCount, 1);
 });
 
 Deno.test(
@@ -179,7 +181,8 @@ Deno.test(
           if (++opened > descriptors) throw outOfDescriptors("EMFILE");
           return Deno.listen(options);
         };
-        assertEquals(errorOf({ hostname, port: Array(500).fill(0), [LISTEN]: listen }).maxPorts, maxPorts);
+        const error = errorOf({ hostname, port: Array(500).fill(0), [LISTEN]: listen });
+        assertEquals([error.maxPorts, error.portCount, error.addressCount], [maxPorts, 500, 2]);
       }
     }
   },
