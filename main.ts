@@ -17,6 +17,7 @@ import {
 import { connectMessage, listenMessage, outputError, StreamError } from "./cli/errors.ts";
 import { ERROR, FAILURE, SUCCESS } from "./cli/exit_status.ts";
 import { checkAnnouncement, toServeGreeting } from "./cli/serve/greeting.ts";
+import { addressesOf } from "./cli/serve/listeners.ts";
 import { readGreeting } from "./cli/serve/stdin.ts";
 import { formatSomePorts } from "./cli/ports.ts";
 import { stopOnSignals } from "./cli/signals.ts";
@@ -111,7 +112,10 @@ async function runServe({ options, greeting, within, ...reportOptions }: ServeCo
   const server = serve({ ...options, ...report.callbacks(), greeting: bytes, signal });
   // No connection has been accepted yet, because that is asynchronous.
   if (options.announce && greeting) checkAnnouncement(greeting, server.addrs.map(({ port }) => port));
-  if (server.skipped.length > 0) report.error(`skipped ports that are in use: ${formatSomePorts(server.skipped)}`);
+  if (server.skipped.length > 0) {
+    const where = addressesOf(server.addrs).length > 1 ? " at one of the addresses" : "";
+    report.error(`skipped ports that are in use${where}: ${formatSomePorts(server.skipped)}`);
+  }
   report.listening(server.addrs);
   warnIfNoPortIsLeft(server, report);
   if (within !== undefined) setTimeout(() => stop.abort(), within);
@@ -119,13 +123,18 @@ async function runServe({ options, greeting, within, ...reportOptions }: ServeCo
   return await report.close(options.count ?? 0) ? SUCCESS : FAILURE;
 }
 
-/** Warns if greeter listens on every ephemeral port, which leaves none for outgoing connections. */
-function warnIfNoPortIsLeft({ addr: { hostname } }: Server, report: Report) {
+/** Warns if no ephemeral port is left at one of the addresses, which leaves none for outgoing connections. */
+function warnIfNoPortIsLeft({ addrs }: Server, report: Report) {
+  if (addressesOf(addrs).every(hasEphemeralPort)) return;
+  report.error("no ephemeral port is left for outgoing connections from this machine; remove some ports from --port");
+}
+
+function hasEphemeralPort({ hostname }: Deno.NetAddr): boolean {
   try {
     Deno.listen({ hostname, port: 0 }).close();
+    return true;
   } catch (error) {
-    if (!(error instanceof Deno.errors.AddrInUse)) return; // such as ENFILE, which accepting will report
-    report.error("no ephemeral port is left for outgoing connections from this machine; remove some ports from --port");
+    return !(error instanceof Deno.errors.AddrInUse); // otherwise such as ENFILE, which accepting will report
   }
 }
 

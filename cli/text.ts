@@ -74,6 +74,11 @@ export function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
+/** `a`, `a and b`, `a, b and c`. */
+export function enumerate(items: readonly string[]): string {
+  return [items.slice(0, -1).join(", "), ...items.slice(-1)].filter((part) => part !== "").join(" and ");
+}
+
 /** The time in UTC, in ISO 8601 format. */
 const utcTimestamp = oncePerMillisecond((date) => date.toISOString());
 

@@ -59,6 +59,8 @@ export function hostname(given: Given): string {
   if (given.text.startsWith("-")) throw invalidValue(given, "a name or an address");
   const advice = addressAdvice(given.text);
   if (advice !== undefined) throw valueError(given, advice);
+  // Unlike a LIST of ports. No name contains a comma.
+  if (given.text.includes(",")) throw valueError(given, `write ${given.option} before each address`);
   return given.text;
 }
 

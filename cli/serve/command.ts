@@ -5,7 +5,7 @@
  */
 import { DEFAULTS, type ServeOptions } from "../../server.ts";
 import { matcher, network } from "./addresses.ts";
-import { type Given, type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
+import { type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { formatOptions } from "../help.ts";
 import { type Greeting, portsWithGreeting, toGreeting } from "./greeting.ts";
 import { ALL_PORTS, checkListening, httpPorts, toInputTimeout } from "./http.ts";
@@ -38,7 +38,8 @@ export const SERVE_OPTIONS = {
     short: "H",
     value: "HOST",
     example: "127.0.0.1",
-    help: "name or address to listen on",
+    repeatable: true,
+    help: "name or address to listen on; may be repeated",
     default: DEFAULTS.hostname,
     check: hostname,
   },
@@ -98,7 +99,7 @@ export const SERVE_OPTIONS = {
     example: "128",
     help: "length of the kernel's accept queue",
     default: DEFAULTS.backlog,
-    limit: "connections that the kernel queues for each port",
+    limit: "connections that the kernel queues for each port at each address",
     check: integer(1, 65_535),
   },
   "max-connections": {
@@ -159,7 +160,7 @@ const EXCLUSIVE = [
 ] as const satisfies [first: keyof typeof SERVE_OPTIONS, second: keyof typeof SERVE_OPTIONS][];
 
 /** Says what to write instead of arguments that are not options. */
-function operandAdvice(operands: readonly string[], ports: readonly Given[], hasHttp: boolean): string {
+function operandAdvice(operands: readonly string[], given: Values["given"]): string {
   switch (operands[0]) {
     case "connect":
       return "connect must be the first argument: write greeter connect [OPTIONS] HOST";
@@ -173,11 +174,15 @@ function operandAdvice(operands: readonly string[], ports: readonly Given[], has
     case "start":
       return "the server has no command name: write greeter [OPTIONS], such as greeter -p 8080";
   }
+  const ports = given(SERVE_OPTIONS.port);
   if (operands.every(isPortList)) {
     const advice = `to listen on ports, ${portsAdvice(ports, operands)}`;
+    const hasHttp = given(SERVE_OPTIONS.http).length > 0;
     return hasHttp ? `${advice}; to select ports for --http, write --http=${truncate(operands.join(","))}` : advice;
   }
   if (operands[0]?.startsWith("=") || ports.some(({ text }) => text.includes("="))) return LIST_WITH_TEXT_ADVICE;
+  const [host] = given(SERVE_OPTIONS.host);
+  if (host) return `to listen on several addresses, write ${host.option} before each of them`;
   return "to check the ports of a host, write greeter connect [OPTIONS] HOST";
 }
 
@@ -192,10 +197,7 @@ export async function toServeCommand(
 ): Promise<ServeCommand> {
   const [operand] = rewritten.operands;
   if (operand !== undefined) {
-    throw new UsageError(
-      `unexpected argument ${quote(operand)}; ` +
-        operandAdvice(rewritten.operands, given(SERVE_OPTIONS.port), given(SERVE_OPTIONS.http).length > 0),
-    );
+    throw new UsageError(`unexpected argument ${quote(operand)}; ${operandAdvice(rewritten.operands, given)}`);
   }
   for (const [first, second] of EXCLUSIVE) rejectBoth(first, second, rewritten);
   const http = one(SERVE_OPTIONS.http) ?? new Set();
@@ -206,10 +208,11 @@ export async function toServeCommand(
   const isStdin = flag(SERVE_OPTIONS.stdin);
   const greeting = toGreeting({ lists, greeting: one(SERVE_OPTIONS.greeting), http, isStdin, announce });
   const timeout = one(SERVE_OPTIONS.timeout);
+  const hosts = all(SERVE_OPTIONS.host);
   return {
     kind: "serve",
     options: {
-      hostname: one(SERVE_OPTIONS.host),
+      hostname: hosts.length > 0 ? hosts : undefined,
       port: ports.length > 0 ? ports : undefined,
       allow: await matcher(all(SERVE_OPTIONS.allow)),
       ignore: await matcher(all(SERVE_OPTIONS.ignore)),

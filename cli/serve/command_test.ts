@@ -182,6 +182,10 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
       ["-q", "connect", "lab"],
       'unexpected argument "connect"; connect must be the first argument: write greeter connect',
     ],
+    [["-H", "::1", "127.0.0.1"], "; to listen on several addresses, write -H before each of them"],
+    [["-p80", "--host=::1", "lab"], "; to listen on several addresses, write --host before each of them"],
+    [["-H", "127.0.0.1,::1"], 'invalid value "127.0.0.1,::1" for -H: write -H before each address'],
+    [["-H", "::1", "-H", "127.1"], 'invalid value "127.1" for -H: '],
     [["lab"], 'unexpected argument "lab"; to check the ports of a host, write greeter connect [OPTIONS] HOST'],
     [["-p", "ssh"], "or 0 for any free port; write 22 instead of ssh"],
     [["-p", "ssh=SSH-2.0"], "; write 22 instead of ssh"],
@@ -357,6 +361,12 @@ Deno.test("parse() accepts port lists with and without a greeting", async () => 
   const { options, greeting } = await parseServe(["-p", "80,8000-8002", "-p25=220 mail, a=b", "-p443"]);
   assertEquals(options.port, [80, 8000, 8001, 8002, 25, 443]);
   assertEquals(greeting?.byPort, new Map([[25, "220 mail, a=b"]]));
+});
+
+Deno.test("parse() accepts --host more than once, and keeps the order", async () => {
+  assertEquals((await parseServe(["-H", "::1"])).options.hostname, ["::1"]);
+  const { options } = await parseServe(["-H", "::1", "--host=127.0.0.1", "-Hlab", "-H", "::1"]);
+  assertEquals(options.hostname, ["::1", "127.0.0.1", "lab", "::1"]);
 });
 
 Deno.test("parse() accepts --http for all ports, and --http=LIST for some", async () => {

@@ -11,7 +11,8 @@ import { formatSomePorts } from "../ports.ts";
 import { formatPorts, formatRange } from "../../shared/ports.ts";
 import { type ClientList, payloadOf, rangesOf } from "./clients.ts";
 import { clientTable } from "./clients_table.ts";
-import { host, hostAndPort, payload, plural, quoteBytes, roundToMicroseconds, row } from "../text.ts";
+import { addressesOf, portsOf } from "./listeners.ts";
+import { enumerate, host, hostAndPort, payload, plural, quoteBytes, roundToMicroseconds, row } from "../text.ts";
 
 /** The totals of a server that has stopped. */
 export interface Summary {
@@ -56,9 +57,13 @@ export interface Format {
 /** Lines for people. Accept errors have no line, because they go to standard error. */
 export const textFormat: Format = {
   listening(addrs) {
-    const [first] = addrs;
-    if (!first || addrs.length === 1) return `Listening on ${first ? hostAndPort(first) : "no port"}`;
-    return `Listening on ${host(first)}:${formatSomePorts(addrs.map(({ port }) => port))} (${addrs.length} ports)`;
+    const addresses = addressesOf(addrs);
+    const ports = portsOf(addrs);
+    if (ports.length === 1) return `Listening on ${enumerate(addresses.map(hostAndPort))}`;
+    const list = formatSomePorts(ports);
+    if (addresses.length === 1) return `Listening on ${enumerate(addresses.map(host))}:${list} (${ports.length} ports)`;
+    // The list is the same for all addresses, and may be long.
+    return `Listening on ${enumerate(addresses.map(({ hostname }) => hostname))}, ${ports.length} ports each: ${list}`;
   },
   connection: ({ remoteAddr, localAddr }) =>
     `Received connection from ${hostAndPort(remoteAddr)} on port ${localAddr.port}`,
@@ -101,7 +106,8 @@ export const jsonFormat: Format = {
       proto: "TCP",
       dest_ip: addrs[0]?.hostname,
       dest_port: addrs[0]?.port,
-      ports: formatPorts(addrs.map(({ port }) => port)),
+      ports: formatPorts(portsOf(addrs)),
+      addresses: addressesOf(addrs).map(({ hostname }) => hostname),
     }),
   connection: (connection) => row("connection", addresses(connection)),
   closed: (connection) =>

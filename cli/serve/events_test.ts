@@ -82,6 +82,7 @@ Deno.test("jsonFormat formats events as flat rows with the field names of Surica
     dest_ip: "198.51.100.1",
     dest_port: 21,
     ports: "21",
+    addresses: ["198.51.100.1"],
   });
   assertEquals(parsed(jsonFormat.connection(conn)), { event_type: "connection", ...addresses });
   assertEquals(parsed(jsonFormat.denied(conn)), { event_type: "denied", ...addresses });
@@ -175,6 +176,30 @@ Deno.test("both formats show the ports that the server listens on as ranges", ()
   assertEquals(textFormat.listening(ipv6), "Listening on [::]:22,8000-8001 (3 ports)");
   const { dest_port, ports } = parsed(jsonFormat.listening(addrs));
   assertEquals([dest_port, ports], [8001, "22,8000-8001"]);
+});
+
+Deno.test("both formats show all addresses that the server listens on, and each port once", () => {
+  const listener = (hostname: string, port: number): Deno.NetAddr => ({ transport: "tcp", hostname, port });
+  const at = (hostnames: string[], ...ports: number[]) =>
+    ports.flatMap((port) => hostnames.map((hostname) => listener(hostname, port)));
+  const two = ["127.0.0.1", "::1"];
+  const cases: [addrs: Deno.NetAddr[], text: string, ports: string, addresses: string[]][] = [
+    [at(two, 80), "127.0.0.1:80 and [::1]:80", "80", two],
+    [at(two, 8001, 22, 8000), "127.0.0.1 and ::1, 3 ports each: 22,8000-8001", "22,8000-8001", two],
+    [at([...two, "127.0.0.2"], 80), "127.0.0.1:80, [::1]:80 and 127.0.0.2:80", "80", [...two, "127.0.0.2"]],
+    // Of two interfaces: Deno removes the zones.
+    [at(["fe80::1", "fe80::1"], 80, 81), "fe80::1 and fe80::1, 2 ports each: 80-81", "80-81", ["fe80::1", "fe80::1"]],
+  ];
+  for (const [addrs, text, ports, addresses] of cases) {
+    assertEquals(textFormat.listening(addrs), `Listening on ${text}`);
+    const row = parsed(jsonFormat.listening(addrs));
+    assertEquals([row.dest_ip, row.dest_port, row.ports, row.addresses], [
+      addrs[0]?.hostname,
+      addrs[0]?.port,
+      ports,
+      addresses,
+    ]);
+  }
 });
 
 Deno.test("both formats report resets before accept", () => {

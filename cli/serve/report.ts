@@ -7,6 +7,7 @@ import { dim, green, red, yellow } from "@std/fmt/colors";
 import type { ServeOptions } from "../../server.ts";
 import { Clients } from "./clients.ts";
 import { type Format, jsonFormat, textFormat } from "./events.ts";
+import { portsOf } from "./listeners.ts";
 import { Log } from "../log.ts";
 import { formatSomePorts } from "../ports.ts";
 import { Totals } from "./totals.ts";
@@ -100,7 +101,7 @@ export class Report {
 
   /** Logs the addresses that the server listens on. */
   listening(addrs: readonly Deno.NetAddr[]) {
-    this.#ports = addrs.map(({ port }) => port);
+    this.#ports = portsOf(addrs);
     this.#print(this.#format.listening(addrs), green);
   }
 

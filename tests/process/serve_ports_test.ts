@@ -4,13 +4,26 @@
  * @module
  */
 import { assertEquals, assertMatch } from "@std/assert";
-import { portRanges } from "../../shared/ports.ts";
+import { formatPorts, portRanges } from "../../shared/ports.ts";
 import { DEFAULTS } from "../../server.ts";
 import { greetingFrom } from "../helpers/clients.ts";
 import { inNamespace } from "../helpers/namespaces.ts";
 import { needs } from "../helpers/needs.ts";
-import { freePort } from "../helpers/ports.ts";
-import { BINARY, DENO_RUN, GREETER, LOCAL, MAIN, portOf, run, spawn, stop } from "../helpers/processes.ts";
+import { freePort, freePorts } from "../helpers/ports.ts";
+import {
+  BINARY,
+  DENO_RUN,
+  GREETER,
+  LOCAL,
+  MAIN,
+  portOf,
+  rows,
+  run,
+  spawn,
+  stop,
+  withoutWarning,
+} from "../helpers/processes.ts";
+import { until } from "../helpers/waiting.ts";
 
 Deno.test(needs("greeter serves IPv6, and IPv4 over an IPv6 socket", "IPv6", "signals"), async () => {
   await using greeter = spawn([...GREETER, "--host", "::", "--port", "0"]);
@@ -23,6 +36,90 @@ Deno.test(needs("greeter serves IPv6, and IPv4 over an IPv6 socket", "IPv6", "si
     /^Listening on \[::\]:\d+\nReceived connection from \[::1\]:\d+ on port \d+\nReceived connection from 127\.0\.0\.1:\d+ on port \d+\nStopped: 2 /,
   );
 });
+
+Deno.test(needs("greeter listens on each port at each address", "IPv6"), async () => {
+  const ports = freePorts(2).sort((a, b) => a - b);
+  const list = formatPorts(ports);
+  // An address that is given twice is one address.
+  const hosts = ["-H", "127.0.0.1", "--host", "::1", "-H127.0.0.1"];
+  await using greeter = spawn([...GREETER, ...hosts, "-p", `${ports}`, "--announce", "--count", "2"]);
+  await until(() => greeter.output.stdout.includes("\n"));
+  for (const port of ports) {
+    for (const address of ["127.0.0.1", "::1"]) {
+      assertEquals(await greetingFrom(port, address), `${DEFAULTS.greeting}greeter listens on ${list}\r\n`);
+    }
+  }
+  assertEquals([(await greeter.ended).code, greeter.output.stderr], [0, ""]);
+  const lines = greeter.output.stdout.split("\n");
+  assertEquals(lines[0], `Listening on 127.0.0.1 and ::1, 2 ports each: ${list}`);
+  assertMatch(lines.at(-2) ?? "", new RegExp(`^Stopped: 4 greetings, .* Greeted: ${list}\\.$`));
+});
+
+const onlyIPv6Sockets = inNamespace("echo 1 > /proc/sys/net/ipv6/bindv6only");
+
+Deno.test(needs("greeter listens on 0.0.0.0 and :: where :: accepts only IPv6", onlyIPv6Sockets, "IPv6"), async () => {
+  const hosts = ["-H", "0.0.0.0", "-H", "::"];
+  const command = [...onlyIPv6Sockets.command, ...GREETER, ...hosts, "-p", "80", "--within", "0.1"];
+  const { stdout, stderr } = await run(command);
+  assertEquals([stdout.split("\n")[0], stderr], ["Listening on 0.0.0.0:80 and [::]:80", ""]);
+});
+
+Deno.test(needs("greeter opens the same port 0 at all addresses, and logs it once as JSON", "IPv6"), async () => {
+  const hosts = ["-H", "127.0.0.1", "-H", "::1"];
+  await using greeter = spawn([...GREETER, ...hosts, "-p", "0", "--json", "--count", "3", "--within", "60"]);
+  await until(() => rows(greeter).length === 1);
+  const { dest_ip, dest_port, ports, addresses } = rows(greeter)[0] ?? {};
+  assertEquals([dest_ip, ports, addresses], ["127.0.0.1", `${dest_port}`, ["127.0.0.1", "::1"]]);
+  for (const address of ["127.0.0.1", "::1", "127.0.0.1"]) await greetingFrom(Number(dest_port), address);
+  assertEquals([(await greeter.ended).code, greeter.output.stderr], [0, ""]);
+  const accepted = rows(greeter).filter(({ event_type }) => event_type === "connection");
+  assertEquals(accepted.map(({ dest_ip }) => dest_ip), ["127.0.0.1", "::1", "127.0.0.1"]);
+  const { greetings, ports_greeted } = rows(greeter).at(-1) ?? {};
+  assertEquals([greetings, ports_greeted], [3, ports]);
+});
+
+Deno.test(
+  needs("greeter names each port once that did not reach --count at all addresses together", "IPv6"),
+  async () => {
+    const hosts = ["-H", "127.0.0.1", "-H", "::1"];
+    const one = await run([...GREETER, ...hosts, "-p", "0", "--count", "2", "--within", "0.1"]);
+    assertEquals([one.code, one.stderr], [
+      1,
+      "greeter: stopped before --count was reached: 0 of 2 clients were greeted\n",
+    ]);
+    const ports = freePorts(2);
+    const two = await run([...GREETER, ...hosts, "-p", `${ports}`, "--count", "2", "--within", "0.1"]);
+    assertEquals([two.code, two.stderr], [
+      1,
+      `greeter: stopped before --count was reached: too few clients were greeted on ports ${formatPorts(ports)}\n`,
+    ]);
+  },
+);
+
+Deno.test(
+  needs("greeter exits 2 if it cannot listen at one of its addresses, and names it", "Linux", "IPv6"),
+  async () => {
+    using occupied = Deno.listen({ hostname: "::1", port: 0 });
+    const { port } = occupied.addr;
+    const cases: [hosts: string[], port: number, message: string][] = [
+      [["127.0.0.1", "::1"], port, `port ${port} is in use at "::1"; choose another with --port`],
+      [["127.0.0.1", "192.0.2.1"], 0, `"192.0.2.1" is not an address of this machine; choose another with --host`],
+      [["::1", "no-such-host.invalid"], 0, `unknown host "no-such-host.invalid"; choose another with --host`],
+      [["0.0.0.0", "::"], 0, `"0.0.0.0" and "::" cannot share a port; write -H :: alone, which covers both`],
+      [
+        ["127.0.0.1", "::1", "0.0.0.0"],
+        0,
+        `"127.0.0.1" and "0.0.0.0" cannot share a port; remove -H 127.0.0.1, which 0.0.0.0 covers`,
+      ],
+      [["::1", "0::1"], 0, `"::1" and "0::1" cannot share a port; use only one of them with --host`],
+    ];
+    for (const [hosts, port, message] of cases) {
+      const options = hosts.flatMap((host) => ["-H", host]);
+      const { code, stdout, stderr } = await run([...GREETER, ...options, "-p", `${port}`, "--within", "0.1"]);
+      assertEquals([code, stdout, withoutWarning(stderr)], [2, "", `greeter: cannot listen: ${message}\n`]);
+    }
+  },
+);
 
 Deno.test("greeter exits 2 if it cannot listen, and prints why and what to do", async () => {
   using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -113,6 +210,16 @@ Deno.test("greeter --skip-taken listens on the free ports and names the others",
   assertMatch(message, /^greeter: cannot listen: ports \d+[,-]\d+ are in use; choose others with --port\n$/);
 });
 
+Deno.test(needs("greeter --skip-taken skips a port that is in use at one of several addresses", "IPv6"), async () => {
+  using occupied = Deno.listen({ hostname: "::1", port: 0 });
+  const [taken, free] = [occupied.addr.port, freePort()];
+  const hosts = ["-H", "127.0.0.1", "-H", "::1"];
+  const command = [...GREETER, ...hosts, "--skip-taken", "--within", "0.1", "-p"];
+  const { code, stdout, stderr } = await run([...command, `${taken},${free}`]);
+  assertEquals([code, stderr], [0, `greeter: skipped ports that are in use at one of the addresses: ${taken}\n`]);
+  assertMatch(stdout, new RegExp(`^Listening on 127\\.0\\.0\\.1:${free} and \\[::1\\]:${free}\n`));
+});
+
 Deno.test("greeter names at most 10 ranges of ports that are skipped, and of ports that did not reach --count", async () => {
   const occupied: Deno.TcpListener[] = [];
   const ports = () => occupied.map(({ addr }) => addr.port);
@@ -147,6 +254,31 @@ Deno.test(needs("greeter warns once if no local port is left", fewPorts), async 
   const allButOne = await run([...command, "40000-40008"]);
   assertEquals([allButOne.code, allButOne.stderr], [0, ""]);
 });
+
+Deno.test(
+  needs("greeter warns once if no local port is left at one of several addresses", fewPorts, "IPv6"),
+  async () => {
+    // Another program has the last ephemeral port at only one of the addresses.
+    const script = `
+    directory=$(mktemp -d)
+    mkfifo $directory/log
+    "$@" -H $ADDRESS -p 40009 > $directory/log 2> /dev/null &
+    read -r line < $directory/log
+    "$@" -q -H 127.0.0.1 -H ::1 -p 40000-40008 --within 0.1
+    kill $!
+    rm -r $directory
+  `;
+    const command = [...fewPorts.command, "sh", "-ec", script, "sh", ...GREETER];
+    for (const ADDRESS of ["127.0.0.1", "::1"]) {
+      const { stderr } = await run(command, { env: { ADDRESS } });
+      assertMatch(stderr, /^greeter: no ephemeral port is left for outgoing connections .*\n$/);
+    }
+    const both = [...GREETER, "-H", "127.0.0.1", "-H", "::1", "-p", "40000-40009", "--within", "0.1"];
+    const { code, stderr } = await run([...fewPorts.command, ...both]);
+    assertEquals(code, 0);
+    assertMatch(stderr, /^greeter: no ephemeral port is left for outgoing connections .*\n$/);
+  },
+);
 
 Deno.test(needs("greeter opens explicit ports before port 0", fewPorts), async () => {
   const command = [...fewPorts.command, ...GREETER, "-H", "127.0.0.1", "--within", "0.1", "-p"];
