@@ -26,10 +26,19 @@ const PART = /[^\\]+|(\\(?:x[\dA-Fa-f]{0,2}|[^]?))/gu;
 /** The bytes of escapes, except for `\xHH`. */
 const BYTES: Readonly<Record<string, number>> = { "\\r": 0x0d, "\\n": 0x0a, "\\t": 0x09, "\\\\": 0x5c };
 
+/** Matches `\c` at the end, unless its backslash is the second one of `\\`. */
+const EXACT = /(?<!\\)(?:\\\\)*\\c$/;
+
 /** The maximum number of bytes that a UTF-16 code unit takes in UTF-8. */
 const MAX_BYTES_PER_CODE_UNIT = 3;
 
 const encoder = new TextEncoder();
+
+/** Removes `\c` from the end of TEXT. The greeting is then exact: the server appends nothing. */
+export function splitEnd(text: string): { text: string; isExact: boolean } {
+  const isExact = EXACT.test(text);
+  return { text: isExact ? text.slice(0, -"\\c".length) : text, isExact };
+}
 
 /**
  * Converts TEXT to bytes. First replaces each placeholder `{name}` that `values` has. Then encodes the text as UTF-8,

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { encodeText, InvalidEscape } from "./escapes.ts";
+import { encodeText, InvalidEscape, splitEnd } from "./escapes.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
@@ -51,6 +51,32 @@ Deno.test("encodeText() decodes escapes after placeholders are replaced, so that
   assertEquals(encodeText("{port}", { port: String.raw`\x41` }), utf8("A"));
 });
 
+Deno.test("splitEnd() removes a \\c at the end, but no c after an escaped backslash", () => {
+  for (
+    const [text, rest] of [
+      [String.raw`\c`, ""],
+      [String.raw`x\c`, "x"],
+      [String.raw`x\n\c`, String.raw`x\n`],
+      [String.raw`\\\c`, String.raw`\\`],
+      [String.raw`x\\\\\c`, String.raw`x\\\\`],
+      [String.raw`\c\c`, String.raw`\c`],
+      ["x\n" + String.raw`\c`, "x\n"],
+    ] as const
+  ) assertEquals(splitEnd(text), { text: rest, isExact: true }, text);
+  const others = [
+    "",
+    "c",
+    "x",
+    String.raw`\\c`,
+    String.raw`x\\\\c`,
+    String.raw`\c `,
+    String.raw`\cx`,
+    "\\c\n",
+    String.raw`\C`,
+  ];
+  for (const text of others) assertEquals(splitEnd(text), { text, isExact: false }, text);
+});
+
 Deno.test("encodeText() throws an InvalidEscape with the escape as typed", () => {
   for (
     const [text, escape] of [
@@ -66,6 +92,7 @@ Deno.test("encodeText() throws an InvalidEscape with the escape as typed", () =>
       [String.raw`\x`, String.raw`\x`],
       [String.raw`\x\n`, String.raw`\x`],
       [String.raw`\u0041`, String.raw`\u`],
+      [String.raw`x\c`, String.raw`\c`],
       ["a\\", "\\"],
       ["\\\\\\", "\\"],
       ["\\\n", "\\\n"],

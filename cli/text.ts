@@ -27,7 +27,8 @@ const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r",
 /**
  * Quotes bytes and escapes everything except printable ASCII, so that no peer can control the reader's terminal or forge
  * a line of the output. What is between the quotes is TEXT, from which `encodeText()` restores the bytes: hence `{`, which could
- * begin a placeholder, is escaped, too. So is `"`, so that the only quotes are the first and the last character.
+ * begin a placeholder, is escaped, too. So is `"`, so that the only quotes are the first and the last character. For the
+ * server, `\c` must follow: it would append CR LF otherwise.
  */
 export function quoteBytes(bytes: Uint8Array): string {
   const escaped = latin1(bytes).replace(

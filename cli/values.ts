@@ -73,7 +73,9 @@ export function checkEscapes({ option, text }: Given): string {
     if (!(error instanceof InvalidEscape)) throw error;
     // The value is not quoted here: quote() doubles backslashes, so that the value would look like what to write.
     const where = error.escape === "\\" ? "at the end of" : "in";
-    const escapes = "write \\\\ for a backslash, or one of \\r \\n \\t \\xHH";
+    const escapes = error.escape === "\\c"
+      ? "it can only end the TEXT of the server, which then appends nothing; remove it, or write \\\\ for a backslash"
+      : "write \\\\ for a backslash, or one of \\r \\n \\t \\xHH";
     throw new UsageError(`invalid escape ${printable(error.escape)} ${where} the value of ${option}: ${escapes}`);
   }
 }

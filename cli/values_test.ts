@@ -66,6 +66,17 @@ Deno.test("checkEscapes() throws a UsageError that shows the escape as typed, an
   }
 });
 
+Deno.test("checkEscapes() throws a UsageError for \\c that says where it is valid", () => {
+  for (const text of [String.raw`\c`, String.raw`x\c`, String.raw`\cx`]) {
+    const { message } = assertThrows(() => checkEscapes({ option: "-e", text }), UsageError);
+    assertEquals(
+      message,
+      String.raw`invalid escape \c in the value of -e: it can only end the TEXT of the server, which then appends ` +
+        String.raw`nothing; remove it, or write \\ for a backslash`,
+    );
+  }
+});
+
 const given = (text: string) => ({ option: "-p", text });
 
 Deno.test("portsWithText() splits a value at the first =, and TEXT may have any characters", () => {

@@ -208,6 +208,11 @@ Deno.test("parse() rejects an invalid TEXT of greeter connect, and names the opt
     assertEquals(await error(String.raw`C:\dir`), String.raw`invalid escape \d in the value of ${option}` + advice);
     assertEquals(await error("a\\"), `invalid escape \\ at the end of the value of ${option}${advice}`);
     const length = `for ${option}: expected text of 1 to ${MAX_GREETING_BYTES} bytes`;
+    const hint = "it can only end the TEXT of the server, which then appends nothing; remove it, or write";
+    for (const text of [String.raw`x\c`, String.raw`\cx`]) {
+      const start = String.raw`invalid escape \c in the value of ${option}: ${hint}`;
+      assertStringIncludes(await error(text), start);
+    }
     assertStringIncludes(await error(""), length);
     // The limit applies to the bytes for the longest port.
     const longest = String.raw`\xff`.repeat(MAX_GREETING_BYTES - 5) + "{port}";

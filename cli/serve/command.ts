@@ -7,12 +7,11 @@ import { DEFAULTS, type ServeOptions } from "../../server.ts";
 import { matcher, network } from "./addresses.ts";
 import { type OptionTable, quote, type Rewritten, truncate, UsageError } from "../args.ts";
 import { formatOptions } from "../help.ts";
-import { type Greeting, portsWithGreeting, toGreeting } from "./greeting.ts";
+import { checkServerText, type Greeting, portsWithGreeting, toGreeting } from "./greeting.ts";
 import { ALL_PORTS, checkListening, httpPorts, toInputTimeout } from "./http.ts";
 import { uniquePorts } from "../../shared/ports.ts";
 import type { ReportOptions } from "./report.ts";
 import {
-  checkEscapes,
   hostname,
   integer,
   isPortList,
@@ -47,8 +46,8 @@ export const SERVE_OPTIONS = {
     short: "g",
     value: "TEXT",
     example: "Hello",
-    help: "greeting; {client} and {port} are replaced; escapes: \\r \\n \\t \\\\ \\xHH",
-    check: (given) => ({ ...given, text: checkEscapes(given) }),
+    help: "greeting; {client} and {port} are replaced; escapes: \\r \\n \\t \\\\ \\xHH, and \\c at the end: no CR LF",
+    check: checkServerText,
   },
   stdin: { help: "send standard input, byte for byte" },
   http: {

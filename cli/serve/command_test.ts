@@ -41,6 +41,17 @@ Deno.test("parse() accepts the smallest and the largest numbers", async () => {
   assertEquals((await parseServe(["-g", "x".repeat(16_382)])).greeting?.text.length, 16_382);
 });
 
+Deno.test("parse() accepts \\c at the end of TEXT of the server, also of ports without the list of --announce", async () => {
+  for (const text of [String.raw`\c`, String.raw`x\c`, String.raw`x\\\c`]) {
+    const command = await parseServe(["--announce", "-p80", "-p", `21=${text}`]);
+    assertEquals(command.greeting?.byPort, new Map([[21, text]]));
+    assertEquals((await parseServe(["--http", "-g", text])).greeting?.text, text);
+  }
+  // Neither CR LF nor the escape itself counts.
+  await parseServe(["-g", "x".repeat(16_384) + String.raw`\c`]);
+  await assertRejects(() => parse(["-g", "x".repeat(16_385) + String.raw`\c`]), UsageError, "16385 bytes");
+});
+
 Deno.test("parse() returns undefined for options that are not given", async () => {
   const { options: { skipTaken, announce, ...options }, ...rest } = await parseServe([]);
   assertEquals([new Set(Object.values(options)), skipTaken, announce], [new Set([undefined]), false, false]);
@@ -227,6 +238,10 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     ...[["-p21=a"], ["-p21=a", "-p22-23="], ["-p21-22=a", "-p22"]].map((ports): [string[], string] => [
       ["--announce", ...ports],
       "--announce needs a port without a greeting in --port; add one, such as -p 8080, or remove --announce",
+    ]),
+    ...["-g", "--greeting"].map((option): [string[], string] => [
+      ["--announce", "-p80", "-p", String.raw`21=x\c`, option, String.raw`hi\n\c`],
+      String.raw`${option} ends in \c, but --announce appends a line; remove one of them`,
     ]),
     [["-p80", "--http=80", "-p", `80=${"x".repeat(16_300)}`], "-p", "16384"],
     [["-p80", "--http=80", "-g", "x".repeat(16_300)], "-g", "16384"],

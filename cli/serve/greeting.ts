@@ -7,7 +7,7 @@
 import { type ConnInfo, DEFAULTS, MAX_GREETING_BYTES, type ServeOptions } from "../../server.ts";
 import { formatAnnouncement } from "../../shared/announcement.ts";
 import { type Given, UsageError } from "../args.ts";
-import { encodeText } from "../escapes.ts";
+import { encodeText, splitEnd } from "../escapes.ts";
 import { encodeHead, type HttpPorts, isHttp } from "./http.ts";
 import { hostAndPort } from "../text.ts";
 import { checkEscapes, invalidValue, type PortsWithText, portsWithText, textsByPort } from "../values.ts";
@@ -22,7 +22,7 @@ export interface Greeting {
   http: HttpPorts;
 }
 
-/** The default greeting without CR LF, which is appended to every greeting. */
+/** The default greeting without CR LF, which is appended. */
 const DEFAULT_GREETING_TEXT = DEFAULTS.greeting.trimEnd();
 
 /** The options that say what the server sends. */
@@ -55,6 +55,9 @@ export function toGreeting({ lists, greeting, http, isStdin, announce }: Greetin
   const byPort = textsByPort(lists, "greetings");
   const hasHttp = http === "all" || [...http].some((port) => !byPort.has(port));
   const text = greeting && checkGreeting(greeting, greeting.text, hasHttp);
+  if (greeting && announce && splitEnd(greeting.text).isExact) {
+    throw new UsageError(`${greeting.option} ends in \\c, but --announce appends a line; remove one of them`);
+  }
   if (isStdin && byPort.size > 0) {
     throw new UsageError("--stdin and a greeting in --port cannot be combined; use only one of them");
   }
@@ -71,9 +74,15 @@ export function portsWithGreeting(given: Given): PortsWithText {
   throw invalidValue(given, "a port other than 0, because port 0 cannot have its own greeting");
 }
 
+/** Checks the escapes of TEXT that the server sends, which may end in `\c`. */
+export function checkServerText(given: Given): Given {
+  checkEscapes({ ...given, text: splitEnd(given.text).text });
+  return given;
+}
+
 /** Checks the escapes and the length of a greeting, which is the whole value of an option or a part of it. */
 function checkGreeting(given: Given, text: string, http: boolean): string {
-  checkEscapes(given);
+  checkServerText(given);
   const length = maxGreetingBytes(text, http);
   if (length <= MAX_GREETING_BYTES) return text;
   throw new UsageError(
@@ -104,8 +113,8 @@ export function toServeGreeting(greeting: Greeting, announce: boolean): ServeOpt
 }
 
 /**
- * Encodes the greeting for a connection. Appends CR LF unless the text ends in a line feed, and then the announcement,
- * unless the port has its own text.
+ * Encodes the greeting for a connection. Appends CR LF unless the text ends in a line feed or in `\c`, and then the
+ * announcement, unless the port has its own text.
  *
  * @throws {InvalidEscape} If an escape in the text is invalid.
  */
@@ -115,8 +124,9 @@ function encodeGreeting(
   announcement: string,
 ): Uint8Array {
   const ownText = byPort.get(localAddr.port);
-  const encoded = encodeText(ownText ?? text, { client: hostAndPort(remoteAddr), port: `${localAddr.port}` });
-  const end = encoded.at(-1) === CR_LF.at(-1) ? NOTHING : CR_LF;
+  const { text: toEncode, isExact } = splitEnd(ownText ?? text);
+  const encoded = encodeText(toEncode, { client: hostAndPort(remoteAddr), port: `${localAddr.port}` });
+  const end = isExact || encoded.at(-1) === CR_LF.at(-1) ? NOTHING : CR_LF;
   const line = ownText === undefined ? announcement : ""; // ASCII
   const length = encoded.length + end.length + line.length;
   const head = isHttp(http, localAddr.port) ? encodeHead(length) : NOTHING;

@@ -70,7 +70,7 @@ Deno.test("toServeGreeting() decodes escapes after it replaces placeholders, als
   }
 });
 
-Deno.test("toServeGreeting() appends CR LF unless the text ends in a line feed, also in an HTTP response", () => {
+Deno.test("toServeGreeting() appends CR LF unless the text ends in a line feed or in \\c, also in an HTTP response", () => {
   for (
     const [text, sent] of [
       ["", "\r\n"],
@@ -84,6 +84,15 @@ Deno.test("toServeGreeting() appends CR LF unless the text ends in a line feed, 
       ["x\n", "x\n"],
       [String.raw`{port}\n`, "80\n"],
       [String.raw`\n{port}`, "\n80\r\n"],
+      [String.raw`\c`, ""],
+      [String.raw`x\c`, "x"],
+      [String.raw`x\n\c`, "x\n"],
+      [String.raw`x\r\c`, "x\r"],
+      [String.raw`x\\\c`, "x\\"],
+      [String.raw`x\\c`, "x\\c\r\n"],
+      [String.raw`x\x5cc`, "x\\c\r\n"],
+      [String.raw`{port}\c`, "80"],
+      ["{host}", "{host}\r\n"],
     ] as const
   ) {
     assertEquals(sentOn(80, { text, byPort: new Map(), http: NONE }), sent, text);
@@ -100,6 +109,7 @@ Deno.test("maxGreetingBytes() counts the longest addresses, CR LF, and HTTP head
   assertEquals(maxGreetingBytes("{client}", false), `[${"ffff:".repeat(7)}ffff]:65535\r\n`.length);
   assertEquals(maxGreetingBytes("x".repeat(98), true), 200);
   assertEquals(maxGreetingBytes(String.raw`\xff\\\n`, false), 3);
+  assertEquals(maxGreetingBytes(String.raw`\xff{port}\c`, false), 6);
   assertEquals(maxGreetingBytes(String.raw`{port}\xff\xff`, false), 9);
 });
 

@@ -15,11 +15,15 @@ import { until } from "../helpers/waiting.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 
-/** Bytes that end in a line feed, so that nothing is appended to them: first all bytes, then text like TEXT. */
+/** First all bytes, then text like TEXT, without and with a line feed at the end. */
 const SAMPLES = [
-  Uint8Array.from({ length: 256 }, (_, i) => i).map((byte) => byte === 10 ? 255 : byte === 255 ? 10 : byte),
-  utf8(String.raw`{port} {client} \x41\n\\ "für" '$HOME'` + "\r\n\t\n"),
+  Uint8Array.from({ length: 256 }, (_, i) => i),
+  utf8(String.raw`{port} {client} {host} \x41\n\\ "für" '$HOME'` + "\r\n\t" + String.raw`\c`),
+  utf8("220 ready\r\n"),
 ];
+
+/** For the server, so that it appends nothing. */
+const exactly = (text: string) => text + String.raw`\c`;
 
 /** Returns what a server sends that is started with these options and listens on a free port. */
 async function sentBy(options: string[]): Promise<Uint8Array> {
@@ -27,7 +31,7 @@ async function sentBy(options: string[]): Promise<Uint8Array> {
   return await receive(await Deno.connect({ hostname: "127.0.0.1", port: await portOf(greeter) }));
 }
 
-Deno.test("a server with -g from the log of another one sends what its client sent", async () => {
+Deno.test("a server with -g from the log of another one, and \\c, sends what its client sent", async () => {
   await using greeter = spawn([...GREETER, ...LOCAL]);
   const port = await portOf(greeter);
   for (const sample of SAMPLES) {
@@ -37,28 +41,28 @@ Deno.test("a server with -g from the log of another one sends what its client se
     const line = new RegExp(` sent ${sample.length} bytes to port ${port}: "(.*)"\n`);
     await until(() => line.test(greeter.output.stdout));
     const [, text = ""] = greeter.output.stdout.match(line) ?? [];
-    assertEquals(await sentBy(["-g", text]), sample, text);
+    assertEquals(await sentBy(["-g", exactly(text)]), sample, text);
   }
 });
 
-Deno.test("a server with -g or -p from what greeter connect prints sends the same greeting", async () => {
+Deno.test("a server with -g or -p from what greeter connect prints, and \\c, sends the same greeting", async () => {
   for (const sample of SAMPLES) {
     await using server = serve({ hostname: "127.0.0.1", port: 0, greeting: sample });
     const { stdout } = await run([...GREETER, "connect", "127.0.0.1", "-p", `${server.addr.port}`]);
     const [, text = ""] = stdout.match(/greeted +"(.*)"\n/) ?? [];
-    assertEquals(await sentBy(["-g", text]), sample, text);
+    assertEquals(await sentBy(["-g", exactly(text)]), sample, text);
     const port = freePort();
-    await using greeter = spawn([...GREETER, "-H", "127.0.0.1", "-p", `${port}=${text}`]);
+    await using greeter = spawn([...GREETER, "-H", "127.0.0.1", "-p", `${port}=${exactly(text)}`]);
     await portOf(greeter);
     assertEquals(await receive(await Deno.connect({ hostname: "127.0.0.1", port })), sample, text);
   }
 });
 
-/** Greetings that end in a line feed, so that nothing is appended to them: any bytes, and text like TEXT. */
+/** Any bytes, and text like TEXT. */
 const GREETING = fc.oneof(
-  fc.array(fc.integer({ min: 0, max: 255 }), { maxLength: 40 }),
-  fc.array(fc.constantFrom(...utf8(String.raw`\{port}xX0aAnrt" '` + "\r\n\t\0")), { maxLength: 20 }),
-).map((bytes) => Uint8Array.from([...bytes, 10]));
+  fc.array(fc.integer({ min: 0, max: 255 }), { minLength: 1, maxLength: 40 }),
+  fc.array(fc.constantFrom(...utf8(String.raw`\{port}xX0acAnrt" '` + "\r\n\t\0")), { minLength: 1, maxLength: 20 }),
+).map((bytes) => Uint8Array.from(bytes));
 
 Deno.test("what greeter connect prints between quotes is TEXT for --expect, for --greeting, and for -p of both commands", async () => {
   // Few runs of many greetings: each run starts three processes.
@@ -88,7 +92,7 @@ Deno.test("what greeter connect prints between quotes is TEXT for --expect, for 
     const free = freePorts(texts.length);
     const copies = texts.map(([, port, text = ""], i) => ({
       port: free[i] ?? 0,
-      text,
+      text: exactly(text),
       sample: samples.get(Number(port)),
     }));
     const args = copies.flatMap(({ port, text }, i) =>
@@ -104,10 +108,13 @@ Deno.test("what greeter connect prints between quotes is TEXT for --expect, for 
 });
 
 Deno.test("greeter --http decodes the escapes of the body", async () => {
-  const response = new TextDecoder().decode(await sentBy(["--http", "-g", String.raw`<{port}>\x7bport}\n`]));
-  assertMatch(response, /^HTTP\/1\.1 200 OK\r\n.*\r\nContent-Length: \d+\r\n.*\r\n\r\n<\d+>\{port\}\n$/s);
-  const [, length = "", body = ""] = response.match(/Content-Length: (\d+).*?\r\n\r\n(.*)$/s) ?? [];
-  assertEquals(Number(length), body.length);
+  for (const [end, sent] of [[String.raw`\n`, "\n"], [String.raw`\c`, ""]] as const) {
+    const response = new TextDecoder().decode(await sentBy(["--http", "-g", `<{port}>${String.raw`\x7bport}`}${end}`]));
+    const [, length, body = ""] =
+      response.match(/^HTTP\/1\.1 200 OK\r\n.*\r\nContent-Length: (\d+)\r\n.*?\r\n\r\n(.*)$/s) ?? [];
+    assertMatch(body, /^<\d+>\{port\}\n?$/);
+    assertEquals([body.replace(/.*\}/, ""), Number(length)], [sent, body.length]);
+  }
 });
 
 Deno.test("greeter --stdin decodes no escapes and replaces no placeholders", async () => {
@@ -128,6 +135,7 @@ Deno.test("parse() rejects invalid escapes in -g and -p LIST=TEXT, and names the
       [["--http", "-g", String.raw`\x4{port}`], String.raw`invalid escape \x4 in the value of -g`],
       [["-p", "80", "-p", String.raw`21-25=\{port}`], String.raw`invalid escape \{ in the value of -p`],
       [["--port", String.raw`22=a=\"`], String.raw`invalid escape \" in the value of --port`],
+      [["-g", String.raw`\x4\c`], String.raw`invalid escape \x4 in the value of -g`],
     ] as const
   ) {
     const { message: actual } = await assertRejects(() => parse([...args]), UsageError);
