@@ -42,14 +42,16 @@ export function splitEnd(text: string): { text: string; isExact: boolean } {
 
 /**
  * Converts TEXT to bytes. First replaces each placeholder `{name}` that `values` has. Then encodes the text as UTF-8,
- * and decodes the escapes `\r`, `\n`, `\t`, `\\` and `\xHH`, which is exactly one byte.
+ * and decodes the escapes `\r`, `\n`, `\t`, `\\` and `\xHH`, which is exactly one byte. A backslash in a value begins
+ * no escape.
  *
  * @throws {InvalidEscape} If a backslash is not followed by what makes it an escape.
  */
 export function encodeText(text: string, values: Readonly<Record<string, string>> = {}): Uint8Array<ArrayBuffer> {
   const expanded = text.replace(
     PLACEHOLDER,
-    (placeholder, name) => (Object.hasOwn(values, name) ? values[name] : undefined) ?? placeholder,
+    (placeholder, name) =>
+      (Object.hasOwn(values, name) ? values[name]?.replaceAll("\\", "\\\\") : undefined) ?? placeholder,
   );
   return expanded.includes("\\") ? decodeEscapes(expanded) : encoder.encode(expanded);
 }

@@ -48,7 +48,12 @@ Deno.test("encodeText() decodes escapes after placeholders are replaced, so that
   for (const text of [String.raw`\x7bport}`, String.raw`{port\x7d`, String.raw`{po\x72t}`]) {
     assertEquals(encodeText(text, { port: "80" }), utf8("{port}"), text);
   }
-  assertEquals(encodeText("{port}", { port: String.raw`\x41` }), utf8("A"));
+});
+
+Deno.test("encodeText() inserts values as they are, with their backslashes and braces", () => {
+  const values = { host: String.raw`\x41\q{port}\c`, port: "80" };
+  assertEquals(encodeText("{host}", values), utf8(values.host));
+  assertEquals(encodeText(String.raw`\\{host}\n{port}`, values), utf8(`\\${values.host}\n80`));
 });
 
 Deno.test("splitEnd() removes a \\c at the end, but no c after an escaped backslash", () => {

@@ -66,7 +66,7 @@ export function hostAndPort(addr: Deno.NetAddr): string {
 }
 
 /** `192.0.2.7` or `[2001:db8::7]`. */
-export function host({ hostname }: Deno.NetAddr): string {
+export function host({ hostname }: { hostname: string }): string {
   return hostname.includes(":") ? `[${hostname}]` : hostname;
 }
 

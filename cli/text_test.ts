@@ -16,12 +16,14 @@ Deno.test("quoteBytes() escapes quotes, backslashes, braces that open, and every
 });
 
 Deno.test("quoteBytes() gives TEXT between the quotes, from which encodeText() restores the bytes", () => {
-  const values = { port: "80", client: "x" };
+  const values = { port: "80", client: "x", host: "lab" };
   const restored = (bytes: Uint8Array) => encodeText(quoteBytes(bytes).slice(1, -1), values);
   // Bytes that have a meaning in TEXT would hardly ever follow each other by chance.
   const part = fc.oneof(
     fc.uint8Array({ maxLength: 20 }),
-    fc.constantFrom("{port}", "{client}", "{", "}", "\\", '"', "x41", "n", "\r\n", "ü").map((text) => utf8(text)),
+    fc.constantFrom("{port}", "{client}", "{host}", "{", "}", "\\", '"', "x41", "n", "\r\n", "ü").map((text) =>
+      utf8(text)
+    ),
   );
   fc.assert(fc.property(fc.array(part), (parts) => {
     const bytes = Uint8Array.from(parts.flatMap((part) => [...part]));

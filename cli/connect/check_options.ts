@@ -7,6 +7,7 @@ import { BLOCKED_STATES, type BlockedState, CHECK_DEFAULTS } from "../../client.
 import { MAX_GREETING_BYTES } from "../../server.ts";
 import { type Given, type OptionTable, type Rewritten, UsageError } from "../args.ts";
 import { encodeText } from "../escapes.ts";
+import { host } from "../text.ts";
 import {
   checkEscapes,
   invalidValue,
@@ -131,22 +132,30 @@ function blockedPorts(given: Given): PortsWithText<BlockedState> {
   throw invalidValue(given, `one of these states after LIST=: ${BLOCKED_STATES.join(", ")}`);
 }
 
+/** A name has at most 253 bytes in DNS, and a dot may follow. */
+const LONGEST_HOST = "x".repeat(254);
+
 /** Checks the escapes and the length of a text, which is the whole value of an option or a part of it. */
 function checkClientText(given: Given, text: string): string {
   checkEscapes(given);
-  const { length } = encodeText(text, { port: "65535" });
+  const { length } = encodeText(text, { host: LONGEST_HOST, port: "65535" });
   if (length > 0 && length <= MAX_GREETING_BYTES) return text;
   throw invalidValue(given, `text of 1 to ${MAX_GREETING_BYTES} bytes`);
 }
 
-/** Returns a function that encodes the text of a port, or `undefined` if there is no text at all. */
+/**
+ * Returns a function that encodes the text of a port, or `undefined` if there is no text at all. `{host}` is as in the
+ * header `Host` of HTTP, where an IPv6 address has brackets, and no zone.
+ */
 function textFunction(
   text: string | undefined,
   byPort: ReadonlyMap<number, string> = new Map(),
 ): BytesFunction | undefined {
   if (text === undefined && byPort.size === 0) return undefined;
-  return ({ port }) => {
-    const template = byPort.get(port) ?? text;
-    return template === undefined ? undefined : encodeText(template, { port: `${port}` });
+  return (target) => {
+    const template = byPort.get(target.port) ?? text;
+    if (template === undefined) return undefined;
+    const hostname = target.host.replace(/%.*/s, "");
+    return encodeText(template, { host: host({ hostname }), port: `${target.port}` });
   };
 }

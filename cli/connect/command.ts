@@ -74,7 +74,7 @@ the expected server answers.
 Options:
 ${formatOptions(CONNECT_OPTIONS)}
 
-In TEXT, {port} is replaced, and \r \n \t \\ \xHH stand for single bytes.
+In TEXT, {host} and {port} are replaced; \r \n \t \\ \xHH are single bytes.
 
 Exit status: 0 if every port is as expected, 1 if a port is not, 2 on an error.`;
 }

@@ -28,8 +28,8 @@ async function parseError(...args: string[]): Promise<string> {
 }
 
 /** Returns the text of an option for a port, each byte as one character. */
-function textOf(option: HostCheck["send"], port: number) {
-  const bytes = option({ host: "lab", port });
+function textOf(option: HostCheck["send"], port: number, host = "lab") {
+  const bytes = option({ host, port });
   return bytes && String.fromCharCode(...bytes);
 }
 
@@ -178,6 +178,25 @@ Deno.test("parse() replaces {port} in every TEXT of greeter connect", async () =
   assertEquals([22, 25].map((port) => textOf(check.send, port)), ["GET 22", "GET 25"]);
 });
 
+Deno.test("parse() replaces {host} in every TEXT of greeter connect as in the header Host", async () => {
+  const { check } = await parseConnect(
+    ...["lab", "-p", "80", "-p25=<{host}>", "-e", "{host}{port}", "-s", String.raw`Host: {host}\r\n\x7bhost}`],
+  );
+  for (
+    const [host, expected] of [
+      ["lab.example", "lab.example"],
+      ["192.0.2.7", "192.0.2.7"],
+      ["::1", "[::1]"],
+      ["fe80::1%eth0", "[fe80::1]"],
+      [String.raw`a\x41`, String.raw`a\x41`],
+      ["{port}", "{port}"],
+    ] as const
+  ) {
+    assertEquals([25, 80].map((port) => textOf(check.expect, port, host)), [`<${expected}>`, `${expected}80`]);
+    assertEquals(textOf(check.send, 80, host), `Host: ${expected}\r\n{host}`);
+  }
+});
+
 Deno.test("parse() decodes the escapes of every TEXT of greeter connect", async () => {
   const text = String.raw`\x7bport} {port}\r\n\t\\ü\xff`;
   const { check } = await parseConnect("lab", "-p", `22=${text}`, "-p80", "-e", `e${text}`, "-s", `s${text}`);
@@ -214,8 +233,8 @@ Deno.test("parse() rejects an invalid TEXT of greeter connect, and names the opt
       assertStringIncludes(await error(text), start);
     }
     assertStringIncludes(await error(""), length);
-    // The limit applies to the bytes for the longest port.
-    const longest = String.raw`\xff`.repeat(MAX_GREETING_BYTES - 5) + "{port}";
+    // The limit applies to the bytes for the longest port and the longest name, which may end in a dot.
+    const longest = String.raw`\xff`.repeat(MAX_GREETING_BYTES - 5 - 254) + "{port}{host}";
     await parseConnect("lab", option, prefix + longest);
     assertStringIncludes(await error(`${longest}x`), length);
   }
