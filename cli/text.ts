@@ -83,10 +83,15 @@ export function enumerate(items: readonly string[]): string {
 /** The time in UTC, in ISO 8601 format. */
 const utcTimestamp = oncePerMillisecond((date) => date.toISOString());
 
-/** The local date and time. */
+/** The local time in ISO 8601 format, with its offset from UTC: `2026-12-01T10:02:11.123+01:00`. */
 export const localTimestamp: () => string = oncePerMillisecond((date) => {
-  return `${localDateAndTime(date)}.${`${date.getMilliseconds()}`.padStart(3, "0")}`;
+  const offset = -date.getTimezoneOffset();
+  const local = new Date(date.getTime() + offset * MS_PER_MINUTE).toISOString().replace("Z", "");
+  const padded = (number: number) => `${Math.floor(number)}`.padStart(2, "0");
+  return `${local}${offset < 0 ? "-" : "+"}${padded(Math.abs(offset) / 60)}:${padded(Math.abs(offset) % 60)}`;
 });
+
+const MS_PER_MINUTE = 60_000;
 
 /** Formats the local date and time: `2026-11-24 17:30:39`. */
 export function localDateAndTime(date: Date): string {

@@ -39,13 +39,13 @@ Deno.test("paint() colors text only for a terminal", () => {
   assertEquals(paint(color, { isTerminal: () => false }, "text"), "text");
 });
 
-Deno.test("localTimestamp() shows the current local time to the millisecond", async () => {
+Deno.test("localTimestamp() shows the current local time to the millisecond, and its offset from UTC", async () => {
   const expected = (time: number) => {
     const date = new Date(time);
     const padded = (number: number, digits = 2) => `${number}`.padStart(digits, "0");
     const day = [date.getFullYear(), padded(date.getMonth() + 1), padded(date.getDate())].join("-");
     const seconds = [date.getHours(), date.getMinutes(), date.getSeconds()].map((number) => padded(number)).join(":");
-    return `${day} ${seconds}.${padded(date.getMilliseconds(), 3)}`;
+    return `${day}T${seconds}.${padded(date.getMilliseconds(), 3)}`;
   };
   // How many digits the milliseconds had.
   const seen = new Set<number>();
@@ -56,7 +56,10 @@ Deno.test("localTimestamp() shows the current local time to the millisecond", as
       const texts = [localTimestamp(), localTimestamp()];
       // Otherwise, the texts may be of either millisecond.
       if (Date.now() !== time) continue;
-      assertEquals(texts, [expected(time), expected(time)]);
+      for (const text of texts) {
+        assertEquals(text.replace(/[+-]\d\d:\d\d$/, ""), expected(time));
+        assertEquals(Date.parse(text), time);
+      }
       seen.add(`${time % 1000}`.length);
     }
     return seen.size === 3;

@@ -28,7 +28,7 @@ export interface ReportOptions {
   clients: boolean;
   /** Whether nothing is logged. The clients are printed nevertheless. */
   quiet: boolean;
-  /** Whether lines of text begin with the date and the time. Not combined with `json`, whose rows always contain the time. */
+  /** Whether lines of text begin with the local time. Not combined with `json`, whose rows always contain the time. */
   timestamps: boolean;
 }
 

@@ -156,14 +156,26 @@ Deno.test("greeter logs how long it ran", async () => {
   assert(duration_ms >= 299 && duration_ms < DEADLINE_MS, `${duration_ms} ms`);
 });
 
-Deno.test("greeter --timestamps begins each line of the log with the local date and time", async () => {
-  const options = { env: { TZ: "Asia/Kolkata" } };
-  const offset = Deno.build.os === "windows" ? "" : "+05:30"; // Deno ignores TZ on Windows, and uses the system's time zone
-  const { stdout } = await run([...GREETER, ...LOCAL, "--timestamps", "--within", "0.1"], options);
-  for (const line of stdout.trimEnd().split("\n")) {
-    const [, time = ""] = line.match(/^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) (Listening|Stopped)/) ?? [];
-    assert(Math.abs(Date.now() - Date.parse(`${time}${offset}`)) < DEADLINE_MS, line);
-  }
+/** Time zones whose offset is constant, and one with daylight saving time. Marquesas: -09:30. */
+const ZONES = ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "Pacific/Marquesas", "Pacific/Kiritimati", "America/St_Johns"];
+
+Deno.test("greeter --timestamps begins each line of the log with the local time and its offset from UTC", async () => {
+  await Promise.all(ZONES.map(async (zone) => {
+    const command = [...GREETER, ...LOCAL, "--timestamps", "--within", "0.1"];
+    const { stdout } = await run(command, { env: { TZ: zone } });
+    // Deno ignores TZ on Windows, and uses the system's time zone.
+    const timeZone = Deno.build.os === "windows" ? undefined : zone;
+    const format = new Intl.DateTimeFormat("en", { timeZone, timeZoneName: "longOffset" });
+    const name = format.formatToParts().find(({ type }) => type === "timeZoneName")?.value;
+    const lines = stdout.trimEnd().split("\n");
+    for (const line of lines) {
+      const [, time = "", offset] =
+        line.match(/^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}([+-]\d\d:\d\d)) (Listening|Stopped)/) ?? [];
+      assertEquals(offset, name === "GMT" ? "+00:00" : name?.replace("GMT", ""), line);
+      assert(Math.abs(Date.now() - Date.parse(time)) < DEADLINE_MS, line);
+    }
+    assertEquals(lines.length, 2, zone);
+  }));
 });
 
 Deno.test(
