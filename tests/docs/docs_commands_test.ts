@@ -217,7 +217,7 @@ test(
     using _postgres = serveReply(5432, "\x00\x00\x00\x08\x04\xd2\x16\x2f", "N");
     await using _ssh = await start("greeter -p 22=SSH-2.0-lab");
     const blocks = [
-      blockWith("docs/manual.md", "HEAD / HTTP/1.0"),
+      blockWith("docs/manual.md", "HEAD / HTTP/1.1"),
       blockWith("docs/manual.md", "6379=+PONG"),
       blockWith("docs/manual.md", "5432=N"),
       blockWith("docs/manual.md", "-o 5432"),

@@ -8,7 +8,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { formatErrorRow, formatResultRow, formatSummaryRow } from "../../cli/connect/rows.ts";
 import { SHOWN_BYTES } from "../../cli/connect/lines.ts";
 import { Progress } from "../../cli/connect/progress.ts";
-import { encodeText } from "../../cli/escapes.ts";
+import { encodeText, splitEnd } from "../../cli/escapes.ts";
 import { MAX_BUFFERED_BYTES } from "../../cli/log.ts";
 import { formatSomePorts } from "../../cli/ports.ts";
 import { MAX_CLIENTS, MAX_PAYLOAD_BYTES, MAX_RANGES } from "../../cli/serve/clients.ts";
@@ -130,8 +130,9 @@ Deno.test("the manual's table of escapes has those that TEXT accepts, and no oth
   const documented = tableAfter("docs/manual.md", "### TEXT").flatMap(({ escape = "" }) =>
     escape.replaceAll("`", "").split(" ")
   );
-  assertEquals(documented.toSorted(), [...accepted, "\\xHH"].toSorted());
+  assertEquals(documented.toSorted(), [...accepted, "\\xHH", "\\c"].toSorted());
   assert(isEscape("\\xfF"));
+  assert(splitEnd("\\c").isExact);
 });
 
 Deno.test("the manual quotes messages as they are printed", async () => {
