@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { announcedPorts } from "../shared/announcement.ts";
 import { isLocalError, isRouteMissing } from "./connect_errors.ts";
-import { type ControlOptions, type ControlPort, Controls } from "./controls.ts";
+import type { ControlPort } from "./controls.ts";
 import type { HostCheckOptions } from "./host_check.ts";
+import { HostControls, type RequiredPort } from "./host_controls.ts";
 import { judge } from "./judge.ts";
 import { type AddressPass, passAt } from "./pass.ts";
-import { attemptResult, type Finding, isConnected } from "./port_check.ts";
+import { attemptResult, isConnected } from "./port_check.ts";
 import type { ProbeOutcome } from "./probe.ts";
 import type { Host } from "./resolve.ts";
 import { ConnectError, type ProbeResult } from "./results.ts";
@@ -41,20 +41,6 @@ export function pauseAfter(pass: number, timeLeft: number): number | undefined {
   return PASS_PAUSES_MS[2] <= timeLeft ? PASS_PAUSES_MS[2] : undefined;
 }
 
-/** How many ports that must greet are tried at an address at which none is known to be as expected, and how many open ones. */
-const MAX_CANDIDATES = 2;
-
-/** What is known about a port that must be greeted or open. */
-export interface RequiredPort extends Finding {
-  /** What the server has announced in its greeting. */
-  readonly announced: readonly ReadonlySet<number>[];
-}
-
-/** Keeps what the check of blocked ports needs of a finding: not the greeting, which takes memory. */
-export function toRequiredPort({ result, ...finding }: Finding): RequiredPort {
-  return { ...finding, result: { ...result, greeting: new Uint8Array() }, announced: announcedPorts(result.greeting) };
-}
-
 /** What a pass has shown at an address. */
 interface TestedAddress extends AddressPass {
   /** Whether this machine has a route to the address. */
@@ -71,7 +57,7 @@ export class BlockedCheck {
   readonly #required: readonly RequiredPort[];
   readonly #isUp: boolean;
   readonly #stop = new AbortController();
-  readonly #controls = new Map<string, Controls>();
+  readonly #controls: HostControls;
   /** When each port was reached in an earlier pass, on the clock of `performance.now()`. */
   readonly #reachedAt = new Map<number, number>();
   #notTested: readonly string[] = [];
@@ -82,6 +68,8 @@ export class BlockedCheck {
     this.#run = run;
     this.#required = required;
     this.#isUp = required.every(({ result }) => result.ok);
+    const probe = (address: string, port: ControlPort) => this.#probe(address, port);
+    this.#controls = new HostControls(this.#isUp ? required : [], run.pool, probe);
   }
 
   /**
@@ -164,7 +152,7 @@ export class BlockedCheck {
     this.#report(pass, left, started);
     const onProgress = (done: number) => this.#report(pass, left -= done, started);
     const passes = await Promise.all(addresses.map(async (address): Promise<TestedAddress> => {
-      const { controls, mayLackRoute = false } = await this.#controlsAt(address);
+      const { controls, mayLackRoute = false } = await this.#controls.at(address);
       const probe = (port: number) => this.#probe(address, { port, expected: "blocked" });
       const options = { pool, controls, isFew, isConfirmed, timeout, deadline, probe, onProgress };
       const result = await passAt(address, blocked, {
@@ -175,7 +163,7 @@ export class BlockedCheck {
       // A router can also say that there is no route, so the blocked ports must agree.
       const causes = [...result.outcomes.values()].map(({ cause }) => cause);
       const hasRoute = !mayLackRoute || causes.length === 0 || !causes.every(isRouteMissing);
-      if (controls || !this.#hasControls) return { ...result, hasRoute };
+      if (controls || this.#controls.isEmpty) return { ...result, hasRoute };
       const message = `not proven at ${address}: no port that must greet or be open could be reached there`;
       const doubts = new Map(blocked.map((port) => [port, { reason: "no_control" as const, message }]));
       return { ...result, doubts, hasRoute };
@@ -203,57 +191,6 @@ export class BlockedCheck {
     return this.#run.requireControl === true && this.#required.length === 0;
   }
 
-  /** Whether there are ports that show that the host can be reached. */
-  get #hasControls(): boolean {
-    return this.#isUp && this.#required.length > 0;
-  }
-
-  /** Returns the controls for an address. If no port is known to be as expected there, tries some. */
-  async #controlsAt(address: string): Promise<{ controls?: Controls; mayLackRoute?: boolean }> {
-    if (!this.#hasControls) return { mayLackRoute: true };
-    const existing = this.#controls.get(address);
-    if (existing) {
-      existing.reset();
-      return { controls: existing };
-    }
-    const options = { pool: this.#run.pool, probe: (port: ControlPort) => this.#probe(address, port) };
-    const here = this.#required.filter(({ result }) => result.remoteAddr.hostname === address);
-    // A greeting says more than an open port, which may belong to a proxy.
-    const greeted = here.filter(({ result }) => result.expected === "greeted");
-    const known = greeted.length > 0 ? greeted : here;
-    if (known.length === 0) return await this.#findControls(address, options);
-    const controls = new Controls(known.map(({ result }) => portOf(result)), options);
-    for (const { result, started, connectMs, announced } of known) {
-      controls.add(portOf(result), { state: result.state, started, connectMs }, announced);
-    }
-    this.#controls.set(address, controls);
-    return { controls };
-  }
-
-  async #findControls(
-    address: string,
-    options: ControlOptions,
-  ): Promise<{ controls?: Controls; mayLackRoute?: boolean }> {
-    const candidates = (["greeted", "open"] as const).flatMap((expectation) =>
-      this.#required.map(({ result }) => portOf(result)).filter(({ expected }) => expected === expectation)
-        .slice(0, MAX_CANDIDATES)
-    );
-    const outcomes = await Promise.all(candidates.map(async (port) => {
-      options.pool.take();
-      const outcome = await options.probe(port);
-      options.pool.release();
-      return outcome ? [{ port, outcome }] : [];
-    }));
-    const found = outcomes.flat().filter(({ port, outcome }) => outcome.state === port.expected);
-    if (found.length === 0) {
-      return { mayLackRoute: outcomes.flat().every(({ outcome }) => isRouteMissing(outcome.cause)) };
-    }
-    const controls = new Controls(found.map(({ port }) => port), options);
-    for (const { port, outcome } of found) controls.add(port, outcome, announcedPorts(outcome.greeting));
-    this.#controls.set(address, controls);
-    return { controls };
-  }
-
   /** Connects to a port at an address. Returns `undefined` if the check has been stopped. */
   async #probe(address: string, { port, expected }: ControlPort): Promise<ProbeOutcome | undefined> {
     const { pool, targetOf, onAttempt } = this.#run;
@@ -268,10 +205,6 @@ export class BlockedCheck {
       if (!(error instanceof ConnectError)) pool.stop();
     }
   }
-}
-
-function portOf({ remoteAddr: { port }, expected }: ProbeResult): ControlPort {
-  return { port, expected };
 }
 
 /** The results of a pass that was interrupted: blocked ports are not judged. Those of the pass before fill the gaps. */

@@ -13,7 +13,8 @@ import { formatAnnouncement } from "../shared/announcement.ts";
 import { freePort, freePorts } from "../tests/helpers/ports.ts";
 import { startServer } from "../tests/helpers/servers.ts";
 import { delay, ENDLESS_MS, within } from "../tests/helpers/waiting.ts";
-import { pauseAfter, toRequiredPort } from "./blocked_check.ts";
+import { pauseAfter } from "./blocked_check.ts";
+import { toRequiredPort } from "./host_controls.ts";
 
 const hostname = "127.0.0.1";
 

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { BlockedCheck, type RequiredPort, toRequiredPort } from "./blocked_check.ts";
+import { BlockedCheck } from "./blocked_check.ts";
+import { type RequiredPort, toRequiredPort } from "./host_controls.ts";
 import type { CheckOptions } from "./options.ts";
 import { Pace } from "./pace.ts";
 import type { ProbePool } from "./pool.ts";
