@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { fc } from "../tests/deps.ts";
 import {
   type BlockedState,
@@ -191,6 +191,21 @@ Deno.test("checkPorts() does not let a blocked port pass if the last control fai
     "control_failed",
     `not proven: port ${server.port} failed when checked again (closed)`,
   ]);
+});
+
+Deno.test("checkPorts() says which connection to a control was refused, and counts the check of that port", async () => {
+  const listener = Deno.listen({ hostname, port: 0 });
+  const { port: greeted } = listener.addr;
+  const greetOnce = async () => {
+    using conn = await listener.accept();
+    listener.close();
+    await conn.write(new TextEncoder().encode("220 ready\r\n"));
+    await conn.closeWrite();
+    await conn.read(new Uint8Array(1));
+  };
+  const [[result]] = await Promise.all([blockedResults({ greeted, blocked: freePort() }), greetOnce()]);
+  assertEquals([result?.state, result?.ok, result?.reason], ["refused", false, "control_refused"]);
+  assertMatch(`${result?.error}`, new RegExp(`^not proven: port ${greeted} refused the 2nd connection in \\ds$`));
 });
 
 Deno.test("checkPorts() uses ports that must be open as controls only if none must greet", async () => {
