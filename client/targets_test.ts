@@ -38,6 +38,15 @@ Deno.test("checkPorts() judges the blocked ports of a host by its ports in all c
   ]);
 });
 
+Deno.test("checkPorts() uses the `blockedState` of the check that a port is in", async () => {
+  const [first, second] = freePorts(2);
+  const rows = await rowsOf([
+    { hostname, blocked: first, blockedState: "refused" },
+    { hostname, blocked: second, blockedState: "timeout" },
+  ]);
+  assertEquals(rows, [`${hostname} blocked refused false`, `${hostname} blocked refused true`]);
+});
+
 Deno.test("checkPorts() does not let a blocked port pass if the port of another check no longer greets afterwards", async () => {
   const server = serve({ hostname, port: freePort() });
   const { port: greeted } = server.addr;

@@ -78,9 +78,12 @@ export function startConnect(args: string, prefix: readonly string[] = []): Proc
   return spawn([...prefix, ...CONNECT, ...args.split(" ")]);
 }
 
-/** Runs `greeter connect`. The arguments are separated by spaces. `prefix` is what runs the command. */
-export async function runConnect(args: string, prefix: readonly string[] = []): Promise<ClientResult> {
-  const { code, ...output } = await run([...prefix, ...CONNECT, ...args.split(" ")]);
+/**
+ * Runs `greeter connect`. The arguments are separated by spaces. `prefix` is what runs the command. Fails if that takes
+ * longer than `ms` milliseconds.
+ */
+export async function runConnect(args: string, prefix: readonly string[] = [], ms?: number): Promise<ClientResult> {
+  const { code, ...output } = await run([...prefix, ...CONNECT, ...args.split(" ")], undefined, ms);
   return resultWith(code, output);
 }
 

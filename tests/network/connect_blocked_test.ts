@@ -9,7 +9,7 @@ import { serve } from "../../server.ts";
 import { formatAnnouncement } from "../../shared/announcement.ts";
 import { testsInNamespace } from "../helpers/namespaces.ts";
 import { GREETER, spawn } from "../helpers/processes.ts";
-import { until } from "../helpers/waiting.ts";
+import { DEADLINE_MS, until } from "../helpers/waiting.ts";
 import {
   IN_CLIENT,
   linesOf,
@@ -45,16 +45,16 @@ test(
   "greeter connect does not pass an open port because the host limits new connections",
   [],
   async () => {
-    await using _server = startServer(7000, 7003);
+    await using _server = startServer(7000, 7012);
     await sh(`
       iptables -N LIMIT
-      iptables -A LIMIT -m limit --limit 4/s --limit-burst 4 -j RETURN
+      iptables -A LIMIT -m limit --limit 5/s --limit-burst 5 -j RETURN
       iptables -A LIMIT -j DROP
       iptables -A INPUT -p tcp --syn -j LIMIT
-      iptables -A INPUT -p tcp --dport 7003 -j ACCEPT
-      iptables -A INPUT -p tcp --dport 7001:7004 -j DROP`);
-    const result = await connectFromClient("192.0.2.2 -p 7000 -b 7001-7004 -t 2.5 --json");
-    const open = rowsOf(result).probes.find(({ dest_port }) => dest_port === 7003);
+      iptables -A INPUT -p tcp --dport 7001:7011 -j DROP`);
+    // Ports are tried again for up to a minute.
+    const result = await runConnect("192.0.2.2 -p 7000 -b 7001-7012 --json", IN_CLIENT, 2 * DEADLINE_MS);
+    const open = rowsOf(result).probes.find(({ dest_port }) => dest_port === 7012);
     assertEquals([result.code, result.stderr], [1, ""]);
     assert(open?.state === "greeted" || open?.reason?.startsWith("control_"), result.stdout);
   },
