@@ -59,7 +59,7 @@ Deno.test(
 
 Deno.test(needs("serve() chooses a port 0 that is free at all addresses", "Linux or IPv6"), async () => {
   for (const [first, second] of PAIRS) {
-    using occupied = Deno.listen({ hostname: second, port: 0 });
+    using occupied = Deno.listen({ hostname: second, port: freePort() });
     const { port: taken } = occupied.addr;
     let attempts = 0;
     // As if the system chose a port that is in use at the other address.
@@ -78,7 +78,7 @@ Deno.test(
   needs("serve() throws if it finds no port 0 that is free at all addresses", "Linux or IPv6"),
   () => {
     for (const [first, second] of PAIRS) {
-      using occupied = Deno.listen({ hostname: second, port: 0 });
+      using occupied = Deno.listen({ hostname: second, port: freePort() });
       const { port: taken } = occupied.addr;
       const listen = ({ port, ...options }: Deno.TcpListenOptions) => Deno.listen({ ...options, port: port || taken });
       const { cause, ...error } = errorOf({ hostname: [first, second], port: 0, skipTaken: true, [LISTEN]: listen });
@@ -109,7 +109,7 @@ Deno.test(
   async () => {
     for (const [first, second] of PAIRS) {
       for (const [used, free] of [[first, second], [second, first]]) {
-        using occupied = Deno.listen({ hostname: used, port: 0 });
+        using occupied = Deno.listen({ hostname: used, port: freePort() });
         const { port: taken } = occupied.addr;
         await using server = serve({ hostname: [first, second], port: [taken, 0], skipTaken: true });
         assertEquals([server.skipped, server.addrs.map(({ hostname }) => hostname)], [[taken], [first, second]]);

@@ -262,7 +262,7 @@ test(
       // The system reports that nobody has the address if it has tried to resolve it for 3 s.
       assertMatch(
         `${blocked}`,
-        /^7001 timeout not proven: port 7000 failed when checked again \((timeout|unreachable)\); check the host$/,
+        /^7001 timeout not proven: port 7000 failed when checked again \((timeout|unreachable)\); check the host, or another port with -p or -o$/,
       );
     }
   },

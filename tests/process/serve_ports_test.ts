@@ -99,7 +99,7 @@ Deno.test(
 Deno.test(
   needs("greeter exits 2 if it cannot listen at one of its addresses, and names it", "Linux", "IPv6"),
   async () => {
-    using occupied = Deno.listen({ hostname: "::1", port: 0 });
+    using occupied = Deno.listen({ hostname: "::1", port: freePort() });
     const { port } = occupied.addr;
     const cases: [hosts: string[], port: number, message: string][] = [
       [["127.0.0.1", "::1"], port, `port ${port} is in use at "::1"; choose another with --port`],
@@ -211,7 +211,7 @@ Deno.test("greeter --skip-taken listens on the free ports and names the others",
 });
 
 Deno.test(needs("greeter --skip-taken skips a port that is in use at one of several addresses", "IPv6"), async () => {
-  using occupied = Deno.listen({ hostname: "::1", port: 0 });
+  using occupied = Deno.listen({ hostname: "::1", port: freePort() });
   const [taken, free] = [occupied.addr.port, freePort()];
   const hosts = ["-H", "127.0.0.1", "-H", "::1"];
   const command = [...GREETER, ...hosts, "--skip-taken", "--within", "0.1", "-p"];
