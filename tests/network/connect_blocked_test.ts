@@ -45,16 +45,16 @@ test(
   "greeter connect does not pass an open port because the host limits new connections",
   [],
   async () => {
-    await using _server = startServer(7000, 7012);
+    await using _server = startServer(7000, 7060);
     await sh(`
       iptables -N LIMIT
-      iptables -A LIMIT -m limit --limit 5/s --limit-burst 5 -j RETURN
+      iptables -A LIMIT -m limit --limit 20/s --limit-burst 20 -j RETURN
       iptables -A LIMIT -j DROP
       iptables -A INPUT -p tcp --syn -j LIMIT
-      iptables -A INPUT -p tcp --dport 7001:7011 -j DROP`);
+      iptables -A INPUT -p tcp --dport 7001:7059 -j DROP`);
     // Ports are tried again for up to a minute.
-    const result = await runConnect("192.0.2.2 -p 7000 -b 7001-7012 --json", IN_CLIENT, 2 * DEADLINE_MS);
-    const open = rowsOf(result).probes.find(({ dest_port }) => dest_port === 7012);
+    const result = await runConnect("192.0.2.2 -p 7000 -b 7001-7060 --json", IN_CLIENT, 2 * DEADLINE_MS);
+    const open = rowsOf(result).probes.find(({ dest_port }) => dest_port === 7060);
     assertEquals([result.code, result.stderr], [1, ""]);
     assert(open?.state === "greeted" || open?.reason?.startsWith("control_"), result.stdout);
   },
