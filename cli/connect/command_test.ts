@@ -385,8 +385,29 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
   }
 });
 
+Deno.test("parse() leaves what to check to the lines of --checks, and requires a control there", async () => {
+  const command = await parse(["connect", "--checks", "-w", "60", "-t1.4", "--rate=5"]);
+  assert(command.kind === "connect");
+  const { within, timeout, rate, requireControl } = command.options;
+  assertEquals([command.checks, within, timeout, rate, requireControl], [undefined, 60_000, 1400, 5, true]);
+});
+
+Deno.test("parse() rejects HOST and options that say what to check beside --checks", async () => {
+  const lines = "write it in the lines of standard input";
+  for (const option of ["-p80", "--port=80", "-o80", "-b80", "-ex", "--send=x", "-4", "--ipv6"]) {
+    const typed = option.startsWith("--") ? option.replace(/=.*/, "") : option.slice(0, 2);
+    for (const args of [["--checks", option], [option, "--checks"]]) {
+      assertEquals(await parseError(...args), `--checks and ${typed} cannot be combined; ${lines}`);
+    }
+  }
+  for (const args of [["--checks", "web1", "web2"], ["web1", "-p80", "--checks"], ["--checks", "--", "web1"]]) {
+    const message = "--checks and HOST cannot be combined; write web1 in a line of standard input";
+    assertEquals(await parseError(...args), message);
+  }
+});
+
 Deno.test("parse() names the command of an option that only the other command has", async () => {
-  for (const option of ["--open", "--blocked", "--expect", "--send", "--rate"]) {
+  for (const option of ["--open", "--blocked", "--expect", "--send", "--rate", "--checks"]) {
     const { message } = await assertRejects(() => parse([option, "22"]), UsageError);
     assertEquals(message, `unknown option "${option}"; only greeter connect has it: see greeter connect --help`);
   }

@@ -12,7 +12,7 @@ import { DENO_RUN, MAIN, run } from "../helpers/processes.ts";
 import { startServer } from "../helpers/servers.ts";
 import { until } from "../helpers/waiting.ts";
 import { startNameServer } from "../helpers/name_server.ts";
-import { linesOf, runConnect, sh, summaryOf, withNames } from "../helpers/network.ts";
+import { CONNECT, linesOf, rowsOf, runConnect, sh, summaryOf, withNames } from "../helpers/network.ts";
 
 /** Nothing listens on 127.0.0.11, 127.0.0.21 drops all packets, and there is no route to 192.0.2.1 and 2001:db8:1::1. */
 const HOSTS = `
@@ -453,5 +453,48 @@ test(
     const stderr =
       `greeter: cannot look up "lab.example": the name server does not answer; check the network of this machine\n`;
     assertEquals(results, Array(3).fill({ code: 2, stdout: "", stderr }));
+  },
+);
+
+test(
+  "greeter connect --checks looks a host up once for each family that its lines use, and judges each by itself",
+  ["IPv6", "deno run"],
+  async () => {
+    const queries: string[] = [];
+    await using _nameServer = await startNameServer((name, family) => {
+      if (name === "lab.example" || name === "web.example") queries.push(`${name} ${family}`);
+      return ["127.0.0.1", "::1"];
+    });
+    await using server = listen("127.0.0.1");
+    const { port } = server;
+    const runChecks = async (lines: string[], ...args: string[]) => {
+      const script = 'printf %s "$0" | "$@"';
+      return await run(["sh", "-c", script, lines.join("\n"), ...CONNECT, "--checks", ...args]);
+    };
+    const more = [`web.example -o ${port}`, `web.example -p ${freePort()}`];
+    const { stdout } = await runChecks(
+      [`lab.example -4 -p ${port}`, `lab.example -6 -o ${port}`, ...more, `lab.example -4 -o ${freePort()}`],
+    );
+    // The system asks for both families unless it needs only one.
+    assertEquals(queries.toSorted(), ["lab.example 4", "lab.example 6", "web.example 4", "web.example 6"]);
+    assertEquals(stdout.match(/^.* is .*$/gm), [
+      "lab.example is 127.0.0.1",
+      "lab.example is ::1",
+      "web.example is 127.0.0.1, ::1",
+    ]);
+    // What passes over IPv4 proves nothing over IPv6.
+    const blocked = freePort();
+    for (const required of ["-4", "-6"]) {
+      const lines = [
+        `lab.example ${required} -p ${port}`,
+        `lab.example -4 -b ${blocked}`,
+        `lab.example -6 -b ${blocked}`,
+      ];
+      const { code, stdout } = await runChecks(lines, "--json");
+      const { probes } = rowsOf({ stdout });
+      const judged = probes.filter(({ dest_port }) => dest_port === blocked);
+      const ok = Object.fromEntries(judged.map((row) => [row.dest_ip, row.ok]));
+      assertEquals([code, ok], [1, { "127.0.0.1": required === "-4" ? true : null, "::1": null }]);
+    }
   },
 );
