@@ -61,7 +61,8 @@ export type { BlockedState, Expectation, PortsByExpectation, ProbeResult, ProbeS
 /**
  * Connects to ports of one or more hosts in parallel, and yields the result for each port as soon as it is known. `ok`
  * says whether the port is as expected: ports in `greeted` must greet, those in `open` must be open, and those in `blocked`
- * must not be reachable. If a host is in several checks, its blocked ports are judged by the ports of all of them.
+ * must not be reachable. If a host is in several checks, its blocked ports are judged by the ports of all of them with
+ * the same `family`.
  *
  * A greeting is complete when the server closes the connection or when it has 16 KiB; with `expect`, when it contains the
  * expected text; without, when its first line is followed by 100 ms of silence, plus the time that connecting took: SSH,

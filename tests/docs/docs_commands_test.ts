@@ -217,9 +217,9 @@ test(
     using _postgres = serveReply(5432, "\x00\x00\x00\x08\x04\xd2\x16\x2f", "N");
     await using _ssh = await start("greeter -p 22=SSH-2.0-lab");
     const blocks = [
-      blockWith("docs/manual.md", "HEAD / HTTP/1.1"),
-      blockWith("docs/manual.md", "6379=+PONG"),
-      blockWith("docs/manual.md", "5432=N"),
+      blockWith("docs/manual.md", "lab.example -p '80= 200 "),
+      blockWith("docs/manual.md", "lab.example -p 6379=+PONG"),
+      blockWith("docs/manual.md", "lab.example -p 5432=N"),
       blockWith("docs/manual.md", "-o 5432"),
     ];
     for (const block of blocks) {
@@ -227,7 +227,7 @@ test(
       assertEquals([code, withoutWarning(stderr)], [0, ""]);
       assertEquals(withoutHeaders(stdout), withoutHeaders(`${block.text.split("\n").slice(1).join("\n")}\n`));
     }
-    const [ssh = "", ...silent] = commands(blockWith("README.md", "6379=+PONG"));
+    const [ssh = "", ...silent] = commands(blockWith("README.md", "lab.example -p 6379=+PONG"));
     assertMatch(
       (await run(shell(ssh), { env })).stdout,
       /\n22 {2}greeted {2}"SSH-2\.0-lab\\r\\n"\n1 of 1 .*\nready\n$/,
@@ -240,11 +240,11 @@ test(
 );
 
 test(
-  "README: a smoke test in CI, even if the service fails to start",
+  "manual: a smoke test in CI, even if the service fails to start",
   ["python3"],
   async () => {
     const cwd = await Deno.makeTempDir();
-    const { text } = blockWith("README.md", "http.server 8080");
+    const { text } = blockWith("docs/manual.md", "http.server 8080");
     const passed = await run(shell(text), { cwd, env });
     assertEquals(passed.code, 0, passed.stderr);
     assertMatch(passed.stdout, /1 of 1 port as expected in .*\nThe service is up\.\n$/);

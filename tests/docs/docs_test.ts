@@ -99,9 +99,9 @@ const NOT_RUN: Record<string, string> = {
 };
 
 Deno.test("every command in the documentation is run by a test, or cannot be run", () => {
-  const tests = ["docs/docs_test", "docs/docs_commands_test", "process/container_test"].map((name) =>
-    read(`tests/${name}.ts`)
-  ).join("");
+  const tests = ["docs/docs_test", "docs/docs_commands_test", "docs/docs_policy_test", "process/container_test"].map((
+    name,
+  ) => read(`tests/${name}.ts`)).join("");
   const parts = [...tests.matchAll(/blockWith\("([^"]+)", "([^"]+)"\)/g)];
   for (const { file, language, text } of FILES.flatMap(blocksOf)) {
     if (language === "ts" || text.startsWith("Usage: ")) continue; // run by deno test --doc, and generated
