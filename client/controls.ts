@@ -176,13 +176,14 @@ export class Controls {
   #schedule(ms: number, then: () => void) {
     const cancel = this.#options.pool.schedule(ms, () => {
       this.#timers.delete(cancel);
-      this.#start();
+      this.connect();
       then();
     });
     this.#timers.add(cancel);
   }
 
-  #start() {
+  /** Connects now. Does not wait for that. */
+  connect() {
     const port = this.#nextPort();
     if (!port) return;
     const control = this.#connect(port).finally(() => this.#running.delete(control));

@@ -42,6 +42,7 @@ async function passWith(ports: readonly number[], { hasControls = true, ...scrip
   let timers = 0;
   let progress = 0;
   let round = 0;
+  let controlCount = 0;
   const signal = new AbortController().signal;
   const take = () => void places++;
   const pool = {
@@ -63,6 +64,8 @@ async function passWith(ports: readonly number[], { hasControls = true, ...scrip
   const controls: Controls = new Controls([CONTROL], {
     pool,
     probe: () => {
+      // With many ports, there is one when the last port is tried, and one at the end of each round.
+      if (++controlCount % 2 === 1 && !script.isFew) return Promise.resolve(outcomeOf(CONTROL.port, "greeted", 0));
       round++;
       for (const port of lostAt(round)) {
         controls.add(CONTROL, outcomeOf(CONTROL.port, "greeted", startedOf.get(port) ?? 0, 1000), []);
@@ -94,7 +97,7 @@ async function passWith(ports: readonly number[], { hasControls = true, ...scrip
   });
   const states = [...pass.outcomes].map(([port, { state }]) => `${port} ${state}`);
   const doubts = [...pass.doubts].map(([port, { reason }]) => `${port} ${reason}`);
-  return { pass, states, doubts, steps, pauses, tries, watched, places, timers, progress, rounds: round };
+  return { pass, states, doubts, steps, pauses, tries, watched, places, timers, progress, rounds: round, controlCount };
 }
 
 Deno.test("passAt() tries each port once, evenly at its rate", async () => {
@@ -274,4 +277,11 @@ Deno.test("passAt() starts nothing when it has been stopped, and gives its place
 Deno.test("passAt() has no outcome of a try that was stopped", async () => {
   const { states } = await passWith([1, 2], { probe: () => Promise.resolve(undefined) });
   assertEquals(states, []);
+});
+
+Deno.test("passAt() makes a control when it tries the last of many ports, because a limit may have dropped the others by then", async () => {
+  const many = await passWith([1, 2, 3]);
+  assertEquals([many.rounds, many.controlCount], [1, 2]);
+  const few = await passWith([1, 2, 3], { isFew: true });
+  assertEquals([few.rounds, few.controlCount], [1, 1]);
 });

@@ -76,7 +76,7 @@ test("README: one policy, from admin and from web", [], async () => {
   const onWeb = () => runOn("web", `${fromWeb} network.policy | greeter connect --checks`);
   const [admin, web] = await Promise.all([onAdmin(), onWeb()]);
   assertEquals(admin, { code: 0, output: shown.join("").replace(/ in \d+\.\ds/, " in TIME").split("\n") });
-  const hint = "refused may mean that nothing listens; start the server with --announce";
+  const hint = "refused may mean that nothing listens; use --announce on the server, and -p here";
   const ofDb = ["db is 192.0.2.8", "22    timeout", "5432  open", '6379  greeted  "+PONG\\r\\n"'];
   assertEquals(web, {
     code: 0,
