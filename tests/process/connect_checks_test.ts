@@ -121,7 +121,10 @@ Deno.test("greeter connect --checks says the same however the checks of a host a
 });
 
 Deno.test(
-  needs("greeter connect --checks judges no blocked port of a host without another port, soon and in vain", "Linux"),
+  needs(
+    "greeter connect --checks judges no blocked port of a host without another port, and does not wait for one",
+    "Linux",
+  ),
   async () => {
     const port = freePort();
     await using _servers = serveOn([DB ?? ""], port);
