@@ -108,7 +108,7 @@ async function runServe({ options, greeting, within, ...reportOptions }: ServeCo
     ? toServeGreeting(greeting, options.announce === true)
     : await unlessAborted(readGreeting(), signal);
   if (bytes === undefined) return signal.reason;
-  const report = new Report(reportOptions);
+  const report = new Report(reportOptions, options);
   const server = serve({ ...options, ...report.callbacks(), greeting: bytes, signal });
   // No connection has been accepted yet, because that is asynchronous.
   if (options.announce && greeting) checkAnnouncement(greeting, server.addrs.map(({ port }) => port));

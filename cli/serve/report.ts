@@ -10,15 +10,13 @@ import { type Format, jsonFormat, textFormat } from "./events.ts";
 import { portsOf } from "./listeners.ts";
 import { Log } from "../log.ts";
 import { formatSomePorts } from "../ports.ts";
+import { Resets } from "./resets.ts";
 import { Totals } from "./totals.ts";
 import { messageOf } from "../../shared/errors.ts";
 import { columnsOf, localTimestamp, paint } from "../text.ts";
 
 /** How long to wait for the last lines of the log to be written, in milliseconds. */
 const LOG_FLUSH_TIMEOUT_MS = 500;
-
-/** The shortest time between two reports of resets before accept, in milliseconds. */
-const RESETS_INTERVAL_MS = 1000;
 
 /** What is logged, and how. */
 export interface ReportOptions {
@@ -49,16 +47,16 @@ export class Report {
   readonly #isColored: boolean;
   readonly #hasTimestamps: boolean;
   #ports: readonly number[] = [];
-  /** Resets before accept that have not been reported yet. */
-  #newResets: number[] = [];
+  readonly #resets: Resets;
   #resetsTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Opens the log. */
-  constructor({ json, clients, quiet, timestamps }: ReportOptions) {
+  /** Opens the log of a server that ignores some clients if there is `ignore`. */
+  constructor({ json, clients, quiet, timestamps }: ReportOptions, { ignore }: Pick<ServeOptions, "ignore">) {
     this.#format = json ? jsonFormat : textFormat;
     this.#isColored = !json && Deno.stdout.isTerminal();
     this.#hasTimestamps = timestamps;
     this.#clients = clients ? new Clients() : undefined;
+    this.#resets = new Resets(ignore !== undefined);
     this.#isQuiet = quiet;
     if (quiet && !clients) return;
     this.#log = new Log(Deno.stdout, {
@@ -93,8 +91,8 @@ export class Report {
       onResetBeforeAccept: ({ port }) => {
         this.#totals.addReset(port);
         this.#clients?.addReset();
-        this.#newResets.push(port);
-        this.#resetsTimer ??= setTimeout(() => this.#reportResets(), RESETS_INTERVAL_MS);
+        this.#resets.add(port);
+        this.#resetsTimer ??= setTimeout(() => this.#reportResets(), this.#resets.delay(performance.now()));
       },
     };
   }
@@ -151,9 +149,8 @@ export class Report {
   #reportResets() {
     clearTimeout(this.#resetsTimer);
     this.#resetsTimer = undefined;
-    if (this.#newResets.length === 0) return;
-    this.#print(this.#format.resets(this.#newResets.length, new Set(this.#newResets)), yellow);
-    this.#newResets = [];
+    const { count, ports } = this.#resets.take(performance.now());
+    if (count > 0) this.#print(this.#format.resets(count, ports), yellow);
   }
 }
 

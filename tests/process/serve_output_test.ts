@@ -11,7 +11,7 @@ import { DEFAULTS } from "../../server.ts";
 import { connectAndReset, greetingFrom, receive } from "../helpers/clients.ts";
 import { needs } from "../helpers/needs.ts";
 import { freePort } from "../helpers/ports.ts";
-import { GREETER, LOCAL, portOf, rows, run, spawn, stop } from "../helpers/processes.ts";
+import { GREETER, LOCAL, portOf, type Process, rows, run, spawn, stop } from "../helpers/processes.ts";
 import { DEADLINE_MS, delay, eventOf, until } from "../helpers/waiting.ts";
 
 Deno.test("greeter --help and --version print to standard output and exit 0", async () => {
@@ -214,5 +214,33 @@ Deno.test(
       [resets_before_accept, ports_greeted, ports_not_greeted, ports_reset],
       [reported, `${greeted}`, `${untouched}`, `${scanned}`],
     );
+  },
+);
+
+Deno.test(
+  needs("greeter --ignore reports resets before accept at most once a minute, and the rest at the end", "signals"),
+  async () => {
+    const options = ["-H", "127.0.0.1", "-p", "0", "--json"];
+    // The same number of resets is reported again and again without --ignore.
+    await using usual = spawn([...GREETER, ...options]);
+    await using ignoring = spawn([...GREETER, ...options, "--ignore", "127.0.0.0/8"]);
+    const servers = [usual, ignoring];
+    await until(() => servers.every((server) => rows(server).length > 0));
+    const reports = (server: Process) => rows(server).filter(({ event_type }) => event_type === "resets_before_accept");
+    await until(async () => {
+      for (const server of servers) {
+        const port = Number(rows(server)[0]?.dest_port);
+        server.child.kill("SIGSTOP");
+        await Promise.all(Array.from({ length: 5 }, () => connectAndReset(port)));
+        server.child.kill("SIGCONT");
+        assertEquals(await greetingFrom(port), DEFAULTS.greeting);
+      }
+      return reports(usual).length === 3;
+    });
+    assertEquals(reports(ignoring).length, 1);
+    await stop(ignoring);
+    const counts = reports(ignoring).map(({ count }) => Number(count));
+    assertEquals(counts.length, 2);
+    assertEquals(counts.reduce((sum, count) => sum + count, 0), rows(ignoring).at(-1)?.resets_before_accept);
   },
 );

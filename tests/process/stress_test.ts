@@ -217,7 +217,7 @@ Deno.test("greeter marks in its log where rows were dropped, and counts them in 
   // More than 8 MiB of rows. As many connections would take too long, so only the report of a server runs.
   const script = `
     import { Report } from "${import.meta.resolve("../../cli/serve/report.ts")}";
-    const report = new Report({ json: true, quiet: false, timestamps: false });
+    const report = new Report({ json: true, quiet: false, timestamps: false }, {});
     const addr = { transport: "tcp", hostname: "127.0.0.1", port: 80 };
     const { onDenied } = report.callbacks();
     for (let i = 0; i < 100_000; i++) onDenied?.({ remoteAddr: addr, localAddr: addr });
