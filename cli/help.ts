@@ -4,6 +4,7 @@
  * @module
  */
 import type { Flag, OptionTable, Valued } from "./args.ts";
+import { wrap } from "./text.ts";
 
 /** The maximum width of the help, in columns. */
 const HELP_WIDTH = 80;
@@ -19,15 +20,8 @@ export function formatOptions(table: OptionTable): string {
       : `${option.help} (default: ${option.default})`,
   }));
   const indent = Math.max(...rows.map(({ left }) => left.length)) + 2;
-  return rows.map(({ left, help }) => {
-    const lines = [""];
-    for (const word of help.split(" ")) {
-      const line = lines.at(-1) ?? "";
-      if (line !== "" && indent + line.length + 1 + word.length > HELP_WIDTH) lines.push(word);
-      else lines[lines.length - 1] = line === "" ? word : `${line} ${word}`;
-    }
-    return left.padEnd(indent) + lines.join(`\n${" ".repeat(indent)}`);
-  }).join("\n");
+  const gap = `\n${" ".repeat(indent)}`;
+  return rows.map(({ left, help }) => left.padEnd(indent) + wrap(help, HELP_WIDTH - indent).join(gap)).join("\n");
 }
 
 /** Returns the value of an option, for the help: with a space before it, or in brackets if it may be omitted. */

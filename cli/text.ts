@@ -9,17 +9,29 @@ export function paint(color: (text: string) => string, stream: { isTerminal(): b
   return stream.isTerminal() ? color(text) : text;
 }
 
-/** The width of a terminal whose width is not known, and of output that does not go to a terminal. */
+/** The width of a terminal whose width is not known. */
 const DEFAULT_COLUMNS = 80;
 
-/** Returns how many columns a stream has. */
+/** Returns how many columns a stream has: `Infinity` if it is not a terminal. */
 export function columnsOf(stream: { isTerminal(): boolean }): number {
-  if (!stream.isTerminal()) return DEFAULT_COLUMNS;
+  if (!stream.isTerminal()) return Infinity;
   try {
     return Deno.consoleSize().columns || DEFAULT_COLUMNS; // 0 if it is not known
   } catch {
     return DEFAULT_COLUMNS; // the terminal has been closed
   }
+}
+
+/** Splits text into lines of at most `width` characters: between words, or within those that are longer than a line. */
+export function wrap(text: string, width: number): string[] {
+  if (text.length <= width) return [text];
+  const lines: string[] = [];
+  for (const word of text.split(" ").flatMap((word) => word.match(new RegExp(`.{1,${width}}`, "g")) ?? [])) {
+    const line = lines.at(-1);
+    if (line === undefined || line.length + 1 + word.length > width) lines.push(word);
+    else lines[lines.length - 1] = `${line} ${word}`;
+  }
+  return lines;
 }
 
 const ESCAPES: Record<string, string> = { "\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\" };

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { fc } from "../tests/deps.ts";
 import { encodeText } from "./escapes.ts";
-import { localTimestamp, paint, quoteBytes } from "./text.ts";
+import { columnsOf, localTimestamp, paint, quoteBytes, wrap } from "./text.ts";
 import { until } from "../tests/helpers/waiting.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
@@ -64,4 +64,15 @@ Deno.test("localTimestamp() shows the current local time to the millisecond, and
     }
     return seen.size === 3;
   });
+});
+
+Deno.test("wrap() breaks lines between words, and words that are longer than a line", () => {
+  assertEquals(wrap("a bc  def", 9), ["a bc  def"]);
+  assertEquals(wrap("one two three", 7), ["one two", "three"]);
+  assertEquals(wrap("one two three", 6), ["one", "two", "three"]);
+  assertEquals(wrap("to 2001:db8::7 now", 6), ["to", "2001:d", "b8::7", "now"]);
+});
+
+Deno.test("columnsOf() is Infinity for what is not a terminal", () => {
+  assertEquals(columnsOf({ isTerminal: () => false }), Infinity);
 });

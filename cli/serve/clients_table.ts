@@ -4,10 +4,10 @@
  * @module
  */
 import { formatRange } from "../../shared/ports.ts";
-import { localDateAndTime, plural, quoteBytes } from "../text.ts";
+import { localDateAndTime, plural, quoteBytes, wrap } from "../text.ts";
 import { type Client, type ClientList, payloadOf, rangesOf } from "./clients.ts";
 
-/** How many lines the table has at most, with those above and below the clients. */
+/** How many lines the table has at most on a terminal, with those above and below the clients. */
 export const MAX_TABLE_LINES = 40;
 
 /** The titles of the columns. The last two are as wide as the terminal permits. */
@@ -30,34 +30,36 @@ const MAX_INLINE_ADDRESS = "255.255.255.255".length;
 /** The width of the ports for which what was sent is cut off: it has room for one range and `,...`. */
 const MIN_PORTS_WIDTH = "60000-65535,...".length;
 
-/** The width below which what was sent is left out. */
+/** The width below which what was sent is omitted. */
 const MIN_SENT_WIDTH = TITLES.sent.length;
 
 /**
- * Formats a table that is at most `columns` wide. To make it fit, what was sent is cut off, then times are shortened, then
- * long addresses are put on lines of their own, then what was sent is left out, and then ports are cut off. On a terminal
- * that is too narrow even for that, the table is wider.
+ * Formats a table for a terminal that is `columns` wide, or the whole table if that is `Infinity`. To make it fit, what
+ * was sent is cut off, then times are shortened, then long addresses are put on lines of their own, then what was sent
+ * is omitted, then times, bytes and connections, in this order, and then ports are cut off.
  */
 export function clientTable({ busiest, others, resetsBeforeAccept }: ClientList, columns: number): string[] {
+  const maxLines = columns === Infinity ? Infinity : MAX_TABLE_LINES;
+  const fit = (line: string) => wrap(line, columns);
   const totals = [];
-  if (others.connections > 0) totals.push(`Other clients: ${describeTotals([others])}`);
+  if (others.connections > 0) totals.push(...fit(`Other clients: ${describeTotals([others])}`));
   if (resetsBeforeAccept > 0) {
-    totals.push(`Unknown clients: ${plural(resetsBeforeAccept, "connection")}, reset before accept`);
+    totals.push(...fit(`Unknown clients: ${plural(resetsBeforeAccept, "connection")}, reset before accept`));
   }
-  if (busiest.length === 0) return totals.length === 0 ? ["No clients"] : totals;
+  if (busiest.length === 0) return totals.length === 0 ? fit("No clients") : totals;
   const count = others.connections === 0 ? plural(busiest.length, "client") : `The first ${busiest.length} clients`;
-  const { titles, rows } = formatRows(busiest.slice(0, MAX_TABLE_LINES), columns);
-  const room = MAX_TABLE_LINES - 2 - totals.length;
-  // A line counts the clients that are not shown.
-  const shown = countRows(rows, room) === busiest.length ? busiest.length : countRows(rows, room - 1);
-  const rest = busiest.slice(shown);
-  if (rest.length > 0) totals.unshift(`${plural(rest.length, "more client")}: ${describeTotals(rest)}`);
-  return [
-    `${count}${busiest.length === 1 ? "" : ", busiest first"}:`,
-    titles,
-    ...rows.slice(0, shown).flat(),
-    ...totals,
-  ];
+  const { titles, rows } = formatRows(busiest.slice(0, maxLines), columns);
+  const top = [`${count}${busiest.length === 1 ? "" : ", busiest first"}:`, titles].flatMap(fit);
+  const lines = rows.map((row) => row.flatMap(fit));
+  const describeRest = (shown: number) => {
+    const rest = busiest.slice(shown);
+    return rest.length === 0 ? [] : fit(`${plural(rest.length, "more client")}: ${describeTotals(rest)}`);
+  };
+  // The clients that are not shown are counted below, which takes lines, too.
+  let shown = lines.length;
+  const height = () => top.length + lines.slice(0, shown).flat().length + describeRest(shown).length + totals.length;
+  while (shown > 0 && height() > maxLines) shown--;
+  return [...top, ...lines.slice(0, shown).flat(), ...describeRest(shown), ...totals];
 }
 
 function describeTotals(clients: readonly { connections: number; bytesReceived: number }[]): string {
@@ -66,38 +68,23 @@ function describeTotals(clients: readonly { connections: number; bytesReceived: 
   return `${plural(connections, "connection")}, ${plural(bytes, "byte")}`;
 }
 
-/** Returns how many rows have at most `max` lines together. */
-function countRows(rows: readonly string[][], max: number): number {
-  let lines = 0;
-  const end = rows.findIndex((row) => (lines += row.length) > max);
-  return end === -1 ? rows.length : end;
-}
-
 /** A column: its title and its cells, all of the same width. */
 type Column = readonly string[];
 
 /** Formats the line of titles, and the lines of each client: one, or two if its address has a line of its own. */
 function formatRows(clients: readonly Client[], columns: number): { titles: string; rows: string[][] } {
-  const leftColumns = (maxAddress: number, format: (time: number) => string): Column[] => [
-    alignLeft(TITLES.address, clients.map(({ address }) => address.length > maxAddress ? "" : address)),
-    alignRight(TITLES.connections, clients.map(({ connections }) => `${connections}`)),
-    alignRight(TITLES.bytes, clients.map(({ bytesReceived }) => `${bytesReceived}`)),
-    alignLeft(TITLES.first, clients.map(({ firstSeen }) => format(firstSeen))),
-    alignLeft(TITLES.last, clients.map(({ lastSeen }) => format(lastSeen))),
-  ];
-  const roomAfter = (table: readonly Column[]) =>
-    table.reduce((room, [title = ""]) => room - title.length - GAP.length, columns);
   const hasSent = clients.some((client) => formatSent(client, Infinity) !== "");
-  const minRoom = MIN_PORTS_WIDTH + (hasSent ? GAP.length + MIN_SENT_WIDTH : 0);
-  const hasRoom = (table: readonly Column[]) => roomAfter(table) >= minRoom;
-  const [long, short] = timeFormats(clients);
-  const narrowest = leftColumns(MAX_INLINE_ADDRESS, short);
-  const table = [leftColumns(Infinity, long), leftColumns(Infinity, short), leftColumns(MAX_INLINE_ADDRESS, long)]
-    .find(hasRoom) ?? narrowest;
-  const room = roomAfter(table);
-  const { portsWidth, sentWidth } = hasSent ? divideRoom(clients, room) : { portsWidth: room, sentWidth: 0 };
+  const sentRoom = hasSent ? GAP.length + MIN_SENT_WIDTH : 0;
+  const widest = Math.max(TITLES.ports.length, ...clients.map((client) => formatClientPorts(client, Infinity).length));
+  const { table, hasSentRoom } = leftColumns(clients, columns, widest, sentRoom);
+  const room = roomAfter(table, columns);
+  const showsSent = hasSent && hasSentRoom;
+  const portsWidth = showsSent ? Math.min(widest, Math.max(MIN_PORTS_WIDTH, Math.floor(room / 2))) : room;
   table.push(alignLeft(TITLES.ports, clients.map((client) => formatClientPorts(client, portsWidth))));
-  if (sentWidth > 0) table.push(alignLeft(TITLES.sent, clients.map((client) => formatSent(client, sentWidth))));
+  if (showsSent) {
+    const sentWidth = room - portsWidth - GAP.length;
+    table.push(alignLeft(TITLES.sent, clients.map((client) => formatSent(client, sentWidth))));
+  }
   const line = (index: number) => table.map((column) => column[index]).join(GAP).trimEnd();
   return {
     titles: line(0),
@@ -105,12 +92,38 @@ function formatRows(clients: readonly Client[], columns: number): { titles: stri
   };
 }
 
-/** Divides the room between the last two columns. If what was sent is left out, its width is 0. */
-function divideRoom(clients: readonly Client[], room: number): { portsWidth: number; sentWidth: number } {
-  const widest = Math.max(TITLES.ports.length, ...clients.map((client) => formatClientPorts(client, Infinity).length));
-  const portsWidth = Math.min(widest, Math.max(MIN_PORTS_WIDTH, Math.floor(room / 2)));
-  const sentWidth = room - portsWidth - GAP.length;
-  return sentWidth < MIN_SENT_WIDTH ? { portsWidth: room, sentWidth: 0 } : { portsWidth, sentWidth };
+/** Returns how much room there is after these columns. */
+function roomAfter(table: readonly Column[], columns: number): number {
+  return table.reduce((room, [title = ""]) => room - title.length - GAP.length, columns);
+}
+
+/**
+ * Returns the columns before the ports, in the widest form that leaves room for ports and `sentRoom`, or if there is
+ * none, for ports alone.
+ */
+function leftColumns(
+  clients: readonly Client[],
+  columns: number,
+  widestPorts: number,
+  sentRoom: number,
+): { table: Column[]; hasSentRoom: boolean } {
+  const [long, short] = timeFormats(clients);
+  const form = (maxAddress: number, format: (time: number) => string): Column[] => [
+    alignLeft(TITLES.address, clients.map(({ address }) => address.length > maxAddress ? "" : address)),
+    alignRight(TITLES.connections, clients.map(({ connections }) => `${connections}`)),
+    alignRight(TITLES.bytes, clients.map(({ bytesReceived }) => `${bytesReceived}`)),
+    alignLeft(TITLES.first, clients.map(({ firstSeen }) => format(firstSeen))),
+    alignLeft(TITLES.last, clients.map(({ lastSeen }) => format(lastSeen))),
+  ];
+  const narrow = form(MAX_INLINE_ADDRESS, short);
+  const forms = [form(Infinity, long), form(Infinity, short), form(MAX_INLINE_ADDRESS, long), narrow];
+  const minPorts = Math.min(MIN_PORTS_WIDTH, widestPorts);
+  const wide = forms.find((table) => roomAfter(table, columns) >= MIN_PORTS_WIDTH + sentRoom);
+  if (wide) return { table: wide, hasSentRoom: true };
+  if (roomAfter(narrow, columns) >= minPorts + sentRoom) return { table: narrow, hasSentRoom: true };
+  const parts = [5, 3, 2].map((count) => narrow.slice(0, count));
+  const table = parts.find((part) => roomAfter(part, columns) >= minPorts) ?? narrow.slice(0, 1);
+  return { table, hasSentRoom: false };
 }
 
 function alignLeft(title: string, cells: readonly string[]): Column {

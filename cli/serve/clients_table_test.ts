@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { fc } from "../../tests/deps.ts";
 import { encodeText } from "../escapes.ts";
-import { formatRange } from "../../shared/ports.ts";
+import { formatPorts, formatRange } from "../../shared/ports.ts";
 import { latin1, localDateAndTime } from "../text.ts";
 import { addPort, type Client, type ClientList, rangesOf } from "./clients.ts";
 import { clientTable, MAX_TABLE_LINES } from "./clients_table.ts";
@@ -58,7 +58,7 @@ Deno.test("clientTable() aligns its columns, numbers to the right", () => {
   ]);
 });
 
-Deno.test("clientTable() first cuts off what was sent, then shortens times, leaves out what was sent, and cuts off ports", () => {
+Deno.test("clientTable() first cuts off what was sent, then shortens times, omits what was sent, times, bytes and connections, and cuts off ports", () => {
   const line = (columns: number) => table([get], columns)[2];
   const left = "192.0.2.7     12    340  ";
   const seconds = `${left}${timeOfDay}  ${timeOfDay}  22,80-81  `;
@@ -72,8 +72,53 @@ Deno.test("clientTable() first cuts off what was sent, then shortens times, leav
   assertEquals(line(71), minutes + String.raw`22,80-81  "GET / HTTP/1.1\r"...`);
   assertEquals(line(59), minutes + String.raw`22,80-81  "GET /"...`);
   for (const columns of [58, 47]) assertEquals(line(columns), `${minutes}22,80-81`);
-  for (const columns of [46, 45]) assertEquals(line(columns), `${minutes}22,...`);
-  for (const columns of [44, 20]) assertEquals(line(columns), `${minutes}...`);
+  for (const columns of [46, 33]) assertEquals(line(columns), `${left}22,80-81`);
+  for (const columns of [32, 26]) assertEquals(line(columns), "192.0.2.7     12  22,80-81");
+  for (const columns of [25, 19]) assertEquals(line(columns), "192.0.2.7  22,80-81");
+  for (const columns of [18, 17]) assertEquals(line(columns), "192.0.2.7  22,...");
+  assertEquals(line(16), "192.0.2.7  ...");
+});
+
+Deno.test("clientTable() has ports even at 40 columns, and breaks other lines between words", () => {
+  const clients = [
+    client("192.0.2.200", { connections: 12, ports: [21, 22, 25, 80, 443, 8000], payload: "GET /" }),
+    client("2001:db8:1234:5678:abcd:ef01:2345:6789", { ports: [22, 60_000] }),
+    ...Array.from({ length: 40 }, (_, i) => client(`198.51.100.${i + 100}`, { connections: 25_000 })),
+  ];
+  const others = { connections: 1_234_567, bytesReceived: 12_345_678 };
+  const lines = table(clients, 40, { others, resetsBeforeAccept: 12 });
+  assertEquals([...lines.slice(0, 6), ...lines.slice(-7)], [
+    "The first 42 clients, busiest first:",
+    "Client          Conns  Ports",
+    "192.0.2.200        12  21-22,25,80,...",
+    "2001:db8:1234:5678:abcd:ef01:2345:6789",
+    "                    1  22,60000",
+    "198.51.100.100  25000  22",
+    "198.51.100.128  25000  22",
+    "11 more clients: 275000 connections, 0",
+    "bytes",
+    "Other clients: 1234567 connections,",
+    "12345678 bytes",
+    "Unknown clients: 12 connections, reset",
+    "before accept",
+  ]);
+  assertEquals(lines.length, MAX_TABLE_LINES);
+});
+
+Deno.test("clientTable() is complete without a terminal: all clients, ports, and what they sent first", () => {
+  const ports = Array.from({ length: 16 }, (_, i) => 60_000 + 3 * i).flatMap((port) => [port, port + 1]);
+  const students = Array.from({ length: 60 }, (_, i) => client(`192.0.2.${i + 1}`, { ports: [21, 22, 80] }));
+  const busy = client("2001:db8:1234:5678:abcd:ef01:2345:6789", { ports, payload: "\0".repeat(64) });
+  const lines = table([busy, ...students], Infinity);
+  assertEquals(lines.length, 63);
+  const sentAt = lines[1]?.indexOf("Sent first");
+  const portsAt = lines[1]?.indexOf("Ports");
+  assertEquals(lines[2]?.slice(portsAt), `${formatPorts(ports)}  "${"\\x00".repeat(64)}"`);
+  assertEquals(lines[2]?.slice(sentAt), `"${"\\x00".repeat(64)}"`);
+  assertEquals(
+    lines.slice(3),
+    students.map(({ address }) => `${address.padEnd(38)}      1      0  ${timeOfDay}  ${timeOfDay}  21-22,80`),
+  );
 });
 
 Deno.test("clientTable() has no column for what was sent if no client has sent anything", () => {
@@ -130,7 +175,7 @@ Deno.test("clientTable() shows dates if not all times are on the current day", (
   assertMatch(table([yesterday])[2] ?? "", new RegExp(` ${date(now - day)}  ${date(now - day)}  22$`));
 });
 
-Deno.test("clientTable() has at most 40 lines, and counts the clients that it does not list", () => {
+Deno.test("clientTable() has at most 40 lines on a terminal, and counts the clients that it does not list", () => {
   const clients = (count: number) =>
     Array.from({ length: count }, (_, i) => client(`192.0.2.${i}`, { connections: 100 - i, bytesReceived: 1 }));
   assertEquals(table([]), ["No clients"]);
@@ -202,27 +247,47 @@ function assertSent(cell: string, { payload, isPayloadCut }: Client) {
   assertEquals(end !== "", isPayloadCut || sent.length < payload.length);
 }
 
-Deno.test("clientTable() fits 60 columns with any clients, shows what was sent in 80, and stays aligned", () => {
+Deno.test("clientTable() is never wider than the terminal, however narrow", () => {
+  fc.assert(fc.property(
+    fc.array(anyClient, { maxLength: 50 }),
+    fc.integer({ min: 1, max: 60 }),
+    fc.record({ connections: fc.nat(), bytesReceived: fc.nat() }),
+    fc.nat(),
+    (clients, columns, others, resetsBeforeAccept) => {
+      const lines = table(clients, columns, { others, resetsBeforeAccept });
+      for (const line of lines) assert(line.length <= columns, line);
+      assert(columns < 10 || lines.length <= MAX_TABLE_LINES, `${lines.length} lines`);
+    },
+  ));
+});
+
+Deno.test("clientTable() fits 40 columns with any clients, shows times in 61, what was sent in 80, and stays aligned", () => {
   fc.assert(fc.property(
     fc.array(anyClient, { minLength: 1, maxLength: 50 }),
-    fc.integer({ min: 60, max: 200 }),
+    fc.oneof(fc.integer({ min: 40, max: 200 }), fc.constant(Infinity)),
     (clients, columns) => {
       const lines = table(clients, columns);
-      assert(lines.length <= MAX_TABLE_LINES, `${lines.length} lines`);
+      const maxLines = columns === Infinity ? Infinity : MAX_TABLE_LINES;
+      assert(lines.length <= maxLines, `${lines.length} lines`);
       for (const line of lines) assert(line.length <= columns && /^[ -~]*$/.test(line), line);
       const [, titles = "", ...rest] = lines;
       const rows = pairRows(clients, rest);
-      const missing = rows.length === clients.length ? 0 : Number(rest.at(-1)?.match(/^(\d+) more /)?.[1]);
+      // This line may be broken into two.
+      const [, more = 0] = rest.slice(-2).join(" ").match(/(?:^| )(\d+) more clients?: /) ?? [];
+      const missing = Number(more);
       assertEquals(rows.length + missing, clients.length);
-      assert(missing === 0 || lines.length >= MAX_TABLE_LINES - 1, `${lines.length} lines, ${missing} missing`);
+      assert(missing === 0 || lines.length >= maxLines - 1, `${lines.length} lines, ${missing} missing`);
       const hasSent = clients.some(({ payload, denied }) => payload !== "" || denied);
       assert(columns < 80 || titles.endsWith("Sent first") === hasSent, titles);
+      assert(columns < 61 || titles.includes("First"), titles);
 
       // The start of each column, except for numbers, which are aligned to the right.
       const [first, last, ports, sent] = ["First", "Last", "Ports", "Sent first"].map((title) => titles.indexOf(title));
       for (const [client, row] of rows) {
-        assertEquals(row.slice(0, first).trim().split(/ +/), [`${client.connections}`, `${client.bytesReceived}`]);
-        for (const [start, end] of [[first, last], [last, ports]]) {
+        const counts = [`${client.connections}`, `${client.bytesReceived}`];
+        const shown = ["Conns", "Bytes"].filter((title) => titles.includes(title)).length;
+        assertEquals(row.slice(0, first === -1 ? ports : first).trim().split(/ +/), counts.slice(0, shown));
+        for (const [start, end] of first === -1 ? [] : [[first, last], [last, ports]]) {
           assertMatch(row.slice(start, end), /^\d\d[:-]\d\d(:\d\d| \d\d:\d\d)? *$/);
         }
         assertPorts(row.slice(ports, sent === -1 ? undefined : sent).trimEnd(), client);
