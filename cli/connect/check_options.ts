@@ -54,7 +54,7 @@ export const CHECK_OPTIONS = {
     short: "e",
     value: "TEXT",
     example: "SSH-2.0",
-    help: "what the greeting of the other ports of -p must contain",
+    help: "text that -p ports without =TEXT must send",
     check: (given) => checkClientText(given, given.text),
   },
   send: {
@@ -65,7 +65,7 @@ export const CHECK_OPTIONS = {
     check: (given) => checkClientText(given, given.text),
   },
   ipv4: { short: "4", help: "use IPv4 only" },
-  ipv6: { short: "6", help: "use IPv6 only; by default, IPv4 addresses come first" },
+  ipv6: { short: "6", help: "use IPv6 only; by default, IPv4 comes first" },
 } as const satisfies OptionTable;
 
 /**

@@ -19,7 +19,7 @@ export const CONNECT_OPTIONS = {
     short: "t",
     value: "SECONDS",
     example: "5",
-    help: "time to connect and to read the greeting",
+    help: "time for each attempt",
     default: CHECK_DEFAULTS.timeout / 1000,
     limit: "seconds for each attempt at an address; if given, also for a lookup",
     check: milliseconds,
@@ -28,7 +28,7 @@ export const CONNECT_OPTIONS = {
     short: "w",
     value: "SECONDS",
     example: "60",
-    help: "keep retrying ports that are not as expected for this long",
+    help: "retry ports that are not as expected for this long",
     limit: "seconds during which ports are tried again",
     check: milliseconds,
   },
@@ -76,7 +76,12 @@ ${formatOptions(CONNECT_OPTIONS)}
 
 In TEXT, {host} and {port} are replaced; \r \n \t \\ \xHH are single bytes.
 
-Exit status: 0 if every port is as expected, 1 if a port is not, 2 on an error.`;
+Exit status: 0 if every port is as expected, 1 if a port is not, 2 on an error.
+
+Examples:
+  greeter connect lab.example -p 80,443 -b 3306,5432       # check a firewall
+  greeter connect lab.example -p 22=SSH-2.0 --within 60    # wait for a server
+  greeter connect lab.example -p 6379=+PONG -s 'PING\r\n'  # send a request`;
 }
 
 /**

@@ -53,23 +53,23 @@ export const SERVE_OPTIONS = {
   http: {
     value: "LIST",
     omitted: ALL_PORTS,
-    help: "wait for a request, and send the greeting as an HTTP response; on all ports, or those of LIST",
+    help: "send the greeting as an HTTP response, on all ports or those of LIST",
     check: httpPorts,
   },
-  announce: { help: "end the greeting with a list of all open ports; does not apply to TEXT of --port" },
+  announce: { help: "end the greeting with a list of all open ports" },
   allow: {
     short: "a",
     value: "NETWORK",
     example: "10.0.0.0/8",
     repeatable: true,
-    help: "greet only these clients, such as 10.0.0.0/8; ::/0 covers only IPv6",
+    help: "greet only these clients, such as 10.0.0.0/8",
     check: network,
   },
   ignore: {
     value: "NETWORK",
     example: "10.0.0.0/8",
     repeatable: true,
-    help: "neither log nor count these clients, except for resets before accept",
+    help: "greet these clients without logging or counting them",
     check: network,
   },
   count: {
@@ -89,7 +89,7 @@ export const SERVE_OPTIONS = {
     check: milliseconds,
   },
   "skip-taken": { help: "skip ports that are in use" },
-  clients: { help: "print a table of the clients at the end, also with --quiet" },
+  clients: { help: "print a table of the clients at the end" },
   json: { help: "log as JSON Lines" },
   timestamps: { help: "begin each line of the log with the local time" },
   quiet: { short: "q", help: "do not log; errors still go to standard error" },
@@ -141,11 +141,17 @@ export function serveHelp(): string {
        greeter connect [OPTIONS] HOST...
 
 Sends every client a greeting and closes the connection.
+greeter connect checks the ports of other hosts: see greeter connect --help.
 
 Options:
 ${formatOptions(SERVE_OPTIONS)}
 
-Exit status: 0 on success, 1 if a port did not reach --count, 2 on an error.`;
+Exit status: 0 on success, 1 if a port did not reach --count, 2 on an error.
+
+Examples:
+  greeter -p 8000-8100 --within 600              # for 10 minutes
+  greeter -p 2121='220 FTP' -p 2222=SSH-2.0-lab  # a greeting for each port
+  greeter -p 8080 --http -g 'You are {client}'   # a page for browsers`;
 }
 
 /** Pairs of options that cannot be combined. */

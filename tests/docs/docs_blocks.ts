@@ -14,14 +14,14 @@ export interface Block {
   text: string;
 }
 
-/** All blocks of a file. */
+/** All blocks of a file, except for the usages, whose examples have tests of their own. */
 export function blocksOf(file: string): Block[] {
   const markdown = Deno.readTextFileSync(`${import.meta.dirname}/../../${file}`);
   return [...markdown.matchAll(/^```(\S*).*\n([^]*?)\n```$/gm)].map(([, language = "", text = ""]) => ({
     file,
     language,
     text,
-  }));
+  })).filter(({ text }) => !text.startsWith("Usage: "));
 }
 
 /** The cells of the first table after a heading, by the names of its columns. */
@@ -40,4 +40,10 @@ export function blockWith(file: string, part: string): Block {
   const [block, second] = blocksOf(file).filter(({ text }) => text.includes(part));
   if (!block || second) throw new Error(`expected one block with ${part} in ${file}`);
   return block;
+}
+
+/** The examples at the end of a usage, one a line. */
+export function examplesOf(usage: string): string[] {
+  const [, examples = ""] = usage.split("\nExamples:\n");
+  return examples.split("\n").map((line) => line.trim());
 }

@@ -7,8 +7,10 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { Socket } from "node:net";
 import { PROBE_STATES } from "../../client.ts";
+import { connectHelp } from "../../cli/connect/command.ts";
+import { serveHelp } from "../../cli/serve/command.ts";
 import { check } from "../helpers/check.ts";
-import { type Block, blockWith, tableAfter } from "./docs_blocks.ts";
+import { type Block, blockWith, examplesOf, tableAfter } from "./docs_blocks.ts";
 import { connectAndReset, connectFrom, greetingFrom, isRefused, readBytes } from "../helpers/clients.ts";
 import { testsInNamespace } from "../helpers/namespaces.ts";
 import { GREETER, type Process, ROOT, run, spawn, withoutWarning } from "../helpers/processes.ts";
@@ -119,6 +121,27 @@ test("README: quick start", ["git"], async () => {
   await interrupt(server);
   assertMatch(server.output.stdout, /Stopped: 1 greeting/);
   await Deno.remove(cwd, { recursive: true });
+});
+
+test("greeter --help: the examples", ["curl"], async () => {
+  const [range = "", banners = "", page = ""] = examplesOf(serveHelp());
+  await using ranges = await start(range);
+  assertMatch(await greetingFrom(8050), /^Thank you/);
+  await interrupt(ranges);
+  await using _banners = await start(banners);
+  assertEquals([await greetingFrom(2121), await greetingFrom(2222)], ["220 FTP\r\n", "SSH-2.0-lab\r\n"]);
+  await using _page = await start(page);
+  assertMatch((await run(shell("curl -s http://127.0.0.1:8080"))).stdout, /^You are 127\.0\.0\.1:\d+\r\n$/);
+});
+
+test("greeter connect --help: the examples", ["iptables"], async () => {
+  await setFirewall();
+  await using _greeter = await start("greeter -p 80,443,3306,5432 -p 22=SSH-2.0-lab");
+  using _redis = serveReply(6379, "PING\r\n", "+PONG\r\n");
+  for (const example of examplesOf(connectHelp())) {
+    const { code, stdout } = await run(shell(example), { env });
+    assertEquals(code, 0, `${example}\n${stdout}`);
+  }
 });
 
 test("manual: the log", [], async () => {

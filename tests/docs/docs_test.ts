@@ -7,7 +7,8 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { OptionTable } from "../../cli/args.ts";
 import { CONNECT_OPTIONS, connectHelp } from "../../cli/connect/command.ts";
 import { SERVE_OPTIONS, serveHelp } from "../../cli/serve/command.ts";
-import { blocksOf, blockWith } from "./docs_blocks.ts";
+import { blocksOf, blockWith, examplesOf } from "./docs_blocks.ts";
+import { parse } from "../../main.ts";
 import { needs } from "../helpers/needs.ts";
 import { GREETER, ROOT, run } from "../helpers/processes.ts";
 
@@ -24,8 +25,32 @@ const FILES = [
 
 const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
 
-Deno.test("the usages fit into 80 columns", () => {
-  for (const line of `${serveHelp()}\n${connectHelp()}`.split("\n")) assert(line.length <= 80, line);
+Deno.test("each usage fits into 45 lines of 80 columns", () => {
+  for (const usage of [serveHelp(), connectHelp()]) {
+    const lines = usage.split("\n");
+    for (const line of lines) assert(line.length <= 80, line);
+    assert(lines.length <= 45, `${lines.length} lines`);
+  }
+});
+
+Deno.test("each usage ends with three examples, which are valid command lines of its command", async () => {
+  for (const [kind, usage] of [["serve", serveHelp()], ["connect", connectHelp()]] as const) {
+    const examples = examplesOf(usage);
+    assertEquals(examples.length, 3);
+    for (const example of examples) {
+      const words = example.replace(/ +# .*/, "").match(/(?:'[^']*'|[^\s'])+/g)?.map((word) =>
+        word.replaceAll("'", "")
+      );
+      const [greeter, ...args] = words ?? [];
+      assertEquals([greeter, (await parse(args)).kind], ["greeter", kind], example);
+    }
+  }
+});
+
+Deno.test("the usage of the server says in one line what connect does", () => {
+  const lines = serveHelp().split("\n").filter((line) => line.startsWith("greeter connect "));
+  assertEquals(lines.length, 1);
+  assertStringIncludes(lines.join(), "see greeter connect --help.");
 });
 
 Deno.test("deno task docs writes each block, and with --check only names those that are out of date", async () => {
@@ -104,7 +129,7 @@ Deno.test("every command in the documentation is run by a test, or cannot be run
   ) => read(`tests/${name}.ts`)).join("");
   const parts = [...tests.matchAll(/blockWith\("([^"]+)", "([^"]+)"\)/g)];
   for (const { file, language, text } of FILES.flatMap(blocksOf)) {
-    if (language === "ts" || text.startsWith("Usage: ")) continue; // run by deno test --doc, and generated
+    if (language === "ts") continue; // run by deno test --doc
     const isTested = parts.some(([, testedFile, part = ""]) => testedFile === file && text.includes(part));
     assert(isTested || Object.keys(NOT_RUN).some((part) => text.includes(part)), `${file}: ${text}`);
   }
