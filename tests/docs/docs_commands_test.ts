@@ -625,7 +625,7 @@ test("manual: the table of clients", [], async () => {
   const block = blockWith("docs/manual.md", "--quiet --clients");
   await using server = spawn(shell(`exec ${serverCommand(block)}`), { env, detached: true });
   await until(() => connectFrom("192.0.2.23", 8009));
-  for (const port of [21, 22]) await connectFrom("192.0.2.21", port, "GET / HTTP/1.1\r\nHost: lab.example\r\n\r\n");
+  for (const port of [21, 22]) await connectFrom("192.0.2.21", port, "GET /\r\n");
   await connectFrom("192.0.2.21", 80, "HELP\r\n");
   await connectFrom("192.0.2.22", 22, "SSH-2.0-Go\r\n");
   await connectFrom("192.0.2.22", 8000);
@@ -637,6 +637,22 @@ test("manual: the table of clients", [], async () => {
   const withoutTimes = (output: string) => normalize(output).replace(/\d\d:\d\d:\d\d/g, "HH:MM:SS");
   const [, ...shown] = withoutTimes(block.text.replace("\n^C", "\n")).split("\n");
   assertEquals(withoutTimes(server.output.stdout).trimEnd().split("\n"), shown);
+});
+
+test("manual: which ports each student found", ["jq"], async () => {
+  const cwd = await Deno.makeTempDir();
+  await using server = await start("greeter -p 21-23,8000-8100 --json --clients");
+  for (const port of [21, 22, 8000]) await connectFrom("127.0.0.2", port);
+  // More ranges than are recorded.
+  for (let port = 8000; port <= 8032; port += 2) await connectFrom("127.0.0.3", port);
+  await interrupt(server);
+  await Deno.writeTextFile(`${cwd}/log.jsonl`, server.output.stdout);
+  const { text } = blockWith("docs/manual.md", ".more_ports");
+  assertEquals(text.includes("\n"), false);
+  const { code, stdout } = await run(shell(text), { cwd, env });
+  const ports = Array.from({ length: 16 }, (_, i) => 8000 + 2 * i).join();
+  assertEquals([code, stdout], [0, `127.0.0.3 ${ports},...\n127.0.0.2 21-22,8000\n`]);
+  await Deno.remove(cwd, { recursive: true });
 });
 
 test("manual: the log in a file", [], async () => {

@@ -168,7 +168,7 @@ Deno.test("the manual and the page of the module state the limits that the code 
       [MANUAL, `records the first ${MAX_CLIENTS.toLocaleString("en-US")} addresses`],
       [MANUAL, `at most ${MAX_RANGES} ranges of ports, and ${MAX_PAYLOAD_BYTES} bytes of what was sent first`],
       [MANUAL, `In a \`client\` row, they have at most ${MAX_PAYLOAD_BYTES} bytes`],
-      [MANUAL, `The table has at most ${MAX_TABLE_LINES} lines`],
+      [MANUAL, `On a terminal, the table has at most ${MAX_TABLE_LINES} lines`],
       [MANUAL, `\`payload\` has the first ${KEPT_BYTES} bytes`],
       [MANUAL, `At most ${SHOWN_BYTES} bytes of a greeting are shown`],
       [MANUAL, `Its TEXT has 1 to ${MAX_GREETING_BYTES.toLocaleString("en-US")} bytes`],
