@@ -8,7 +8,7 @@ import type { ControlPort } from "./controls.ts";
 import type { HostCheckOptions } from "./host_check.ts";
 import { HostControls, type RequiredPort } from "./host_controls.ts";
 import { judge } from "./judge.ts";
-import { type AddressPass, passAt } from "./pass.ts";
+import { type AddressPass, type BlockedOutcome, passAt } from "./pass.ts";
 import { attemptResult, isConnected } from "./port_check.ts";
 import type { ProbeOutcome } from "./probe.ts";
 import type { Host } from "./resolve.ts";
@@ -79,13 +79,13 @@ export class BlockedCheck {
    * to the host.
    */
   async run(): Promise<ProbeResult[]> {
-    const { pool, deadline } = this.#run;
+    const { pool, deadline, ports: { blocked } } = this.#run;
     let latest: ProbeResult[] = [];
     for (let pass = 1;; pass++) {
       const started = performance.now();
       const results = await this.#resultsOfPass(pass);
       if (pool.signal.aborted) return interrupted(results, latest);
-      const isProven = results.every(({ ok }) => ok);
+      const isProven = results.length === blocked.length && results.every(({ ok }) => ok);
       const canPass = this.#isUp && !this.#isAlone;
       const pause = isProven || !canPass ? undefined : pauseAfter(pass, deadline - performance.now());
       this.#report(pass, undefined, started, pause);
@@ -126,11 +126,11 @@ export class BlockedCheck {
       };
       const result = { ...attemptResult(host.name, "blocked", outcome), listening };
       if (isConnected(outcome.state)) {
-        this.#reachedAt.set(port, outcome.ended);
+        this.#reachedAt.set(port, endOf(outcome));
         return [result];
       }
       const reachedAt = this.#reachedAt.get(port);
-      const reachableBefore = reachedAt === undefined ? undefined : outcome.ended - reachedAt;
+      const reachableBefore = reachedAt === undefined ? undefined : endOf(outcome) - reachedAt;
       const failure = hasMoved ? moved : verdict.failure;
       if (!this.#isUp) return [{ ...result, ok: null, reason: "required_failed" as const }];
       if (this.#isAlone) return [{ ...result, ok: null, reason: "required_missing" as const }];
@@ -146,7 +146,7 @@ export class BlockedCheck {
     const count = addresses.length * blocked.length;
     const isFew = count <= FEW_CONNECTIONS;
     const rate = this.#run.rate ?? (isFew ? RATE_FOR_FEW : Math.max(MIN_RATE_FOR_MANY, count / SPREAD_SECONDS));
-    const isConfirmed = isFew || within > 0;
+    const isConfirmed = this.#isUp && (isFew || within > 0);
     const started = performance.now();
     let left = count;
     this.#report(pass, left, started);
@@ -168,9 +168,13 @@ export class BlockedCheck {
       const doubts = new Map(blocked.map((port) => [port, { reason: "no_control" as const, message }]));
       return { ...result, doubts, hasRoute };
     }));
-    if (!pool.signal.aborted && !this.#stop.signal.aborted) this.#throwIfLocal(passes);
+    const isStopped = pool.signal.aborted || this.#stop.signal.aborted;
+    if (!isStopped) this.#throwIfLocal(passes);
     this.#notTested = passes.filter(({ hasRoute }) => !hasRoute).map(({ address }) => address);
-    return passes.filter(({ hasRoute }) => hasRoute);
+    const tested = passes.filter(({ hasRoute }) => hasRoute);
+    // The name may have moved to addresses without a route.
+    if (tested.length === 0 && !isStopped) throw new ConnectError(this.#host.name, firstCause(passes));
+    return tested;
   }
 
   /** Throws if this machine has caused the errors of all ports, so that nothing is known about the host. */
@@ -182,7 +186,7 @@ export class BlockedCheck {
       [...outcomes.values()].map(({ cause }) => ({ address, cause }))
     );
     if (isRequiredLocal && causes.every(({ address, cause }) => isLocalError(cause, address))) {
-      throw new ConnectError(this.#host.name, causes[0]?.cause);
+      throw new ConnectError(this.#host.name, firstCause(passes));
     }
   }
 
@@ -205,6 +209,16 @@ export class BlockedCheck {
       if (!(error instanceof ConnectError)) pool.stop();
     }
   }
+}
+
+/** When the last try of a port ended, on the clock of `performance.now()`. */
+function endOf({ tries }: BlockedOutcome): number {
+  return Math.max(...tries.map(({ ended }) => ended));
+}
+
+/** What `Deno.connect` threw at the first address. */
+function firstCause([pass]: readonly AddressPass[]): unknown {
+  return [...pass?.outcomes.values() ?? []][0]?.cause;
 }
 
 /** The results of a pass that was interrupted: blocked ports are not judged. Those of the pass before fill the gaps. */

@@ -227,15 +227,21 @@ Deno.test("Controls doubts a state while a control was lost, and names the port 
     message: `not proven: connections to port ${port} were lost at the same time`,
   });
   // There was none.
-  assertEquals(controls.doubtAbout(observed), doubt(80));
+  const message = "not proven: there was no connection to port 80 at the same time";
+  assertEquals(controls.doubtAbout([observed]), { reason: "control_lost", message });
   controls.add(GREETED, outcomeOf("greeted", { started: 2000 }), []);
-  assertEquals(controls.doubtAbout(observed), undefined);
+  assertEquals(controls.doubtAbout([observed]), undefined);
   controls.add({ port: 443, expected: "greeted" }, outcomeOf("greeted", { started: 2000, connectMs: 1001 }), []);
-  assertEquals(controls.doubtAbout(observed), doubt(443));
+  assertEquals(controls.doubtAbout([observed]), doubt(443));
+  // Each try must count, but what happens between them does not matter.
+  const before = { state: "refused", started: -8001, ended: -8000 } as const;
+  const after = { state: "refused", started: 8000, ended: 8001 } as const;
+  assertEquals(controls.doubtAbout([before, after]), undefined);
+  assertEquals(controls.doubtAbout([after, observed]), doubt(443));
   // The controls of one pass say nothing about another one.
   controls.reset();
   controls.add(GREETED, outcomeOf("greeted", { started: 2000 }), []);
-  assertEquals(controls.doubtAbout(observed), undefined);
+  assertEquals(controls.doubtAbout([observed]), undefined);
 });
 
 Deno.test("Controls keeps the latest announcement of each port that must greet", async () => {

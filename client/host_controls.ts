@@ -10,8 +10,8 @@ import type { Finding } from "./port_check.ts";
 import type { ProbeOutcome } from "./probe.ts";
 import type { ProbeResult } from "./results.ts";
 
-/** How many ports that must greet are tried at an address at which none is known to be as expected, and how many open ones. */
-const MAX_CANDIDATES = 2;
+/** How many ports are tried at an address at which none is known to be as expected. */
+const MAX_CANDIDATES = 8;
 
 /** What is known about a port that must be greeted or open. */
 export interface RequiredPort extends Finding {
@@ -45,7 +45,9 @@ export class HostControls {
     pool: ControlOptions["pool"],
     probe: (address: string, port: ControlPort) => Promise<ProbeOutcome | undefined>,
   ) {
-    this.#required = required;
+    // A greeting says more than an open port, which may belong to a proxy. So open ports count only if none must greet.
+    const greeted = required.filter(({ result }) => result.expected === "greeted");
+    this.#required = greeted.length > 0 ? greeted : required;
     this.#pool = pool;
     this.#probe = probe;
   }
@@ -63,10 +65,7 @@ export class HostControls {
       existing.reset();
       return { controls: existing };
     }
-    const here = this.#required.filter(({ result }) => result.remoteAddr.hostname === address);
-    // A greeting says more than an open port, which may belong to a proxy.
-    const greeted = here.filter(({ result }) => result.expected === "greeted");
-    const known = greeted.length > 0 ? greeted : here;
+    const known = this.#required.filter(({ result }) => result.remoteAddr.hostname === address);
     if (known.length === 0) return await this.#find(address);
     const controls = this.#add(address, known.map(({ result }) => portOf(result)));
     for (const { result, started, connectMs, announced } of known) {
@@ -76,10 +75,9 @@ export class HostControls {
   }
 
   async #find(address: string): Promise<ControlsAt> {
-    const candidates = (["greeted", "open"] as const).flatMap((expectation) =>
-      this.#required.map(({ result }) => portOf(result)).filter(({ expected }) => expected === expectation)
-        .slice(0, MAX_CANDIDATES)
-    );
+    // Those that announce come first: an announcement at one address is needed at each.
+    const sorted = this.#required.toSorted((a, b) => b.announced.length - a.announced.length);
+    const candidates = sorted.slice(0, MAX_CANDIDATES).map(({ result }) => portOf(result));
     const outcomes = await Promise.all(candidates.map(async (port) => {
       this.#pool.take();
       const outcome = await this.#probe(address, port);

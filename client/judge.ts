@@ -45,6 +45,12 @@ export function judge(
     const message = "not proven: the server does not listen on it";
     return { outcome: best.outcome, failure: { reason: "not_listening", message }, listening };
   }
+  // Otherwise, nothing may listen at that address.
+  const silent = tried.find(({ pass }) => pass.announced.length === 0);
+  if (silent && passes.some(({ announced }) => announced.length > 0)) {
+    const message = `not proven at ${silent.pass.address}: the server announces nothing there`;
+    return { outcome: silent.outcome, failure: { reason: "not_listening", message }, listening };
+  }
   const other = tried.find(({ outcome }) => only !== undefined && outcome.state !== only);
   if (other) return { outcome: other.outcome, failure: { reason: "other_state", message: "" }, listening };
   return { outcome: best.outcome, failure: undefined, listening };

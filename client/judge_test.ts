@@ -17,7 +17,7 @@ interface Shown {
 function passWith({ state, doubt, announced = [], cause }: Shown, address: string): AddressPass {
   const remoteAddr = { transport: "tcp", hostname: address, port: PORT } as const;
   const rest = { remoteAddr, localAddr: undefined, greeting: new Uint8Array(), duration: 1, error: undefined, cause };
-  const outcome: BlockedOutcome | undefined = state && { state, ...rest, started: 0, connectMs: 1, ended: 1 };
+  const outcome: BlockedOutcome | undefined = state && { state, ...rest, started: 0, connectMs: 1, tries: [] };
   return {
     address,
     outcomes: new Map(outcome && [[PORT, outcome]]),
@@ -119,5 +119,7 @@ Deno.test("judge() says that the server listens on a port only if each list cont
   assertEquals(listeningOf([], [no]), notListening);
   assertEquals(listeningOf([]), unknown);
   assertEquals(listeningOf([], []), unknown);
-  assertEquals(listeningOf([yes], []), unknown);
+  // If it announces at one address, it has to do so at each.
+  assertEquals(listeningOf([yes], []), ["not_listening", null]);
+  assertEquals(listeningOf([], [yes]), ["not_listening", null]);
 });

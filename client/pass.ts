@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Controls, Failure } from "./controls.ts";
+import type { Controls, Failure, Observed } from "./controls.ts";
 import { Pace } from "./pace.ts";
 import type { ProbePool } from "./pool.ts";
 import { evidenceOf, isConnected } from "./port_check.ts";
@@ -28,10 +28,10 @@ const SECOND_TRY_MS = 1000;
  */
 const RETRY_PAUSE_MS = 2000;
 
-/** The latest outcome of a port in a pass. */
+/** The outcome of a port that says the most in a round. */
 export interface BlockedOutcome extends ProbeOutcome {
-  /** When the last try ended, on the clock of `performance.now()`. `started` is when the first one began. */
-  readonly ended: number;
+  /** When it was tried in this round, in order. */
+  readonly tries: readonly Observed[];
 }
 
 /** What a pass has shown at one address. */
@@ -85,19 +85,22 @@ export async function passAt(address: string, ports: readonly number[], options:
       controls?.watch(few);
       const pause = Math.max(RETRY_PAUSE_MS, 1000 * slowdown / rate);
       if (!isFirst) await pool.sleep(Math.max(Math.min(pause, retryUntil - performance.now()), 0));
-      const isConfirmed = isFirst && options.isConfirmed;
-      const tried = await tryEvenly(left, rate / slowdown, { ...options, isConfirmed, until: retryUntil });
-      for (const [port, outcome] of tried) outcomes.set(port, outcome);
+      const { tried, isComplete } = await tryEvenly(left, rate / slowdown, { ...options, until: retryUntil });
+      // All ports must be blocked at one moment, so the states of a round that was cut do not replace others.
+      const isUsed = isComplete || !options.isConfirmed;
+      for (const [port, outcome] of tried) if (isUsed || isConnected(outcome.state)) outcomes.set(port, outcome);
       if (pool.signal.aborted || stop.aborted) break;
       await controls?.end();
+      if (!isUsed) break;
       doubts.clear();
       for (const [port, outcome] of outcomes) {
-        const doubt = isConnected(outcome.state) ? undefined : controls?.failure ?? controls?.doubtAbout(outcome);
+        const doubt = isConnected(outcome.state) ? undefined : controls?.failure ?? controls?.doubtAbout(outcome.tries);
         if (doubt) doubts.set(port, doubt);
       }
       if (isFirst) retryUntil = Math.max(deadline, started + retryMs, 2 * performance.now() - started);
       if (doubts.size === 0 || controls?.failure || performance.now() >= retryUntil) break;
-      left = [...doubts.keys()];
+      const isBlocked = (port: number) => !isConnected(outcomes.get(port)?.state ?? "timeout");
+      left = options.isConfirmed ? ports.filter(isBlocked) : [...doubts.keys()];
       onProgress(-left.length);
     }
   } finally {
@@ -133,28 +136,30 @@ async function tryEvenly(
   ports: readonly number[],
   rate: number,
   options: RoundOptions,
-): Promise<Map<number, BlockedOutcome>> {
+): Promise<{ tried: Map<number, BlockedOutcome>; isComplete: boolean }> {
   const { pool, controls, isFew, isConfirmed, onProgress } = options;
   const pace = new Pace(rate, (ms) => pool.sleep(ms));
   const tried = new Map<number, BlockedOutcome>();
   const add = (port: number, latest: ProbeOutcome) => {
-    const ended = latest.started + latest.duration;
+    const { state, started, duration } = latest;
     const first = tried.get(port);
     const best = first && evidenceOf(first) >= evidenceOf(latest) ? first : latest;
-    tried.set(port, { ...best, started: first?.started ?? latest.started, ended });
+    tried.set(port, { ...best, tries: [...first?.tries ?? [], { state, started, ended: started + duration }] });
     onProgress(1);
   };
   const running = await startEvenly(ports, pace, options, add);
   // A limit has dropped most connections when the last one starts. At random times, a control could miss a short burst.
   if (!isFew) controls?.connect();
+  let confirmed = 0;
   if (isConfirmed) {
     if (isFew) await pool.sleep(SECOND_TRY_MS * (1 + Math.random() / 2));
     const early = [...tried].flatMap(([port, { state }]) => isConnected(state) ? [] : [port]);
-    onProgress(-early.length);
+    confirmed = early.length;
+    onProgress(-confirmed);
     running.push(...await startEvenly(early, pace, options, add));
   }
   await Promise.all(running);
-  return tried;
+  return { tried, isComplete: tried.size === ports.length && running.length >= ports.length + confirmed };
 }
 
 /** Starts a try of each port, and returns those that are running. */

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { formatAnnouncement } from "../shared/announcement.ts";
 import { type ControlPort, Controls } from "./controls.ts";
+import { block } from "../tests/helpers/waiting.ts";
 import { passAt, type PassOptions } from "./pass.ts";
 import type { ProbeOutcome } from "./probe.ts";
 import type { ProbeState } from "./results.ts";
@@ -199,7 +200,7 @@ Deno.test("passAt() confirms that all states hold when the last port is tried", 
   assertEquals([states, progress], [["1 refused", "2 open", "4 refused", "3 timeout"], 4]);
 });
 
-Deno.test("passAt() confirms few ports 1 to 1.5 s later, and only in the first round", async () => {
+Deno.test("passAt() confirms few ports 1 to 1.5 s later, in each round, and tries all of them again if one does not count", async () => {
   const pauses: number[] = [];
   for (let i = 0; i < 20; i++) {
     const result = await passWith([1, 2], {
@@ -207,14 +208,14 @@ Deno.test("passAt() confirms few ports 1 to 1.5 s later, and only in the first r
       isConfirmed: true,
       lostAt: (round) => round === 1 ? [2] : [],
     });
-    assertEquals(result.tries, [1, 2, 1, 2, 2]);
+    assertEquals(result.tries, [1, 2, 1, 2, 1, 2, 1, 2]);
     pauses.push(result.pauses[1] ?? 0);
   }
   for (const ms of pauses) assert(ms >= 1000 && ms <= 1500, `${pauses}`);
   assert(new Set(pauses).size > 1, `${pauses}`);
 });
 
-Deno.test("passAt() reports what the second try found if it says more, and when the first began and the second ended", async () => {
+Deno.test("passAt() reports what the second try found if it says more, and when both were made", async () => {
   for (
     const [first, second, kept] of [
       ["refused", "open", "open"],
@@ -230,7 +231,10 @@ Deno.test("passAt() reports what the second try found if it says more, and when 
       stateOf: (_, count) => count === 1 ? first : second,
     });
     const outcome = pass.outcomes.get(1);
-    assertEquals([outcome?.state, outcome?.started, outcome?.ended], [kept, APART_MS, 2 * APART_MS + 1]);
+    assertEquals([outcome?.state, outcome?.tries], [kept, [
+      { state: first, started: APART_MS, ended: APART_MS + 1 },
+      { state: second, started: 2 * APART_MS, ended: 2 * APART_MS + 1 },
+    ]]);
   }
 });
 
@@ -284,4 +288,21 @@ Deno.test("passAt() makes a control when it tries the last of many ports, becaus
   assertEquals([many.rounds, many.controlCount], [1, 2]);
   const few = await passWith([1, 2, 3], { isFew: true });
   assertEquals([few.rounds, few.controlCount], [1, 1]);
+});
+
+Deno.test("passAt() does not mix the states of several rounds if all ports must be blocked at one moment", async () => {
+  const found = await passWith([1, 2], { isConfirmed: true, lostAt: (round) => round === 1 ? [2] : [] });
+  assertEquals([found.tries, found.doubts], [[1, 2, 1, 1, 2, 1], []]);
+  // The time is over when the second round has just begun.
+  let tries = 0;
+  const cut = await passWith([1, 2], {
+    isConfirmed: true,
+    retryMs: 0,
+    deadline: performance.now() + 50,
+    lostAt: (round) => round === 1 ? [2] : [],
+    onTry: () => {
+      if (tries++ === 3) block(100);
+    },
+  });
+  assertEquals(cut.doubts, ["2 control_lost"]);
 });

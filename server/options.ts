@@ -45,8 +45,9 @@ export interface ServeOptions {
   /**
    * Adds a line to the greeting that lists the ports that the server has opened: `greeter listens on 22,8000-8100`, with CR
    * LF. If the greeting is text or bytes, the line is appended to it, after CR LF unless it ends in a line feed; both
-   * together may have at most 16 KiB. A greeting function puts the line where it belongs. The list remains the same when
-   * `count` closes ports. Every client learns all open ports, even those that a firewall hides. Default: false.
+   * together may have at most 16 KiB. A greeting function puts the line where it belongs. Cannot be combined with `count`,
+   * because a port that it has closed would still be on the list. Every client learns all open ports, even those that a
+   * firewall hides. Default: false.
    */
   announce?: boolean;
   /**
@@ -108,7 +109,7 @@ export interface ServeOptions {
  * @throws {RangeError} If there is one. The message begins with the option's name.
  */
 export function checkRanges(
-  { hostname = DEFAULTS.hostname, port, backlog, maxConnections, count, timeout, inputTimeout }: ServeOptions,
+  { hostname = DEFAULTS.hostname, port, backlog, maxConnections, announce, count, timeout, inputTimeout }: ServeOptions,
 ) {
   if ([hostname].flat().length === 0) throw new RangeError("hostname: expected at least one name or address");
   for (const each of [hostname].flat()) checkAddress("hostname", each);
@@ -117,6 +118,9 @@ export function checkRanges(
   for (const each of ports) checkInteger("port", each, 0, 65_535);
   checkInteger("backlog", backlog, 1, 65_535);
   checkInteger("maxConnections", maxConnections, 1, Number.MAX_SAFE_INTEGER);
+  if (announce && count !== undefined) {
+    throw new RangeError("announce: cannot be combined with count, which closes ports that are on the list");
+  }
   checkInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
   checkMilliseconds("timeout", timeout);
   // Unlike with `timeout`, 0 is valid.

@@ -13,8 +13,8 @@ export function formatAnnouncement(ports: Iterable<number>): string {
 /** How an announcement begins. */
 const PREFIX = "greeter listens on ";
 
-/** A whole line, so it begins at the start or after a line feed. */
-const ANNOUNCEMENT = /(?<![^\n])greeter listens on ([\d,-]+)\r\n/g;
+/** A line that begins as an announcement does: at the start or after a line feed. */
+const ANNOUNCEMENT = /(?<![^\n])greeter listens on ([^\n]*\n?)/g;
 
 /**
  * How many announcements of a greeting are read. A server sends one. The limit bounds the time and the memory that a
@@ -23,15 +23,16 @@ const ANNOUNCEMENT = /(?<![^\n])greeter listens on ([\d,-]+)\r\n/g;
 const MAX_ANNOUNCEMENTS = 4;
 
 /**
- * Returns the ports of each announcement in a greeting, up to the fourth one. Anything else than what
- * {@linkcode formatAnnouncement} writes is no announcement, such as a line that is cut off.
+ * Returns the ports of each announcement in a greeting, up to the fourth one. There are none in a line that
+ * {@linkcode formatAnnouncement} would not write, such as one that is cut off or was changed by a proxy: it proves of no port
+ * that the server listens on it.
  */
 export function announcedPorts(greeting: Uint8Array): readonly ReadonlySet<number>[] {
   const announced: ReadonlySet<number>[] = [];
   // In latin1, each byte is one character, and no byte is invalid.
-  for (const [, list = ""] of new TextDecoder("latin1").decode(greeting).matchAll(ANNOUNCEMENT)) {
-    const ports = parseFormatted(list);
-    if (ports) announced.push(ports);
+  for (const [, line = ""] of new TextDecoder("latin1").decode(greeting).matchAll(ANNOUNCEMENT)) {
+    const [, list = ""] = line.match(/^([\d,-]+)\r\n$/) ?? [];
+    announced.push(parseFormatted(list) ?? new Set());
     if (announced.length === MAX_ANNOUNCEMENTS) break;
   }
   return announced;

@@ -80,7 +80,7 @@ function detailsOf(result: ProbeResult, { check, addresses }: HostSummary, rate:
   const before = reachableBefore === undefined
     ? undefined
     : `(reachable ${Math.round(reachableBefore / 1000)}s before)`;
-  const isNamed = hostname === addresses[0] || result.reason === "no_control";
+  const isNamed = hostname === addresses[0] || error?.startsWith("not proven at") === true;
   const address = isNamed ? undefined : `at ${hostname}`;
   const mark = ok === false && reason === undefined ? expectationOf(result, check) : undefined;
   // An explanation begins with what is not proven. If the port is `unreachable`, that replaces the message of the system.

@@ -24,6 +24,7 @@ export function explanation(
     case "no_control":
       return `${error}; ${otherAddresses(hostname, addresses)}`;
     case "not_listening":
+      if (error?.startsWith("not proven at")) return `${error}; ${otherAddresses(hostname, addresses)}`;
       return `${error}; add it to --port of the server`;
     case "addresses_changed":
       return `${error}; name an address instead`;

@@ -64,13 +64,12 @@ function blockedHints(hosts: readonly HostSummary[], rate = Infinity): string[] 
   if (isOther && blocked.some(({ state }) => state === "refused") && rate > 1) {
     hints.push("many firewalls reject only one connection a second; try --rate 1");
   }
-  if (blocked.some(({ ok, state, listening }) => ok && state === "refused" && listening === null)) {
-    hints.push("refused may mean that nothing listens; use --announce on the server, and -p here");
-  }
   // A port that is not blocked proves that the host is up.
   if (hosts.some(({ check, results }) => isControlMissing(check) && results.every(({ ok }) => ok))) {
     const host = hosts.length === 1 ? "the host" : "a host";
     hints.push(`${host} may be down or limit connections; add a port that must be open with --open`);
+  } else if (blocked.some(({ ok, state, listening }) => ok && state === "refused" && listening === null)) {
+    hints.push("refused may mean that nothing listens; use --announce on the server, and -p here");
   }
   return hints;
 }

@@ -159,6 +159,7 @@ const EXCLUSIVE = [
   ["greeting", "stdin"],
   ["http", "stdin"],
   ["announce", "stdin"],
+  ["announce", "count"], // a port that --count has closed would still be on the list
   ["quiet", "json"],
   ["quiet", "timestamps"],
   ["json", "timestamps"],

@@ -56,16 +56,6 @@ Deno.test(needs("greeter --announce --http has the list in the body that curl re
   }
 });
 
-Deno.test("greeter --announce --count greets as many clients, and announces the same ports until it stops", async () => {
-  const [first = 0, second = 0] = freePorts(2);
-  const list = formatAnnouncement([first, second]);
-  await using greeter = spawn([...ANNOUNCE, "-p", `${first},${second}`, "--count", "2", "-g", "hi"]);
-  await until(() => greeter.output.stdout.includes("\n"));
-  for (const port of [first, first, second, second]) assertEquals(await greetingFrom(port), `hi\r\n${list}`);
-  assertEquals((await greeter.ended).code, 0);
-  assertMatch(greeter.output.stdout, /\nStopped: 4 greetings, /);
-});
-
 Deno.test("greeter --announce exits 2 before it listens if no port can send the list", async () => {
   using occupied = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const [port, own] = [freePort(), freePort()];
@@ -78,6 +68,7 @@ Deno.test("greeter --announce exits 2 before it listens if no port can send the 
     [["-p", `${port}`, "-g", "x".repeat(16_260), "--http"], tooLong(16_390)],
     [["-p", `${port}`, "-g", "{client}" + "x".repeat(16_320)], tooLong(16_395)],
     [["-p", `${port}`, "--stdin"], "--announce and --stdin cannot be combined; use only one of them"],
+    [["-p", `${port}`, "--count", "1"], "--announce and --count cannot be combined; use only one of them"],
     [["-p", `${own}=hi`], `--announce needs a port without a greeting in --port; ${advice}`],
     [
       ["-p", `${own}=hi`, "-p", `${occupied.addr.port}`, "--skip-taken"],

@@ -42,11 +42,11 @@ Deno.test(needs("greeter listens on each port at each address", "IPv6"), async (
   const list = formatPorts(ports);
   // An address that is given twice is one address.
   const hosts = ["-H", "127.0.0.1", "--host", "::1", "-H127.0.0.1"];
-  await using greeter = spawn([...GREETER, ...hosts, "-p", `${ports}`, "--announce", "--count", "2"]);
+  await using greeter = spawn([...GREETER, ...hosts, "-p", `${ports}`, "--count", "2"]);
   await until(() => greeter.output.stdout.includes("\n"));
   for (const port of ports) {
     for (const address of ["127.0.0.1", "::1"]) {
-      assertEquals(await greetingFrom(port, address), `${DEFAULTS.greeting}greeter listens on ${list}\r\n`);
+      assertEquals(await greetingFrom(port, address), DEFAULTS.greeting);
     }
   }
   assertEquals([(await greeter.ended).code, greeter.output.stderr], [0, ""]);
