@@ -171,6 +171,11 @@ test(
       "not proven at 2001:db8::2: no port that must greet or be open could be reached there; -4 checks IPv4 only";
     assertEquals(linesOf(both), [1, '7000 greeted "hello\\n"', `7001 refused ${message}`]);
     assertEquals(linesOf(ipv4), [0, '7000 greeted "hello\\n"', "7001 timeout"]);
+    // A port that must only be open does not show that the server is there.
+    await using _proxy = serve({ hostname: "::", port: 7005, greeting: "x" });
+    const proxied = await connectFromClient("both -p 7000 -o 7005 -b 7001");
+    assertEquals(linesOf(proxied).slice(0, 1), [1]);
+    assertStringIncludes(linesOf(proxied).join(), message);
     // With a server at both addresses, both are tested.
     await using _ipv6 = serve({ hostname: "2001:db8::2", port: [7000, 7001], greeting: "hello\n" });
     const open = await connectFromClient("both -p 7000 -b 7001");
