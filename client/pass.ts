@@ -86,10 +86,11 @@ export async function passAt(address: string, ports: readonly number[], options:
       const pause = Math.max(RETRY_PAUSE_MS, 1000 * slowdown / rate);
       if (!isFirst) await pool.sleep(Math.max(Math.min(pause, retryUntil - performance.now()), 0));
       const { tried, isComplete } = await tryEvenly(left, rate / slowdown, { ...options, until: retryUntil });
+      const isStopped = pool.signal.aborted || stop.aborted;
       // All ports must be blocked at one moment, so the states of a round that was cut do not replace others.
-      const isUsed = isComplete || !options.isConfirmed;
+      const isUsed = isComplete || isStopped || !options.isConfirmed;
       for (const [port, outcome] of tried) if (isUsed || isConnected(outcome.state)) outcomes.set(port, outcome);
-      if (pool.signal.aborted || stop.aborted) break;
+      if (isStopped) break;
       await controls?.end();
       if (!isUsed) break;
       doubts.clear();

@@ -65,7 +65,7 @@ Deno.test(
       `${port} greeted "hello\\n"`,
       `${down} refused expected open`,
       `4 of 5 ports as expected; not: ${ADMIN}:${down}; ` +
-      "refused may mean that nothing listens; start the server with --announce",
+      "refused may mean that nothing listens; use --announce on the server, and -p here",
     ]);
     const { stdout: json } = await check(policy, "--json");
     const rows = rowsOf(json);

@@ -130,7 +130,7 @@ Deno.test(
           "refused",
           null,
           "interrupted",
-          "not judged: interrupted",
+          undefined,
         ]);
         const { not_ok, not_judged, interrupted } = rows.at(-1);
         assertEquals([not_ok, not_judged, interrupted], [`${open.port}`, `${refused}`, true]);
