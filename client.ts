@@ -47,6 +47,7 @@ import {
 import { type PortsByExpectation, portsByExpectation, validateChecks } from "./client/validate.ts";
 import { isLinkLocal, isLocalError, isOutOfResources } from "./client/connect_errors.ts";
 import { checkHost } from "./client/host_check.ts";
+import { defaultRate } from "./client/pace.ts";
 import { ProbePool } from "./client/pool.ts";
 import { Host, LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 } from "./client/resolve.ts";
 import { type HostTarget, hostTargets } from "./client/targets.ts";
@@ -54,7 +55,7 @@ import { type HostTarget, hostTargets } from "./client/targets.ts";
 /** What the `cause` of a {@linkcode ConnectError} says: for messages. */
 export { isLinkLocal, isLocalError, isOutOfResources, LOOKUP_TIMEOUT, NO_IPV4, NO_IPV6 };
 export { BLOCKED_STATES, CHECK_DEFAULTS, ConnectError, EXPECTATIONS, portsByExpectation, PROBE_STATES, REASONS };
-export { MAX_RATE, MIN_BLOCKED_TIMEOUT_MS, MIN_RATE };
+export { defaultRate, MAX_RATE, MIN_BLOCKED_TIMEOUT_MS, MIN_RATE };
 export type { Check, CheckOptions, HostPort, PassProgress, TextOrBytes };
 export type { BlockedState, Expectation, PortsByExpectation, ProbeResult, ProbeState, Reason };
 

@@ -10,18 +10,10 @@ import { HostControls, type RequiredPort } from "./host_controls.ts";
 import { judge } from "./judge.ts";
 import { type AddressPass, type BlockedOutcome, passAt } from "./pass.ts";
 import { attemptResult, isConnected } from "./port_check.ts";
+import { defaultRate, FEW_CONNECTIONS } from "./pace.ts";
 import type { ProbeOutcome } from "./probe.ts";
 import type { Host } from "./resolve.ts";
 import { ConnectError, type ProbeResult } from "./results.ts";
-
-/**
- * How many connections start in a second: few ports at once are no burst for a usual limit on new connections, and many may
- * take 10 s. OpenWrt allows 25 a second.
- */
-const FEW_CONNECTIONS = 8;
-const RATE_FOR_FEW = 4;
-const MIN_RATE_FOR_MANY = 20;
-const SPREAD_SECONDS = 10;
 
 /**
  * The pauses between two passes, in milliseconds. The last one repeats. With these, no port gets more than 5 connections in
@@ -61,6 +53,8 @@ export class BlockedCheck {
   /** When each port was reached in an earlier pass, on the clock of `performance.now()`. */
   readonly #reachedAt = new Map<number, number>();
   #notTested: readonly string[] = [];
+  /** The results of the last pass that has ended. */
+  #latest: readonly ProbeResult[] = [];
 
   /** Use {@linkcode run} to start. */
   constructor(host: Host, run: HostCheckOptions, required: readonly RequiredPort[]) {
@@ -80,21 +74,25 @@ export class BlockedCheck {
    */
   async run(): Promise<ProbeResult[]> {
     const { pool, deadline, ports: { blocked } } = this.#run;
-    let latest: ProbeResult[] = [];
     for (let pass = 1;; pass++) {
       const started = performance.now();
       const results = await this.#resultsOfPass(pass);
-      if (pool.signal.aborted) return interrupted(results, latest);
+      if (pool.signal.aborted) return interrupted(results, this.#latest);
       const isProven = results.length === blocked.length && results.every(({ ok }) => ok);
       const canPass = this.#isUp && !this.#isAlone;
       const pause = isProven || !canPass ? undefined : pauseAfter(pass, deadline - performance.now());
       this.#report(pass, undefined, started, pause);
       if (pause === undefined) return results;
-      latest = results;
+      this.#latest = results;
       await pool.sleep(pause);
-      if (pool.signal.aborted) return interrupted([], latest);
+      if (pool.signal.aborted) return interrupted([], this.#latest);
       await this.#host.resolve(deadline, pool.signal); // the name may have other addresses by now
     }
+  }
+
+  /** The ports that were reached in the last pass that has ended: they are open, even if an error ends the next one. */
+  get reached(): ProbeResult[] {
+    return this.#latest.filter(({ state }) => isConnected(state));
   }
 
   #report(pass: number, left: number | undefined, started: number, pause?: number) {
@@ -145,7 +143,7 @@ export class BlockedCheck {
     const { pool, within, deadline, timeout, ports: { blocked } } = this.#run;
     const count = addresses.length * blocked.length;
     const isFew = count <= FEW_CONNECTIONS;
-    const rate = this.#run.rate ?? (isFew ? RATE_FOR_FEW : Math.max(MIN_RATE_FOR_MANY, count / SPREAD_SECONDS));
+    const rate = this.#run.rate ?? defaultRate(count);
     const isConfirmed = this.#isUp && (isFew || within > 0);
     const started = performance.now();
     let left = count;

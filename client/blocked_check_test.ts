@@ -10,6 +10,7 @@ import {
 } from "../client.ts";
 import { serve } from "../server.ts";
 import { formatAnnouncement } from "../shared/announcement.ts";
+import { needs } from "../tests/helpers/needs.ts";
 import { freePort, freePorts } from "../tests/helpers/ports.ts";
 import { startServer } from "../tests/helpers/servers.ts";
 import { delay, ENDLESS_MS, within } from "../tests/helpers/waiting.ts";
@@ -264,3 +265,47 @@ Deno.test("checkPorts() confirms with `within` that many ports are blocked at on
     assertEquals(tried.filter((port) => port === blocked[0]).length, attempts);
   }
 });
+
+Deno.test("checkPorts() yields a blocked port that was reached before it throws the error of a later pass", async () => {
+  await using server = serve({ hostname, port: [0, 0] });
+  const [greeted, blocked] = server.addrs.map(({ port }) => port);
+  const onPass = ({ pass }: PassProgress) => {
+    if (pass === 2) throw new Error("second pass");
+  };
+  const states: unknown[] = [];
+  const results = checkPorts({ hostname, greeted, blocked }, { within: ENDLESS_MS, onPass });
+  await assertRejects(
+    async () => {
+      for await (const { expected, state, ok } of results) states.push([expected, state, ok]);
+    },
+    Error,
+    "second pass",
+  );
+  assertEquals(states, [["greeted", "greeted", true], ["blocked", "greeted", false]]);
+});
+
+Deno.test(
+  needs("checkPorts() tries no more blocked ports of any host after a function of its caller has thrown", "Linux"),
+  async () => {
+    await using server = serve({ hostname: "0.0.0.0", port: 0 });
+    const { port: greeted } = server.addr;
+    const hosts = ["127.0.0.1", "127.0.0.2"];
+    let late = 0;
+    let hasThrown = false;
+    const onAttempt = ({ host, expected }: ProbeResult) => {
+      if (expected !== "blocked") return;
+      if (hasThrown) late++;
+      if (host === hosts[1]) return;
+      hasThrown = true;
+      throw new Error("from onAttempt");
+    };
+    // The pass of the other host takes more than 4 s.
+    const checks = [{ hostname: hosts[0] ?? "", greeted, blocked: freePort() }, {
+      hostname: hosts[1] ?? "",
+      greeted,
+      blocked: freePorts(100),
+    }];
+    await assertRejects(() => within(Array.fromAsync(checkPorts(checks, { onAttempt }))), Error, "from onAttempt");
+    assert(late <= 2, `${late}`); // those that were running
+  },
+);

@@ -55,7 +55,13 @@ export async function checkHost(host: Host, options: HostCheckOptions): Promise<
   onLookup?.(host.name, host.addresses, family);
   const required = await checkRequired(host, run);
   if (ports.blocked.length === 0 || signal.aborted) return;
-  for (const result of await new BlockedCheck(host, run, required).run()) onDecided(result);
+  const check = new BlockedCheck(host, run, required);
+  try {
+    for (const result of await check.run()) onDecided(result);
+  } catch (error) {
+    for (const result of check.reached) onDecided(result);
+    throw error;
+  }
 }
 
 /**

@@ -72,9 +72,10 @@ function isMatch({ host, state, expected, remoteAddr: { port } }: ProbeResult, {
   return state === "greeted" && expected === "greeted" && expect({ host, port }) !== undefined;
 }
 
-function detailsOf(result: ProbeResult, { check, addresses }: HostSummary, rate: number | undefined): string[] {
+function detailsOf(result: ProbeResult, host: HostSummary, rate: number | undefined): string[] {
+  const { check, addresses } = host;
   const { state, greeting, error, remoteAddr: { hostname }, ok, reachableBefore } = result;
-  const reason = explanation(result, addresses, rate);
+  const reason = explanation(result, host, rate);
   // Whether an open port has sent something within the time that greeter waits can differ from run to run.
   const detail = state === "open" || greeting.length === 0 ? error : quoteGreeting(greeting);
   const before = reachableBefore === undefined

@@ -34,7 +34,7 @@ Deno.test("formatResults() says why a blocked port is not proven instead of what
       blocked(3306, "refused", doubt("not_listening", "not proven: the server does not listen on it")),
     ]),
     [
-      "80    timeout      not proven: connections to port 22 were lost at the same time; try --rate 5",
+      "80    timeout      not proven: connections to port 22 were lost at the same time; try --rate 2",
       "443   unreachable  not proven: port 22 refused the 6th connection in 5s; check another port with -p or -o, too",
       "3306  refused      not proven: the server does not listen on it; add it to --port of the server",
     ],
@@ -90,8 +90,8 @@ Deno.test("formatResults() names the address of a blocked port once, and only if
     ]),
     [
       "80  refused  not proven at 2001:db8::7: no port could be reached there; -4 checks IPv4 only",
-      "81  timeout  at 2001:db8::7  not proven: x; try --rate 5",
-      "82  timeout  not proven: x; try --rate 5",
+      "81  timeout  at 2001:db8::7  not proven: x; try --rate 2",
+      "82  timeout  not proven: x; try --rate 2",
       "83  open     at 2001:db8::7  expected blocked",
     ],
   );

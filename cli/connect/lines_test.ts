@@ -173,7 +173,7 @@ Deno.test(
     import { formatResults } from "${import.meta.resolve("./lines.ts")}";
     const results = ${JSON.stringify(results)};
     for (const result of results) result.greeting = new Uint8Array(Object.values(result.greeting));
-    const check = { expect: () => undefined, blockedState: () => undefined };
+    const check = { blocked: [], expect: () => undefined, blockedState: () => undefined };
     console.log(formatResults({ check, results, addresses: ["192.0.2.1"] }, {}, true).join("\\n"));`;
     const { stdout, stderr } = await run([Deno.execPath(), "eval", script], { cwd: ROOT, env: { NO_COLOR: "" } });
     assertEquals(stdout.trimEnd().replaceAll("\u001b", "ESC").split("\n"), [

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { MIN_RATE, type ProbeResult } from "../../client.ts";
+import { defaultRate, MIN_RATE, type ProbeResult } from "../../client.ts";
+import type { HostSummary } from "./summary.ts";
 
 /** The rate that the advice names. Most limits on new connections allow more. */
 const ADVISED_RATE = 5;
@@ -11,8 +12,8 @@ const ADVISED_RATE = 5;
 /** Explains why a blocked port does not pass, and says what to do. Returns `undefined` if its state says it all. */
 export function explanation(
   { reason, error, remoteAddr: { hostname } }: ProbeResult,
-  addresses: readonly string[],
-  rate: number | undefined,
+  { check, addresses }: Pick<HostSummary, "check" | "addresses">,
+  rate = defaultRate(check.blocked.length * addresses.length),
 ): string | undefined {
   switch (reason) {
     case "control_lost":
@@ -39,8 +40,8 @@ export function explanation(
   }
 }
 
-/** How to lose no connections, if `rate` was given. */
-function lossAdvice(rate = Infinity): string {
+/** How to lose no connections, if they were lost at this rate. */
+function lossAdvice(rate: number): string {
   if (rate / 2 < MIN_RATE) return "exempt this machine from limits on new connections";
   return `try --rate ${rate > ADVISED_RATE ? ADVISED_RATE : rate / 2}`;
 }

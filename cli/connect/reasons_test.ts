@@ -1,16 +1,17 @@
 import { assertEquals } from "@std/assert";
 import { type Reason, REASONS } from "../../client.ts";
-import { probeResult } from "../../tests/helpers/results.ts";
+import { hostCheck, probeResult } from "../../tests/helpers/results.ts";
 import { explanation } from "./reasons.ts";
 
 const ERROR = "not proven: cause";
 
-/** The explanation for a blocked port at an address of a host, by default its only one. */
-function explain(reason: Reason | undefined, hostname = "192.0.2.1", addresses = [hostname], rate?: number) {
+/** The explanation for one of nine blocked ports at an address of a host, by default its only one. */
+function explain(reason: Reason | undefined, hostname = "192.0.2.1", addresses = [hostname], rate?: number, count = 9) {
   const remoteAddr = { transport: "tcp", hostname, port: 80 } as const;
   const error = reason === undefined ? "No route to host" : ERROR;
   const result = probeResult(80, "timeout", { expected: "blocked", ok: false, reason, error, remoteAddr });
-  return explanation(result, addresses, rate);
+  const check = hostCheck({ blocked: Array.from({ length: count }, (_, i) => 80 + i) });
+  return explanation(result, { check, addresses }, rate);
 }
 
 Deno.test("explanation() says what to do about each reason for which a blocked port does not pass", () => {
@@ -31,8 +32,11 @@ Deno.test("explanation() says what to do about each reason for which a blocked p
   assertEquals(explain(undefined), undefined);
 });
 
-Deno.test("explanation() advises a lower rate than the one that was given", () => {
-  const advice = (rate: number) => explain("control_lost", "192.0.2.1", ["192.0.2.1"], rate);
+Deno.test("explanation() advises a lower rate than the one that was given, or the default", () => {
+  const addresses = ["192.0.2.1"];
+  const advice = (rate?: number, count?: number) => explain("control_lost", "192.0.2.1", addresses, rate, count);
+  assertEquals(advice(undefined, 8), `${ERROR}; try --rate 2`);
+  assertEquals(advice(undefined, 9), `${ERROR}; try --rate 5`);
   assertEquals(advice(1000), `${ERROR}; try --rate 5`);
   assertEquals(advice(5.1), `${ERROR}; try --rate 5`);
   assertEquals(advice(5), `${ERROR}; try --rate 2.5`);

@@ -12,13 +12,13 @@ import { type HostSummary, isControlMissing, portsWith, type RunSummary } from "
 /** Formats a result. */
 export function formatResultRow(
   result: ProbeResult,
-  { check, addresses }: HostSummary,
+  host: HostSummary,
   rate: number | undefined,
 ): string {
-  const { host, expected, ok, state, remoteAddr, localAddr, greeting, duration, error, reachableBefore } = result;
+  const { expected, ok, state, remoteAddr, localAddr, greeting, duration, error, reachableBefore } = result;
   return row("probe", {
-    host,
-    line: check.lineOf(remoteAddr.port),
+    host: result.host,
+    line: host.check.lineOf(remoteAddr.port),
     expected,
     ok,
     state,
@@ -29,7 +29,7 @@ export function formatResultRow(
     dest_port: remoteAddr.port,
     duration_ms: roundToMicroseconds(duration),
     // The reason says why a port is not judged.
-    error: ok === null ? error : explanation(result, addresses, rate) ?? error,
+    error: ok === null ? error : explanation(result, host, rate) ?? error,
     reason: result.reason,
     listening: expected === "blocked" ? result.listening : undefined,
     reachable_before_ms: reachableBefore === undefined ? undefined : roundToMicroseconds(reachableBefore),
