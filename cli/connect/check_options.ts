@@ -75,9 +75,10 @@ export const CHECK_OPTIONS = {
  */
 export function toGivenCheck({ flag, one, all, given }: Values, rewritten: Rewritten, line?: number): GivenCheck {
   const { port: portOption, open: openOption, blocked: blockedOption } = CHECK_OPTIONS;
-  // An operand that is a port list probably belongs to the option that was given, if it is only one.
   const lists = [given(portOption), given(openOption), given(blockedOption)].filter(({ length }) => length > 0);
-  const [list] = lists.length === 1 ? lists : [];
+  // An operand that is a port list probably belongs to the option that was given, if it is only one. But nobody is advised to
+  // block a port that may have to be open.
+  const [list] = lists.length === 1 && given(blockedOption).length === 0 ? lists : [];
   const hostnames = toHostnames(rewritten.operands, list ?? []);
   rejectBoth("ipv4", "ipv6", rewritten);
   const isDefault = lists.length === 0;

@@ -294,7 +294,7 @@ Deno.test("parse() rejects invalid command lines of greeter connect, and states 
     [["lab", "-p", "80", "443", "8000-8100"], 'invalid HOST "443": to check ports, write -p 80,443,8000-8100'],
     [["--port=80,", "443", "lab"], 'invalid HOST "443": to check ports, write --port 80,443'],
     [["lab", "-p", "80=x", "443"], 'invalid HOST "443": to check ports, write -p 443'],
-    [["lab", "-b", "80", "443"], 'invalid HOST "443": to check ports, write -b 80,443'],
+    [["lab", "-b", "80", "443"], 'invalid HOST "443": to check ports, write -p 443'],
     [["lab", "--open=80", "443"], 'invalid HOST "443": to check ports, write --open 80,443'],
     [["lab", "-b", "80", "-o22", "443"], 'invalid HOST "443": to check ports, write -p 443'],
     [["lab", "-p", "ssh,80"], "expected ports from 1 to 65535, such as 22,80,8000-8100; write 22,80 instead of ssh,80"],
