@@ -80,7 +80,10 @@ function formatRows(clients: readonly Client[], columns: number): { titles: stri
   const room = roomAfter(table, columns);
   const showsSent = hasSent && hasSentRoom;
   const portsWidth = showsSent ? Math.min(widest, Math.max(MIN_PORTS_WIDTH, Math.floor(room / 2))) : room;
-  table.push(alignLeft(TITLES.ports, clients.map((client) => formatClientPorts(client, portsWidth))));
+  // Otherwise, a client that was not allowed would look like one that was greeted.
+  const markOf = ({ denied }: Client) => denied && !showsSent ? " (denied)" : "";
+  const portsOf = (client: Client) => formatClientPorts(client, portsWidth - markOf(client).length) + markOf(client);
+  table.push(alignLeft(TITLES.ports, clients.map(portsOf)));
   if (showsSent) {
     const sentWidth = room - portsWidth - GAP.length;
     table.push(alignLeft(TITLES.sent, clients.map((client) => formatSent(client, sentWidth))));

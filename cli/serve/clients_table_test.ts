@@ -132,6 +132,14 @@ Deno.test("clientTable() has no column for what was sent if no client has sent a
   assertMatch(table([...silent, get], 70)[2] ?? "", / 1,3,5,7,9,\.\.\.$/);
 });
 
+Deno.test("clientTable() marks clients that are not allowed also without the column for what was sent", () => {
+  const denied = client("192.0.2.8", { denied: true, ports: [21, 80, 110, 5900] });
+  for (const columns of [40, 60, 72, 100]) {
+    const line = table([get, denied], columns).find((line) => line.startsWith("192.0.2.8"));
+    assert(line?.endsWith(" (denied)"), `${columns}: ${line}`);
+  }
+});
+
 Deno.test("clientTable() puts long addresses on lines of their own if there is no room for the other columns", () => {
   const address = "2001:db8:1234:5678:abcd:ef01:2345:6789";
   const long = client(address, { payload: "SSH-2.0-Go" });
