@@ -3,7 +3,9 @@
  *
  * Read {@linkcode checkPorts} first. Then follow the path of a check: client/host_check.ts checks the ports of a host in the
  * right order, client/port_check.ts tries a port at each address until it is as expected, client/pool.ts keeps many probes
- * running at once, and client/probe.ts is the life of a single probe.
+ * running at once, and client/probe.ts is the life of a single probe. For ports that must be blocked, client/blocked_check.ts
+ * makes passes, client/pass.ts tries the ports at one address, client/controls.ts shows whether connections get lost
+ * meanwhile, and client/judge.ts decides.
  *
  * @example Check two ports
  * ```ts
@@ -69,7 +71,8 @@ export type { BlockedState, Expectation, PortsByExpectation, ProbeResult, ProbeS
  * expected text; without, when its first line is followed by 100 ms of silence, plus the time that connecting took: SSH,
  * SMTP and FTP servers do not close the connection.
  *
- * A port is tried at the first address of its host, and at the next one only if it does not connect.
+ * A port in `greeted` or `open` is tried at the first address of its host, and at the next one only if it does not connect.
+ * A port in `blocked` is tried at each address.
  *
  * All connections are closed when the iteration ends, including by `break`, an exception or the signal.
  *

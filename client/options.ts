@@ -21,9 +21,9 @@ export const CHECK_DEFAULTS = {
  */
 export const MIN_BLOCKED_TIMEOUT_MS = 1500;
 
-/** The least and the greatest `rate`, in connections a second. */
+/** The lowest `rate`, in connections a second. */
 export const MIN_RATE = 0.1;
-/** The greatest one. */
+/** The highest `rate`, in connections a second. */
 export const MAX_RATE = 100_000;
 
 /** Text, encoded as UTF-8, or bytes. */
@@ -84,7 +84,8 @@ export interface CheckOptions {
    * How long to keep probing ports that are not as expected, in milliseconds. Each is probed again after a pause of
    * 100 ms, which doubles up to 1 s. The last probe starts when this time is over, unless one is running then. Names are
    * looked up again, about once a second. A lookup may last until this time is over, and at least as long as `timeout`.
-   * Default: 0, which probes each port once.
+   * Ports in `blocked` are tried in passes instead, with pauses of 3, 6 and then 7 s. Default: 0, which probes each port
+   * once, and makes one pass.
    */
   within?: number;
   /**

@@ -13,7 +13,10 @@ import type { ProbeOutcome } from "./probe.ts";
 const SLOWDOWN = 4;
 const MAX_SLOWDOWN = 16;
 
-/** How long ports are tried again in a pass, in milliseconds, unless `within` or the first try takes longer. */
+/**
+ * How long ports are tried again in a pass, in milliseconds, from its start. If it is later, the end is that of `within`, or
+ * twice the time of the first try of all ports.
+ */
 const RETRY_MS = 60_000;
 
 /**

@@ -88,9 +88,10 @@ export interface PortCheckOptions {
 }
 
 /**
- * Checks a port until it is as expected, until the deadline, or until `stop` is aborted. Begins and ends with a place in
- * the pool, and begins when a connection may start. Returns what is known, or `undefined` if nothing is. Aborts `stop` with an error: a {@linkcode ConnectError} if
- * no port of the host can be probed, or any error that a function in the options has thrown.
+ * Checks a port until it is as expected, until the deadline, or until `stop` is aborted. The caller has taken a place in the
+ * pool and waited for the pace; the place is still taken when this returns. Returns what is known, or `undefined` if nothing
+ * is. Aborts `stop` with an error: a {@linkcode ConnectError} if no port of the host can be probed, or any error that a
+ * function in the options has thrown.
  */
 export async function checkPort(
   port: number,

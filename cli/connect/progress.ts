@@ -115,7 +115,7 @@ export class Progress {
     const { greeted, open: opened, blocked } = this.#tried;
     const tried = greeted + opened + blocked;
     if (this.#unresolved.length === this.#hosts.size) return this.#lookups();
-    // Ports that must be blocked are tried only when all others are as expected.
+    // Ports that must be blocked are tried only after all others.
     const isWaiting = greeted + opened === this.#requiredCount && this.#okCount < tried;
     const passes = this.#hosts.values().flatMap(({ pass }) => pass ?? []);
     const parts = passes.length > 0

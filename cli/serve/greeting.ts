@@ -99,7 +99,7 @@ const NOTHING = new Uint8Array();
 /**
  * Returns the greeting for `serve`: bytes if it is the same for all connections, or else a function. `{client}` is
  * replaced by the client's address and port, `{port}` by the port that it was accepted on. With `announce`, it is
- * always a function: the list belongs into the body of an HTTP response, and {@linkcode checkAnnouncement} has a better
+ * always a function: the list belongs in the body of an HTTP response, and {@linkcode checkAnnouncement} has a better
  * message than `serve` if the list is too long.
  */
 export function toServeGreeting(greeting: Greeting, announce: boolean): ServeOptions["greeting"] {
