@@ -1,6 +1,6 @@
 /** All measurements, in their order. @module */
 import { measureAbuse } from "./abuse.ts";
-import { countCalls, type Measured, measurePorts, measureScan, measureSpeed } from "./measure.ts";
+import { countCalls, measureBlocked, type Measured, measurePorts, measureScan, measureSpeed } from "./measure.ts";
 import { findPeers, findScanners, otherGreeters, thisGreeter } from "./peers.ts";
 import { describeMachine, has, isAlone, prepare, shell } from "./programs.ts";
 import type { Results, Sample } from "./samples.ts";
@@ -18,13 +18,14 @@ export const FULL = {
   traced: 500, // connections whose system calls are counted
   ports: 10_000, // that greeter listens on and scanners scan
   dropped: 1000, // of these ports, by a firewall
+  blocked: [8, 200, 10_000], // ports that must be blocked
 };
 export type Extent = typeof FULL;
 
 /** `--quick`. */
 export const QUICK: Extent = {
   ...{ rounds: 1, abuseRounds: 1, hasSlowServers: false, levels: [64], seconds: 0.2 },
-  ...{ held: 100, burst: 100, abusers: 100, traced: 50, ports: 200, dropped: 20 },
+  ...{ held: 100, burst: 100, abusers: 100, traced: 50, ports: 200, dropped: 20, blocked: [8] },
 };
 
 /** Measures everything, in rounds in which all programs take turns: a machine that slows down does so for all. */
@@ -38,7 +39,7 @@ export async function measureAll(extent: Extent, against: readonly string[]): Pr
   const canTrace = has("strace");
   if (!canTrace) leftOut.push("system calls (there is no strace)");
   const canDrop = isAlone() && shell("iptables --list") !== undefined;
-  if (!canDrop) leftOut.push("a scan of dropped ports (it requires iptables and a network namespace)");
+  if (!canDrop) leftOut.push("dropped ports (they require iptables and a network namespace)");
 
   const samples: Sample[] = [];
   const collect = async (program: string, round: number, measured: AsyncIterable<Measured>) => {
@@ -56,6 +57,7 @@ export async function measureAll(extent: Extent, against: readonly string[]): Pr
     for (const scanner of scanners) {
       await collect(scanner.name, round, measureScan(scanner, thisGreeter, extent, canDrop));
     }
+    if (canDrop) await collect("blocked ports", round, measureBlocked(thisGreeter, extent));
   }
   return { machine: describeMachine(), day: new Date().toISOString().slice(0, 10), leftOut, samples };
 }

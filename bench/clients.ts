@@ -18,9 +18,14 @@ export interface Seen {
   readonly cpu: number;
 }
 
-async function runClient(command: readonly (string | number)[]): Promise<{ stdout: string; stderr: string }> {
+const PEAK_INTERVAL_MS = 100;
+
+async function runClient(command: readonly (string | number)[], poll?: (pid: number) => void) {
   const [program = "", ...args] = [...onClientCore, ...command.map(String)];
-  const { stdout, stderr } = await new Deno.Command(program, { args }).output();
+  const child = new Deno.Command(program, { args, stdout: "piped", stderr: "piped" }).spawn();
+  const timer = poll && setInterval(() => poll(child.pid), PEAK_INTERVAL_MS);
+  const { stdout, stderr } = await child.output();
+  clearInterval(timer);
   return { stdout: new TextDecoder().decode(stdout), stderr: new TextDecoder().decode(stderr) };
 }
 
@@ -31,13 +36,30 @@ export async function load(ports: string, file: string, ...mode: (string | numbe
   return JSON.parse(stdout);
 }
 
-/** Runs a scanner. Returns what it has printed, and the time and processor time that it has used, in seconds. */
+/**
+ * Runs a scanner. Returns what it has printed, the time and processor time that it has used, in seconds, and its peak of
+ * resident memory, in MiB. The peak is read every 100 ms, so a short run may have none.
+ */
 export async function measureCommand(command: readonly string[]) {
   const script = `TIMEFORMAT='{"seconds":%3R,"user":%3U,"system":%3S}'; time "$@"`;
-  const { stdout, stderr } = await runClient(["bash", "-c", script, "bash", ...command]);
+  let peak: number | null = null;
+  const { stdout, stderr } = await runClient(["bash", "-c", script, "bash", ...command], (pid) => {
+    peak = peakOfChild(pid) ?? peak;
+  });
   const [, errors = "", last = ""] = stderr.match(/^([^]*?)(.*)\n$/) ?? [];
   const used: { seconds: number; user: number; system: number } = JSON.parse(last);
-  return { ...used, stdout, stderr: errors };
+  return { ...used, stdout, stderr: errors, peak };
+}
+
+/** The peak of the resident memory of the first child of a process, in MiB; `undefined` if there is none. */
+function peakOfChild(pid: number): number | undefined {
+  try {
+    const [child] = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`).split(" ");
+    const kibibytes = Deno.readTextFileSync(`/proc/${child}/status`).match(/VmHWM:\s*(\d+)/)?.[1];
+    return kibibytes === undefined ? undefined : Number(kibibytes) / 1024;
+  } catch {
+    return undefined; // the process has ended
+  }
 }
 
 /** Holds silent connections while `during` runs. */

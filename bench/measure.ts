@@ -1,7 +1,7 @@
 /** The measurements. Each one starts its own server. @module */
 import type { Extent } from "./all.ts";
 import { load, measureCommand, type Seen, whileHolding } from "./clients.ts";
-import type { Scanner, Server } from "./peers.ts";
+import type { Greeter, Scanner, Server } from "./peers.ts";
 import { shell, shortGreeting, sleep, workDirectory } from "./programs.ts";
 import { formatNumber, type Sample } from "./samples.ts";
 import { type Running, start } from "./server.ts";
@@ -79,21 +79,53 @@ export async function* measurePorts({ command }: Server, { ports, burst }: Exten
   }
 }
 
+/** Runs something while the firewall drops the packets to a range of ports of this machine. */
+async function whileDropping<T>(first: number, last: number, during: () => Promise<T>): Promise<T> {
+  const rule = `INPUT -p tcp --dport ${first}:${last} -j DROP`;
+  if (shell(`iptables -A ${rule}`) === undefined) throw new Error(`iptables -A ${rule} has failed`);
+  try {
+    return await during();
+  } finally {
+    shell(`iptables -D ${rule}`);
+  }
+}
+
 /** One round of a scanner: ports that are all open, and then, if it is possible, ports that a firewall drops. */
 export async function* measureScan(scanner: Scanner, server: Server, { ports, dropped }: Extent, canDrop: boolean) {
-  for (const silent of canDrop ? [0, dropped] : [0]) {
+  const scan = async (running: Running) => {
+    const { stdout, stderr, ...used } = await measureCommand(scanner.command(running.ports));
+    const open = scanner.open(stdout);
+    if (open === 0) throw new Error(`${scanner.name} has found no open port: ${stderr || stdout.slice(0, 200)}`);
+    return { seconds: used.seconds, "CPU s": used.user + used.system, "peak MiB": used.peak, "open ports found": open };
+  };
+  {
     await using running = await start(server.command, { count: ports });
-    const rule = `INPUT -p tcp --dport ${running.lastPort - silent}:${running.lastPort - 1} -j DROP`;
-    if (silent > 0 && shell(`iptables -A ${rule}`) === undefined) throw new Error(`iptables -A ${rule}`);
-    try {
-      const { stdout, stderr, ...used } = await measureCommand(scanner.command(running.ports));
-      const open = scanner.open(stdout);
-      if (open === 0) throw new Error(`${scanner.name} has found no open port: ${stderr || stdout.slice(0, 200)}`);
-      const figures = { seconds: used.seconds, "CPU s": used.user + used.system, "open ports found": open };
-      const more = silent > 0 ? ` and ${formatNumber(silent)} dropped ones` : "";
-      yield { table: `Port scans: ${formatNumber(ports - silent)} open ports${more}`, figures };
-    } finally {
-      if (silent > 0) shell(`iptables -D ${rule}`);
+    yield { table: `Port scans: ${formatNumber(ports)} open ports`, figures: await scan(running) };
+  }
+  if (!canDrop || scanner.hasNoTimeout) return;
+  await using running = await start(server.command, { count: ports });
+  const last = running.lastPort - 1;
+  const figures = await whileDropping(last - dropped + 1, last, () => scan(running));
+  const title = `${formatNumber(ports - dropped)} open ports and ${formatNumber(dropped)} dropped ones`;
+  yield { table: `Port scans: ${title}`, figures };
+}
+
+/** One round of `greeter connect` on ports that a firewall drops, and one more that must be open. */
+export async function* measureBlocked({ command, run }: Greeter, { blocked }: Extent): AsyncGenerator<Measured> {
+  for (const count of blocked) {
+    await using running = await start(command, { count: count + 1 });
+    const last = running.lastPort;
+    const check = ["connect", "127.0.0.1", "--open", `${last}`, "--blocked", `${last - count}-${last - 1}`];
+    const { stdout, stderr, ...used } = await whileDropping(
+      last - count,
+      last - 1,
+      () => measureCommand([...run, ...check]),
+    );
+    const all = count + 1;
+    if (!stdout.includes(`${all} of ${all} ports as expected`)) {
+      throw new Error(`${check.join(" ")}: ${stderr}${stdout}`);
     }
+    const figures = { seconds: used.seconds, "CPU s": used.user + used.system, "peak MiB": used.peak };
+    yield { table: "Blocked ports", program: `${formatNumber(count)} dropped ports`, figures };
   }
 }

@@ -24,6 +24,8 @@ export interface Scanner {
   command(ports: string): readonly string[];
   /** Counts the open ports in what it has printed: those with the right greeting, if it reads greetings. */
   open(output: string): number;
+  /** Whether it waits as long as the kernel for dropped ports, so that it scans only open ones. */
+  readonly hasNoTimeout?: boolean;
 }
 
 const ROOT = `${import.meta.dirname}/..`;
@@ -90,13 +92,23 @@ export function findPeers(hasSlowServers: boolean, leftOut: string[]): Server[] 
   });
 }
 
-/** greeter as a scanner, which compares every greeting, and nmap: without and with the script that reads greetings. */
+/**
+ * greeter as a scanner, which compares every greeting, a minimal client in Deno that does the same, and nmap: without and
+ * with the script that reads greetings.
+ */
 export function findScanners(greeters: readonly Greeter[], leftOut: string[]): Scanner[] {
   const scanners: Scanner[] = greeters.map(({ name, run }) => ({
     name: name.replace("greeter", "greeter connect"),
     command: (ports) => [...run, "connect", "127.0.0.1", "--expect", shortGreetingText, "--port", ports],
     open: (output) => Number(output.match(/^(\d+) of \d+ ports as expected/m)?.[1] ?? 0),
   }));
+  const scan = `${import.meta.dirname}/peers/scan.ts`;
+  const minimal: Scanner = {
+    name: "minimal Deno client",
+    command: (ports) => [Deno.execPath(), "run", "--allow-net", scan, ports, shortGreetingText],
+    open: (output) => Number(output.match(/^(\d+) greeted/)?.[1] ?? 0),
+    hasNoTimeout: true,
+  };
   const nmap = ["nmap", "-sT", "-T5", "-n", "-Pn", "-oX", "-", "127.0.0.1", "-p"];
   const banner = ["--script", "banner"];
   const nmaps: Scanner[] = [[], banner].map((script) => ({
@@ -106,5 +118,5 @@ export function findScanners(greeters: readonly Greeter[], leftOut: string[]): S
       output.split(script === banner ? `id="banner" output="${shortGreetingText}` : 'state="open"').length - 1,
   }));
   if (!has("nmap")) leftOut.push("port scans by nmap (there is no nmap)");
-  return has("nmap") ? [...scanners, ...nmaps] : scanners;
+  return [...scanners, minimal, ...(has("nmap") ? nmaps : [])];
 }
