@@ -19,12 +19,12 @@ export const EXIT_STATUSES: readonly { statuses: readonly number[]; serve: strin
   {
     statuses: [SUCCESS],
     serve: "stopped by a signal or `--within`, or each port reached `--count`",
-    connect: "each port is as expected",
+    connect: "each port passes",
   },
   {
     statuses: [FAILURE],
     serve: "stopped by a signal or `--within` before each port reached `--count`",
-    connect: "a port is not as expected, or was not judged",
+    connect: "a port failed or was not judged",
   },
   {
     statuses: [ERROR],

@@ -32,7 +32,7 @@ export const PROBE_STATES = [
 ] as const;
 
 /**
- * The state of a port. docs/manual.md has a table of what each one means, under "Expectations".
+ * The state of a port. docs/manual.md has a table of what each one means, under "States".
  *
  * A port that must be `open` is `open` if data was received, even if the server then closes the connection, as many
  * servers do when they refuse a client. To check the data, use `greeted` and `expect`. A port that must be `blocked` is
@@ -130,8 +130,7 @@ export const REASONS = [
 ] as const;
 
 /**
- * Why a port that must be blocked does not pass. docs/manual.md has a table of what each one means, under "Why a blocked
- * port does not pass".
+ * Why a port that must be blocked does not pass. docs/blocked-ports.md has a table of what each one means.
  */
 export type Reason = typeof REASONS[number];
 
@@ -159,7 +158,7 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
   },
   not_listening: {
     meaning: "the server announces its ports, and this one is not among them",
-    advice: "start the server on this port, too",
+    advice: "add this port to those of the server",
     ok: false,
   },
   no_control: {
@@ -174,12 +173,12 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
   },
   control_refused: {
     meaning: "a port that must greet or be open refused a connection meanwhile",
-    advice: "check another port that must greet or be open, too; the server may limit connections, or have stopped",
+    advice: "add another port that must greet or be open; the server may limit connections, or have stopped",
     ok: false,
   },
   control_failed: {
     meaning: "a port that must greet or be open failed when it was checked again at the end",
-    advice: "check the host, or another port that must greet or be open, too",
+    advice: "check the host, or another port that must greet or be open",
     ok: false,
   },
   addresses_changed: {
@@ -188,13 +187,13 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
     ok: false,
   },
   required_failed: {
-    meaning: "another port of the host is not as expected, so the host may be down",
+    meaning: "another port of the host has failed, so the host may be down",
     advice: "correct that first",
     ok: null,
   },
   required_missing: {
     meaning: "no port of the host must greet or be open, although that is required, as with `--checks`",
-    advice: "check another port of the host, too",
+    advice: "add another port of the host that must greet or be open",
     ok: null,
   },
   interrupted: { meaning: "a signal ended the run", advice: "run the check again", ok: null },

@@ -44,9 +44,10 @@ const PAGES: Record<string, Record<string, string>> = {
       ]),
     ),
     "states": states(),
-    "reasons": reasons(),
     "limits of greeter connect": limits(CONNECT_OPTIONS),
   },
+  "docs/blocked-ports.md": { "reasons": reasons() },
+  "docs/design.md": { "minimal server": codeBlock(await minimalServer(), "ts ignore") },
   "docs/module.md": {
     "expectations": table(
       ["property", "the ports must", "states that pass"],
@@ -59,8 +60,12 @@ const PAGES: Record<string, Record<string, string>> = {
   },
 };
 
-function codeBlock(text: string): string {
-  return `\`\`\`\n${text}\n\`\`\``;
+function codeBlock(text: string, language = ""): string {
+  return `\`\`\`${language}\n${text}\n\`\`\``;
+}
+
+async function minimalServer(): Promise<string> {
+  return (await Deno.readTextFile(new URL("../bench/peers/minimal.ts", import.meta.url))).trimEnd();
 }
 
 function table(header: string[], rows: string[][]): string {

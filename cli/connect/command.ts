@@ -28,7 +28,7 @@ export const CONNECT_OPTIONS = {
     short: "w",
     value: "SECONDS",
     example: "60",
-    help: "retry ports that are not as expected for this long",
+    help: "keep trying ports that fail for this long",
     limit: "seconds during which ports are tried again",
     check: milliseconds,
   },
@@ -76,7 +76,7 @@ ${formatOptions(CONNECT_OPTIONS)}
 
 In TEXT, {host} and {port} are replaced; \r \n \t \\ \xHH are single bytes.
 
-Exit status: 0 if every port is as expected, 1 if a port is not, 2 on an error.
+Exit status: 0 if every port passes, 1 if one does not, 2 on an error.
 
 Examples:
   greeter connect lab.example -p 80,443 -b 3306,5432       # check a firewall

@@ -35,7 +35,7 @@ Deno.test("formatResults() says why a blocked port is not proven instead of what
     ]),
     [
       "80    timeout      not proven: connections to port 22 were lost at the same time; try --rate 2",
-      "443   unreachable  not proven: port 22 refused the 6th connection in 5s; check another port with -p or -o, too",
+      "443   unreachable  not proven: port 22 refused the 6th connection in 5s; add another port with -p or -o",
       "3306  refused      not proven: the server does not listen on it; add it to --port of the server",
     ],
   );

@@ -19,7 +19,7 @@ export function explanation(
     case "control_lost":
       return `${error}; ${lossAdvice(rate)}`;
     case "control_refused":
-      return `${error}; check another port with -p or -o, too`;
+      return `${error}; add another port with -p or -o`;
     case "control_failed":
       return `${error}; check the host, or another port with -p or -o`;
     case "no_control":

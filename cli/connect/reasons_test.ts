@@ -21,7 +21,7 @@ Deno.test("explanation() says what to do about each reason for which a blocked p
     not_listening: `${ERROR}; add it to --port of the server`,
     no_control: `${ERROR}; -6 checks IPv6 only`,
     control_lost: `${ERROR}; try --rate 5`,
-    control_refused: `${ERROR}; check another port with -p or -o, too`,
+    control_refused: `${ERROR}; add another port with -p or -o`,
     control_failed: `${ERROR}; check the host, or another port with -p or -o`,
     addresses_changed: `${ERROR}; name an address instead`,
     required_failed: "not judged: fix the ports that failed first",

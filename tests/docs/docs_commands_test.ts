@@ -108,19 +108,60 @@ function withoutHeaders(output: string): string {
 }
 
 test("README: quick start", ["git"], async () => {
-  const [clone = "", serve = "", connect = "", test = ""] = commands(blockWith("README.md", "git clone REPOSITORY"));
+  const commandsOf = ({ text }: Block) => [...text.matchAll(/^\$ (.*)$/gm)].map(([, command = ""]) => command);
+  const shown = blockWith("README.md", "git clone REPOSITORY");
+  const [clone = "", serve = ""] = commandsOf(shown);
+  const check = blockWith("README.md", "task start connect");
   const cwd = await Deno.makeTempDir();
   const cloned = await run(shell(clone.replace("REPOSITORY", `'${ROOT}'`)), { cwd, env });
   assertEquals(cloned.code, 0, cloned.stderr);
   await using server = await start(serve, `${cwd}/greeter`);
-  const client = await run(shell(connect), { cwd: `${cwd}/greeter`, env });
-  assertStringIncludes(client.stdout, `9999  greeted  "Thank you for connecting to the server.\\r\\n"`);
+  const client = await run(shell(serverCommand(check)), { cwd: `${cwd}/greeter`, env });
   assertEquals(client.code, 0);
-  // This test is a part of the tests, so it does not run them again.
-  assertMatch(test, /^npx -y deno@2\.9\.6 task test +#/);
+  assertShown(check, client.stdout);
   await interrupt(server);
-  assertMatch(server.output.stdout, /Stopped: 1 greeting/);
+  assertEquals(normalize(server.output.stdout), normalize(`${shown.text.split("\n").slice(2).join("\n")}\n`));
   await Deno.remove(cwd, { recursive: true });
+});
+
+test("manual: TEXT of the server and of the client", [], async () => {
+  const [serve = "", check = ""] = commands(blockWith("docs/manual.md", "Hello, {client}"));
+  await using _server = await start(serve);
+  using _redis = serveReply(6379, "PING\r\n", "+PONG\r\n");
+  assertMatch(await greetingFrom(8080), /^Hello, 127\.0\.0\.1:\d+\n$/);
+  const { code, stdout } = await run(shell(check), { env });
+  assertEquals(code, 0, stdout);
+});
+
+test("manual: greetings of single ports, and clients that are admitted or ignored", [], async () => {
+  const ports = await start(blockWith("docs/manual.md", "-p 1-1024").text);
+  assertEquals(await Promise.all([22, 21].map((port) => greetingFrom(port))), [
+    "SSH-2.0-lab\r\n",
+    "220 ProFTPD 1.3.5 Server (lab)\r\n",
+  ]);
+  assertMatch(await greetingFrom(999), /^Thank you/);
+  await interrupt(ports);
+  await run(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"]);
+  await using clients = await start(blockWith("docs/manual.md", "--ignore 192.0.2.1").text);
+  await connectFrom("192.0.2.1", 999);
+  await connectFrom("192.0.2.8", 999);
+  await connectFrom("127.0.0.2", 999);
+  await interrupt(clients);
+  const [, ...lines] = normalize(clients.output.stdout).split("\n");
+  assertEquals(lines.map((line) => line.replace(/:\d+ on/, " on")), [
+    "Received connection from 192.0.2.8 on port 999",
+    "Denied connection from 127.0.0.2 on port 999",
+    "Stopped: 1 greeting, 1 denied, 0 bytes received in TIME",
+    "",
+  ]);
+});
+
+test("manual: ports that must greet, be open, and be blocked", [], async () => {
+  const { text } = blockWith("docs/manual.md", "-b 1-1024");
+  await using _server = await start("greeter -p 80,443 -p 22=SSH-2.0-lab");
+  const { code, stdout } = await run(shell(text), { env });
+  assertEquals(code, 0, stdout);
+  assertMatch(stdout, /must be blocked: 1-21,23-79,81-442,444-1024\n[^]*\n1024 of 1024 ports as expected/);
 });
 
 test("greeter --help: the examples", ["curl"], async () => {
@@ -144,22 +185,30 @@ test("greeter connect --help: the examples", ["iptables"], async () => {
   }
 });
 
-test("manual: the log", [], async () => {
-  const block = blockWith("docs/manual.md", "greeter -p 8080,8443");
+test("manual: the log of a scan", [], async () => {
+  const block = blockWith("docs/manual.md", "greeter -p 22,25,8000-8100");
   await using server = await start(serverCommand(block));
-  const conn = await Deno.connect({ hostname: "127.0.0.1", port: 8080 });
+  const conn = await Deno.connect({ hostname: "127.0.0.1", port: 22 });
   await conn.write(new TextEncoder().encode("GET / HTTP/1.0\r\n\r\n"));
   await new Response(conn.readable).text();
+  await until(() => server.output.stdout.includes(" sent "));
+  server.child.kill("SIGSTOP");
+  for (let port = 8000; port <= 8011; port++) await connectAndReset(port);
+  server.child.kill("SIGCONT");
+  await until(() => server.output.stdout.includes("reset before they could be accepted"));
   await interrupt(server);
   assertShown(block, server.output.stdout);
-  const jsonBlock = blockWith("docs/manual.md", "greeter -p 8080 --json");
-  await using json = await start(serverCommand(jsonBlock));
+});
+
+test("JSON: the log", [], async () => {
+  const block = blockWith("docs/json.md", "greeter -p 8080 --json");
+  await using server = await start(serverCommand(block));
   await greetingFrom(8080);
-  await until(() => json.output.stdout.includes('"connection"'));
-  await interrupt(json);
+  await until(() => server.output.stdout.includes('"connection"'));
+  await interrupt(server);
   const withoutTimes = (output: string) => normalize(output).replace(/"timestamp":"[^"]*"|"src_port":\d+/g, "");
-  const [, ...shown] = withoutTimes(jsonBlock.text).split("\n");
-  assertEquals(withoutTimes(json.output.stdout).split("\n").slice(0, 2), shown);
+  const [, ...shown] = withoutTimes(block.text).split("\n");
+  assertEquals(withoutTimes(server.output.stdout).split("\n").slice(0, 2), shown);
 });
 
 /** Sets the firewall of the examples: it drops packets to port 3306, and rejects those to port 5432. */
@@ -192,30 +241,29 @@ test(
     const down = await run(shell(check), { env });
     assertEquals(down.code, 1);
     assertMatch(down.stdout, /\n3306 .*not judged.*\n5432 .*not judged.*\n/);
-    const [, state = ""] = Deno.readTextFileSync(`${ROOT}/README.md`).match(/`-b (\d+=timeout)` also fails/) ?? [];
+    const rules = Deno.readTextFileSync(`${ROOT}/docs/blocked-ports.md`);
+    const [, states = ""] = rules.match(/`-b LIST=STATE`[^]*?as in `(-b [^`]*)`/) ?? [];
     await using _server = await start(serve);
-    const statesOf = async (states: string) => {
-      const { code, stdout } = await run(shell(check.replace("-b 3306,5432", `-b ${states}`)), { env });
+    const withStates = async (states: string) => {
+      const { code, stdout } = await run(shell(check.replace("-b 3306,5432", states)), { env });
       return [code, ...stdout.match(/^\d+ +(refused|timeout).*/gm) ?? []];
     };
-    assertEquals(await statesOf(`${state} -b 5432=refused`), [0, "3306  timeout", "5432  refused"]);
-    assertEquals((await statesOf(state.replace("3306", "5432"))).slice(0, 2), [1, "5432  refused  expected timeout"]);
+    assertEquals(await withStates(states), [0, "3306  timeout", "5432  refused"]);
+    assertEquals((await withStates("-b 5432=timeout")).slice(0, 2), [1, "5432  refused  expected timeout"]);
   },
 );
 
 test(
-  "README and manual: a spare port announces the ports that no other program uses",
+  "blocked ports: a spare port announces the ports that no other program uses",
   ["iptables"],
   async () => {
-    const { text: serve } = blockWith("docs/manual.md", "greeter -p 3306,9999 --announce");
-    const block = blockWith("docs/manual.md", "9999  greeted");
+    const { text: serve } = blockWith("docs/blocked-ports.md", "greeter -p 3306,9999 --announce");
+    const block = blockWith("docs/blocked-ports.md", "9999  greeted");
     // Other programs.
     using _http = Deno.listen({ port: 80 });
     using _https = Deno.listen({ port: 443 });
     const inUse = await run(shell(blockWith("README.md", "sudo greeter -p 80,443,3306").text), { env });
     assertEquals([inUse.code, inUse.stdout], [2, ""]);
-    const inText = [...Deno.readTextFileSync(`${ROOT}/README.md`).matchAll(/`(greeter [^`]*9999[^`]*)`/g)];
-    assertEquals(inText.map(([, command]) => command), [serve, serverCommand(block).replace(/ -e '.*?'/, "")]);
     await using server = await start(serve);
     await setFirewall();
     const { code, stdout } = await run(shell(serverCommand(block)), { env });
@@ -318,26 +366,26 @@ test(
 );
 
 test(
-  "README: a lab machine with ten services, as nmap sees it",
+  "README: a lab machine with eight services, as nmap sees it",
   ["nmap"],
   async () => {
     const [serve = ""] = commands(blockWith("README.md", "RFB 003.008"));
     await using server = await start(serve);
-    assertStringIncludes(server.output.stdout, "(10 ports)");
-    const { stdout } = await run(shell("nmap -sV -p 21,22,25,80,110,119,143,587,5900,6667 127.0.0.1"), { env });
+    assertStringIncludes(server.output.stdout, "(8 ports)");
+    const { stdout } = await run(shell("nmap -sV -p 21,22,25,80,110,143,587,5900 127.0.0.1"), { env });
     const services = [...stdout.matchAll(/^(\d+)\/tcp +open +\S+ +(\S.*)$/gm)].map(([, port, version]) =>
       `${port} ${version}`
     );
     assertEquals(services.slice(0, 2), ["21 ProFTPD 1.3.5", "22 OpenSSH 9.2p1 (protocol 2.0)"]);
     // All but the web page.
-    assertEquals(services.map((service) => service.split(" ")[0]), "21 22 25 110 119 143 587 5900 6667".split(" "));
+    assertEquals(services.map((service) => service.split(" ")[0]), "21 22 25 110 143 587 5900".split(" "));
   },
 );
 
 test("README: a page for curl", ["curl"], async () => {
-  const [serve = "", curl = ""] = commands(blockWith("README.md", "--http -g"));
+  const [, serve = ""] = Deno.readTextFileSync(`${ROOT}/README.md`).match(/`(greeter -p 8080 --http .*?)`/) ?? [];
   await using _server = await start(serve);
-  const { stdout } = await run(shell(curl), { env });
+  const { stdout } = await run(shell("curl http://lab.example:8080"), { env });
   assertMatch(stdout, /^You reached port 8080 as 192\.0\.2\.7:\d+\r\n$/);
 });
 
@@ -365,13 +413,13 @@ test(
 );
 
 test(
-  "manual: a firewall from both sides",
+  "blocked ports: a firewall from both sides",
   ["iptables", "IPv6"],
   async () => {
-    const without = blockWith("docs/manual.md", "not: 3306,5432; the server");
+    const without = blockWith("docs/blocked-ports.md", "not: 3306,5432; the server");
     const withFirewall = blockWith("README.md", "3306  timeout");
-    const bothFamilies = blockWith("docs/manual.md", "both.example");
-    const serve = blockWith("docs/manual.md", "--within 600").text;
+    const bothFamilies = blockWith("docs/blocked-ports.md", "both.example");
+    const serve = blockWith("docs/blocked-ports.md", "--within 600").text;
     const check = async (block: Block, args = "") => {
       const { code, stdout } = await run(shell(`${serverCommand(block)} ${args}`), { env });
       if (args === "") assertShown(block, stdout);
@@ -395,11 +443,11 @@ test(
 );
 
 /**
- * Runs the CI job of the manual, with parts of it replaced. Returns its exit status and what it has printed. The server is
+ * Runs the CI job, with parts of it replaced. Returns its exit status and what it has printed. The server is
  * stopped when the clients have ended, instead of after a minute.
  */
 async function runJob(...replaced: readonly (readonly [part: string, replacement: string])[]) {
-  let job = blockWith("docs/manual.md", "ssh lab.example").text;
+  let job = blockWith("docs/blocked-ports.md", "ssh lab.example").text;
   for (const [part, replacement] of [["wait $!", "kill $!; wait $!"], ...replaced] as const) {
     assertStringIncludes(job, part);
     job = job.replaceAll(part, replacement);
@@ -417,7 +465,7 @@ function failedPorts({ code, stdout }: { code: number; stdout: string }): (numbe
 }
 
 test(
-  "manual: the CI job passes behind a firewall, and fails without one",
+  "blocked ports: the CI job passes behind a firewall, and fails without one",
   ["iptables"],
   async () => {
     const open = failedPorts(await runJob());
@@ -430,11 +478,11 @@ test(
 );
 
 test(
-  "manual: the CI job fails if its server cannot start, because that of another job is still running",
+  "blocked ports: the CI job fails if its server cannot start, because that of another job is still running",
   ["iptables"],
   async () => {
     await setFirewall();
-    await using _server = await start(blockWith("docs/manual.md", "--within 600").text);
+    await using _server = await start(blockWith("docs/blocked-ports.md", "--within 600").text);
     const { code, stdout } = await runJob();
     assertEquals([code, stdout.includes("4 of 4 ports as expected")], [2, true]);
   },
@@ -443,7 +491,7 @@ test(
 const NOT_LISTENING = "not proven: the server does not listen on it; add it to --port of the server";
 
 test(
-  "manual: the CI job fails if a blocked port is mistyped in the list of the server",
+  "blocked ports: the CI job fails if a blocked port is mistyped in the list of the server",
   ["iptables"],
   async () => {
     await setFirewall();
@@ -453,7 +501,7 @@ test(
 );
 
 test(
-  "manual: the CI job fails if a blocked port is mistyped in the list of the client",
+  "blocked ports: the CI job fails if a blocked port is mistyped in the list of the client",
   ["iptables"],
   async () => {
     await setFirewall();
@@ -463,7 +511,7 @@ test(
 );
 
 test(
-  "manual: the CI job fails if its server starts only when the clients have ended",
+  "blocked ports: the CI job fails if its server starts only when the clients have ended",
   ["iptables"],
   async () => {
     await setFirewall();
@@ -480,7 +528,7 @@ test(
 );
 
 test(
-  "manual: the CI job fails if another program has a blocked port, and the server skips it",
+  "blocked ports: the CI job fails if another program has a blocked port, and the server skips it",
   ["iptables"],
   async () => {
     await setFirewall();
@@ -493,7 +541,7 @@ test(
 );
 
 test(
-  "manual: the CI job fails if the name has an IPv6 address, and the server listens on IPv4 only",
+  "blocked ports: the CI job fails if the name has an IPv6 address, and the server listens on IPv4 only",
   ["iptables", "IPv6"],
   async () => {
     await setFirewall();
@@ -505,7 +553,7 @@ test(
 );
 
 test(
-  "manual: --count 1 leaves no connection for a control, and --count 4 is enough for a few blocked ports",
+  "blocked ports: --count 1 leaves no connection for a control, and --count 4 is enough for a few blocked ports",
   [],
   async () => {
     await using _server = await start("greeter -p 80,443 --count 1");
@@ -518,10 +566,10 @@ test(
 );
 
 test(
-  "manual: the ports that are not as expected",
+  "JSON: the ports that are not as expected",
   ["bash", "jq"],
   async () => {
-    const { text } = blockWith("docs/manual.md", ".ok != true");
+    const { text } = blockWith("docs/json.md", ".ok != true");
     const check = async (host: string) => {
       const [, ...args] = shell(text.replace("lab.example", host));
       const { code, stdout } = await run(["bash", ...args], { env });
@@ -573,7 +621,7 @@ test("manual: the table of states and expectations", [], async () => {
   await Promise.all(checks);
   const rows = tableAfter(
     "docs/manual.md",
-    "Each port has one of these states. Which states pass depends on the option:",
+    "Each port has one of these states. Which states pass depends on the option; an empty cell means that it cannot occur:",
   );
   assertEquals(rows.map(({ state }) => state), PROBE_STATES.map((state) => `\`${state}\``));
   for (const row of rows) {
@@ -584,12 +632,6 @@ test("manual: the table of states and expectations", [], async () => {
   }
 });
 
-test("manual: a name whose first address refuses connections", ["IPv6"], async () => {
-  const block = blockWith("docs/manual.md", "localhost is 127.0.0.1, ::1");
-  await using _server = await start("greeter -H ::1 -p 8080");
-  assertShown(block, (await run(shell(serverCommand(block)), { env })).stdout);
-});
-
 test("manual: several hosts", ["iptables"], async () => {
   const block = blockWith("docs/manual.md", "greeter connect web1 web2");
   await run(shell("iptables -A INPUT -d 192.0.2.7 -p tcp --dport 3306 -j DROP"));
@@ -598,24 +640,6 @@ test("manual: several hosts", ["iptables"], async () => {
   const { code, stdout } = await run(shell(serverCommand(block)), { env });
   assertEquals(code, 1);
   assertShown(block, stdout);
-});
-
-test("manual: which address the server sees", [], async () => {
-  const [serve = "", check = ""] = commands(blockWith("docs/manual.md", "You are {client}"));
-  await using _server = await start(serve);
-  assertMatch((await run(shell(check), { env })).stdout, /\n9999 {2}greeted {2}"You are 192\.0\.2\.7:\d+\\r\\n"\n/);
-});
-
-test("manual: the log of a scan", [], async () => {
-  const block = blockWith("docs/manual.md", "greeter -p 22,25,8000-8100");
-  await using server = await start(serverCommand(block));
-  await greetingFrom(22);
-  server.child.kill("SIGSTOP");
-  for (let port = 8000; port <= 8011; port++) await connectAndReset(port);
-  server.child.kill("SIGCONT");
-  await until(() => server.output.stdout.includes("reset before they could be accepted"));
-  await interrupt(server);
-  assertShown(block, server.output.stdout);
 });
 
 test("manual: the table of clients", [], async () => {
@@ -639,7 +663,7 @@ test("manual: the table of clients", [], async () => {
   assertEquals(withoutTimes(server.output.stdout).trimEnd().split("\n"), shown);
 });
 
-test("manual: which ports each student found", ["jq"], async () => {
+test("JSON: which ports each client found", ["jq"], async () => {
   const cwd = await Deno.makeTempDir();
   await using server = await start("greeter -p 21-23,8000-8100 --json --clients");
   for (const port of [21, 22, 8000]) await connectFrom("127.0.0.2", port);
@@ -647,7 +671,7 @@ test("manual: which ports each student found", ["jq"], async () => {
   for (let port = 8000; port <= 8032; port += 2) await connectFrom("127.0.0.3", port);
   await interrupt(server);
   await Deno.writeTextFile(`${cwd}/log.jsonl`, server.output.stdout);
-  const { text } = blockWith("docs/manual.md", ".more_ports");
+  const { text } = blockWith("docs/json.md", ".more_ports");
   assertEquals(text.includes("\n"), false);
   const { code, stdout } = await run(shell(text), { cwd, env });
   const ports = Array.from({ length: 16 }, (_, i) => 8000 + 2 * i).join();
@@ -671,7 +695,7 @@ test("manual: the log in a file", [], async () => {
 });
 
 test(
-  "manual: which clients sent the most data",
+  "JSON: which clients sent the most data",
   ["jq"],
   async () => {
     const cwd = await Deno.makeTempDir();
@@ -679,7 +703,7 @@ test(
       JSON.stringify({ event_type: "closed", src_ip, bytes_received });
     const log = [closed("192.0.2.1", 5), closed("192.0.2.2", 7), closed("192.0.2.1", 10), `{"event_type":"stopped"}`];
     await Deno.writeTextFile(`${cwd}/log.jsonl`, log.join("\n"));
-    const { stdout } = await run(shell(blockWith("docs/manual.md", "group_by(.src_ip)").text), { cwd, env });
+    const { stdout } = await run(shell(blockWith("docs/json.md", "group_by(.src_ip)").text), { cwd, env });
     assertEquals(stdout, "15 192.0.2.1\n7 192.0.2.2\n");
     await Deno.remove(cwd, { recursive: true });
   },

@@ -1,6 +1,6 @@
 /**
- * Compares tables and figures in the manual with the code: the JSON fields, the escapes of TEXT, and the limits and
- * messages that the manual quotes.
+ * Compares tables and figures in the documentation with the code: the JSON fields, the escapes of TEXT, and the limits and
+ * messages that it quotes.
  *
  * @module
  */
@@ -20,7 +20,6 @@ import config from "../../deno.json" with { type: "json" };
 import { parse } from "../../main.ts";
 import type { CloseReason, Connection } from "../../server.ts";
 import { KEPT_BYTES } from "../../server/input.ts";
-import { RESERVED_DESCRIPTORS } from "../../server/listen.ts";
 import { MAX_GREETING_BYTES } from "../../shared/limits.ts";
 import { tableAfter } from "./docs_blocks.ts";
 import { ROOT } from "../helpers/processes.ts";
@@ -28,15 +27,18 @@ import { hostCheck, hostSummary, probeResult } from "../helpers/results.ts";
 
 const read = (file: string) => Deno.readTextFileSync(`${ROOT}/${file}`);
 
-/** The manual on one line, so that quoted texts may be wrapped. */
-const MANUAL = read("docs/manual.md").replaceAll("\n", " ");
+/** A page on one line, so that quoted texts may be wrapped. */
+const onOneLine = (file: string) => read(file).replaceAll(/\n */g, " ");
+const MANUAL = onOneLine("docs/manual.md");
+const JSON_PAGE = onOneLine("docs/json.md");
+const BLOCKED_PORTS = onOneLine("docs/blocked-ports.md");
 
 /** The names of fields in a cell. What else is between backticks, such as an option, does not look like one. */
 function namesIn(cell = ""): string[] {
   return [...cell.matchAll(/`([a-z_]+)`/g)].map(([, name = ""]) => name);
 }
 
-/** The fields of each type of row that the program prints, and those that the manual lists, in the same form. */
+/** The fields of each type of row that the program prints, and those that the page lists, in the same form. */
 function assertFields(rows: readonly string[], documented: ReadonlyMap<string, readonly string[]>) {
   const printed = rows.map((line) => {
     const { event_type, ...fields }: Record<string, unknown> = JSON.parse(line);
@@ -48,7 +50,7 @@ function assertFields(rows: readonly string[], documented: ReadonlyMap<string, r
 
 const address: Deno.NetAddr = { transport: "tcp", hostname: "192.0.2.7", port: 51514 };
 
-Deno.test("the manual lists the fields of each row that greeter --json prints", () => {
+Deno.test("the page on JSON lists the fields of each row that greeter --json prints", () => {
   const connection: Connection = {
     remoteAddr: address,
     localAddr: address,
@@ -75,7 +77,7 @@ Deno.test("the manual lists the fields of each row that greeter --json prints", 
     jsonFormat.stopped({ ...counts, ports: { greeted: [1], notGreeted: [2], onlyReset: [3] } }),
   ];
   const documented = new Map<string, string[]>();
-  for (const { "`event_type`": type = "", fields } of tableAfter("docs/manual.md", "### The log")) {
+  for (const { "`event_type`": type = "", fields } of tableAfter("docs/json.md", "## The server")) {
     const base = fields?.match(/those of `(\w+)`/)?.[1] ?? "all";
     documented.set(type.replaceAll("`", ""), [
       ...documented.get(base) ?? [],
@@ -86,7 +88,7 @@ Deno.test("the manual lists the fields of each row that greeter --json prints", 
   assertFields(rows, documented);
 });
 
-Deno.test("the manual lists each close_reason, and no other", () => {
+Deno.test("the page on JSON lists each close_reason, and no other", () => {
   const reasons: Record<CloseReason, true> = {
     closed: true,
     reset: true,
@@ -94,11 +96,11 @@ Deno.test("the manual lists each close_reason, and no other", () => {
     evicted: true,
     shutdown: true,
   };
-  const [sentence = ""] = MANUAL.match(/(?<=`close_reason` is ).*?\. /) ?? [];
+  const [sentence = ""] = JSON_PAGE.match(/(?<=`close_reason` is ).*?\. /) ?? [];
   assertEquals(namesIn(sentence), Object.keys(reasons));
 });
 
-Deno.test("the manual lists the fields of each row that greeter connect --json prints", () => {
+Deno.test("the page on JSON lists the fields of each row that greeter connect --json prints", () => {
   const error = "No route to host";
   const blocked = { expected: "blocked", ok: false, reason: "other_state", reachableBefore: 1 } as const;
   const results = [probeResult(22, "unreachable", { localAddr: address, greeting: "x", error, ...blocked })];
@@ -107,7 +109,7 @@ Deno.test("the manual lists the fields of each row that greeter connect --json p
   const summary = formatSummaryRow(host, { hosts: [], rate: undefined, duration: 1, interrupted: false });
   const documented = new Map<string, string[]>();
   let fields: string[] = [];
-  for (const { "`event_type`": type = "", field, meaning } of tableAfter("docs/manual.md", "### Results")) {
+  for (const { "`event_type`": type = "", field, meaning } of tableAfter("docs/json.md", "## The client")) {
     if (type !== "") documented.set(type.replaceAll("`", ""), fields = [...documented.get("all") ?? []]);
     fields.push(...field === "one for each state" ? PROBE_STATES : namesIn(field));
     if (field === "`expected`") assertEquals(namesIn(meaning), [...EXPECTATIONS]);
@@ -139,7 +141,7 @@ Deno.test("the manual quotes messages as they are printed", async () => {
   const odd = Array.from({ length: 30 }, (_, i) => 2 * i + 1);
   assertStringIncludes(MANUAL, `\`${formatSomePorts(odd)}\``);
   assertStringIncludes(MANUAL, `(\`${textFormat.gap(3)}\`)`);
-  const [, args = "", ports] = MANUAL.match(/so `(-p \d+ -o \d+ -b [\d-]+)` means .*?`must be blocked: (.*?)`/) ?? [];
+  const [, args = "", ports] = MANUAL.match(/with `(-p \d+ -o \d+ -b [\d-]+)`, .*?`must be blocked: (.*?)`/) ?? [];
   const command = await parse(["connect", "lab", ...args.split(" ")]);
   assert(command.kind === "connect");
   assertEquals(ports, formatSomePorts(command.checks?.[0]?.blocked ?? []));
@@ -159,26 +161,25 @@ Deno.test("the manual quotes messages as they are printed", async () => {
   assertStringIncludes(MANUAL, `\`greeter: ${progress.text()}\``);
 });
 
-Deno.test("the manual and the page of the module state the limits that the code has", () => {
+Deno.test("the documentation states the limits that the code has", () => {
   const module = read("docs/module.md").replaceAll("\n", " ");
   const kib = MAX_GREETING_BYTES / 1024;
   for (
     const [page, text] of [
       [MANUAL, `keeps up to ${MAX_BUFFERED_BYTES / 1024 / 1024} MiB of lines`],
       [MANUAL, `records the first ${MAX_CLIENTS.toLocaleString("en-US")} addresses`],
+      [JSON_PAGE, `of clients beyond the first ${MAX_CLIENTS.toLocaleString("en-US")}`],
       [MANUAL, `at most ${MAX_RANGES} ranges of ports, and ${MAX_PAYLOAD_BYTES} bytes of what was sent first`],
-      [MANUAL, `In a \`client\` row, they have at most ${MAX_PAYLOAD_BYTES} bytes`],
+      [JSON_PAGE, `In a \`client\` row, they have at most ${MAX_PAYLOAD_BYTES} bytes`],
       [MANUAL, `On a terminal, the table has at most ${MAX_TABLE_LINES} lines`],
-      [MANUAL, `\`payload\` has the first ${KEPT_BYTES} bytes`],
+      [JSON_PAGE, `\`payload\` has the first ${KEPT_BYTES} bytes`],
       [MANUAL, `At most ${SHOWN_BYTES} bytes of a greeting are shown`],
-      [MANUAL, `Its TEXT has 1 to ${MAX_GREETING_BYTES.toLocaleString("en-US")} bytes`],
-      [MANUAL, `A greeting has at most ${kib} KiB, including`],
-      [MANUAL, `both together have at most ${kib} KiB`],
+      [MANUAL, `The client's has 1 to ${MAX_GREETING_BYTES.toLocaleString("en-US")} bytes`],
+      [MANUAL, `The server's TEXT has at most ${kib} KiB, the headers of \`--http\` included`],
+      [MANUAL, `The list and the greeting have at most ${kib} KiB together`],
       [module, `If both together have more than ${kib} KiB`],
-      [MANUAL, `makes sure that ${RESERVED_DESCRIPTORS} descriptors are left`],
-      [MANUAL, `\`-b\` requires a timeout of at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} s`],
-      [MANUAL, `With \`-b\`, it is at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} s`],
-      [MANUAL, `A lookup may take ${LOOKUP_TIMEOUT_MS / 1000} s`],
+      [BLOCKED_PORTS, `\`-b\` requires a timeout of at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} s`],
+      [MANUAL, `may take ${LOOKUP_TIMEOUT_MS / 1000} s`],
       [module, `\`received\` (at most the first ${KEPT_BYTES} bytes)`],
       [module, `the bytes that were received, at most ${kib} KiB`],
     ] as const

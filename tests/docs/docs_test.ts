@@ -17,6 +17,8 @@ const FILES = [
   "CONTRIBUTING.md",
   "SECURITY.md",
   "docs/manual.md",
+  "docs/blocked-ports.md",
+  "docs/json.md",
   "docs/module.md",
   "docs/kubernetes.md",
   "docs/design.md",
@@ -55,7 +57,7 @@ Deno.test("the usage of the server says in one line what connect does", () => {
 
 Deno.test("deno task docs writes each block, and with --check only names those that are out of date", async () => {
   const directory = await Deno.makeTempDir();
-  const pages = ["docs/manual.md", "docs/module.md"];
+  const pages = ["docs/manual.md", "docs/module.md", "docs/blocked-ports.md", "docs/design.md"];
   const write = async (textOf: (page: string) => string) => {
     for (const page of pages) await Deno.writeTextFile(`${directory}/${page}`, textOf(page));
   };

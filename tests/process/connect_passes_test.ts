@@ -70,7 +70,7 @@ Deno.test("greeter connect proves nothing if a control is refused, and advises a
   const blocked = freePort();
   const { code, byPort } = await connect("-p", `${port}`, "-b", `${blocked}`);
   assertEquals(code, 1);
-  const advice = "check another port with -p or -o, too";
+  const advice = "add another port with -p or -o";
   const line = new RegExp(`^refused  not proven: port ${port} refused the 2nd connection in \\ds; ${advice}$`);
   assertMatch(byPort.get(blocked) ?? "", line);
 });
