@@ -100,8 +100,8 @@ test("README: one policy, from admin and from web", [], async () => {
 test("manual: a policy from a file, and several services with requests of their own", [], async () => {
   const fromFile = blockWith("docs/manual.md", "< policy").text;
   const services = blockWith("docs/manual.md", "redis.example -p").text;
-  await using _web = await serve("web", "-p", "80=HTTP/1.0 200 OK");
-  await using _db = await serve("db", "-p", "6379=+PONG", "-p", "5432=N");
+  await using _web = await serve("web", "-p", "80=HTTP/1.1 200 OK");
+  await using _db = await serve("db", "-p", "6379=+PONG", "-p", "5432=R\\x00\\x00\\x00");
   const up = await runOn("web", services);
   assertEquals([up.code, up.output.at(-1)], [0, "3 of 3 ports as expected in TIME"]);
   const file = await runOn("web", `echo 'db -o 5432 -b 22' > policy\n${fromFile}`);

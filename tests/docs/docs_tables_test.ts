@@ -137,6 +137,27 @@ Deno.test("the manual's table of escapes has those that TEXT accepts, and no oth
   assert(splitEnd("\\c").isExact);
 });
 
+Deno.test("the options of each service in the manual are valid, and its packets have the lengths that they state", async () => {
+  const rows = tableAfter("docs/manual.md", "### Wait for a service");
+  const hello = read("docs/manual.md").match(/^ {2}`(\\x16\\x03\\x01.*)`$/m)?.[1] ?? "";
+  const sent = new Map<string, Uint8Array>();
+  for (const { service = "", "options of `greeter connect HOST`": options = "" } of rows) {
+    const words = options.replaceAll("`", "").replace("HELLO", `'${hello}'`).match(/(?:'[^']*'|[^\s'])+/g) ?? [];
+    const command = await parse(["connect", "lab", ...words.map((word) => word.replaceAll("'", ""))]);
+    assert(command.kind === "connect");
+    const [check] = command.checks ?? [];
+    const [port = 0] = check?.greeted ?? [];
+    assert(check?.expect?.({ host: "lab", port }) !== undefined, service);
+    const request = check.send?.({ host: "lab", port });
+    if (request !== undefined) sent.set(service, new Uint8Array(request));
+  }
+  const lengthAt = (service: string, start: number, end: number) =>
+    sent.get(service)?.subarray(start, end).reduce((length, byte) => length * 256 + byte, 0);
+  assertEquals(lengthAt("PostgreSQL", 0, 4), sent.get("PostgreSQL")?.length);
+  const { length = 0 } = sent.get("HTTPS") ?? {};
+  assertEquals([lengthAt("HTTPS", 3, 5), lengthAt("HTTPS", 6, 9)], [length - 5, length - 9]);
+});
+
 Deno.test("the manual quotes messages as they are printed", async () => {
   const odd = Array.from({ length: 30 }, (_, i) => 2 * i + 1);
   assertStringIncludes(MANUAL, `\`${formatSomePorts(odd)}\``);
