@@ -92,7 +92,7 @@ export type { BlockedState, Expectation, PortsByExpectation, ProbeResult, ProbeS
  * @throws {RangeError} If an option is out of its range, or if two checks of a host and family have a port in common.
  * @throws {ConnectError} On iteration, after all known results: if a host has no address, if there is no network
  * permission, if ports must be blocked but this machine has no route to their host, or if for as long as `timeout` there
- * was no descriptor or no local port for even a single probe.
+ * was no descriptor or no local port for even a single probe. It is the error of the first such host; `others` has the rest.
  */
 export function checkPorts(
   checks: Check | readonly Check[],
@@ -121,21 +121,28 @@ async function* checkHosts(
   const end = () => pool.end();
   signal?.addEventListener("abort", end);
   if (signal?.aborted) end();
-  /** The first error. */
-  let failure: { error: unknown } | undefined;
   const run = { pool, timeout, within, deadline, rate, requireControl, onLookup, onAttempt, onPass, onDecided };
+  /** What a function of the caller has thrown first. */
+  let thrown: { error: unknown } | undefined;
   const running = targets.map(({ hostname, ...target }) => {
     const host = new Host(hostname, { ...options, family: target.family });
-    return checkHost(host, { ...target, ...run }).catch((error) => {
-      failure ??= { error };
-      // The other hosts are checked nevertheless, unless a function of the caller has thrown the error.
-      if (!(error instanceof ConnectError)) pool.stop();
+    return checkHost(host, { ...target, ...run }).then(() => [], (error) => {
+      // The other hosts are checked nevertheless.
+      if (error instanceof ConnectError) return new ConnectError(hostname, error.cause, target.family);
+      thrown ??= { error };
+      pool.stop();
+      return [];
     });
   });
-  const allEnded = Promise.all(running).then(() => controller?.close());
+  const allEnded = Promise.all(running).then((errors) => {
+    controller?.close();
+    return errors.flat();
+  });
   try {
     yield* results.values({ preventCancel: true });
-    if (failure) throw failure.error;
+    const [first, ...others] = await allEnded;
+    if (thrown) throw thrown.error;
+    if (first) throw new ConnectError(first.hostname, first.cause, first.family, others);
   } finally {
     end();
     await allEnded;

@@ -7,6 +7,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { unlessAborted } from "./shared/abort.ts";
 import { parseOptions, rewriteArgs, type UnknownOption, UsageError } from "./cli/args.ts";
 import { readChecks } from "./cli/connect/checks.ts";
+import { type HostCheck, withLine } from "./cli/connect/host_checks.ts";
 import {
   checkTimeout,
   CONNECT_OPTIONS,
@@ -101,6 +102,14 @@ function printText(text: string) {
   }
 }
 
+function printError(message: string) {
+  try {
+    console.error(errorLine(message));
+  } catch {
+    // standard error cannot be written, so only the exit status can tell
+  }
+}
+
 async function runServe({ options, greeting, within, ...reportOptions }: ServeCommand): Promise<number> {
   const stop = stopOnSignals();
   const { signal } = stop;
@@ -144,6 +153,17 @@ async function runConnect(command: ConnectCommand): Promise<number> {
   const checks = command.checks ?? await unlessAborted(readChecks(), signal);
   if (checks === undefined) return signal.reason;
   checkTimeout(command, checks);
+  const errors: string[] = [];
+  try {
+    return await runChecks(command, checks, stop, errors);
+  } finally {
+    errors.forEach(printError); // the progress line has been erased
+  }
+}
+
+/** Runs checks, and returns the exit status. Adds the errors of hosts to `errors`. */
+async function runChecks(command: ConnectCommand, checks: HostCheck[], stop: AbortController, errors: string[]) {
+  const { signal } = stop;
   await using report = new ProbeReport({ ...command, checks }, stop);
   const onLookup = report.addAddresses.bind(report);
   const onAttempt = report.addAttempt.bind(report);
@@ -153,24 +173,25 @@ async function runConnect(command: ConnectCommand): Promise<number> {
     for await (const result of results) await report.add(result);
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
-    // The check of one host has failed. The others have been checked.
-    const message = connectMessage(error);
-    report.addError(error, message);
-    if (report.hasResults) await report.close();
-    if (typeof signal.reason !== "number") throw error;
-    console.error(errorLine(message));
-    return signal.reason;
+    // The other hosts have been checked.
+    for (const each of [error, ...error.others]) {
+      const { hostname, family } = each;
+      const line = checks.find((check) => check.hostname === hostname && check.family === family)?.line;
+      const message = connectMessage(each);
+      report.addError({ hostname, line }, message);
+      errors.push(withLine(line, message));
+    }
   }
-  const isAsExpected = await report.close();
+  const isAsExpected = (errors.length === 0 || report.hasResults || signal.aborted) && await report.close();
   // If the reason is not a status, the reader of standard output is gone.
   if (typeof signal.reason === "number") return signal.reason;
+  if (errors.length > 0) return ERROR;
   return isAsExpected ? SUCCESS : FAILURE;
 }
 
 /** Returns the message for an error that the user can fix, or `undefined` for any other error. */
 function expectedMessage(error: unknown): string | undefined {
   if (error instanceof ListenError) return listenMessage(error);
-  if (error instanceof ConnectError) return connectMessage(error);
   return error instanceof UsageError || error instanceof StreamError ? error.message : undefined;
 }
 
@@ -180,10 +201,7 @@ if (import.meta.main) {
   } catch (error) {
     const message = expectedMessage(error);
     if (message === undefined) throw error; // a bug, so show its stack trace
-    try {
-      console.error(errorLine(message));
-    } finally {
-      Deno.exit(ERROR); // even if standard error cannot be written
-    }
+    printError(message);
+    Deno.exit(ERROR);
   }
 }

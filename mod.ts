@@ -20,13 +20,16 @@
  */
 export { checkPorts, ConnectError } from "./client.ts";
 export type {
+  BlockedState,
   Check,
   CheckOptions,
   Expectation,
   HostPort,
+  PassProgress,
   PortsByExpectation,
   ProbeResult,
   ProbeState,
+  Reason,
   TextOrBytes,
 } from "./client.ts";
 export { ListenError, serve } from "./server.ts";

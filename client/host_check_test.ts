@@ -244,11 +244,35 @@ Deno.test("checkPorts() calls onLookup without addresses for an unknown host, an
   assertEquals(looked.toSorted(), ["127.0.0.1 127.0.0.1", "localhost 127.0.0.1", "nope.invalid undefined"]);
 });
 
-Deno.test("checkPorts() throws the first error if several hosts have one", async () => {
-  const options = { hostname: ["127.0.0.1", "127.0.0.2", "127.0.0.3"], family: 6 } as const;
-  const error = await assertRejects(() => resultsOf(options), ConnectError);
-  assertEquals(error.hostname, "127.0.0.1");
+Deno.test("checkPorts() throws the error of the first host, with those of the others in the order of the hosts", async () => {
+  const hostname = ["nope.invalid", "127.0.0.1", "127.0.0.2", "127.0.0.3"];
+  // The lookup of the first host takes longer.
+  const error = await assertRejects(() => resultsOf({ hostname, family: 6 }), ConnectError);
+  assertEquals([error, ...error.others].map((each) => each.hostname), hostname);
+  assertEquals([error, ...error.others].map(({ family }) => family), [6, 6, 6, 6]);
+  assertEquals(error.others.flatMap(({ others }) => others), []);
 });
+
+Deno.test(
+  needs("checkPorts() throws what a function of its caller has thrown first, rather than the error of a host", "Linux"),
+  async () => {
+    await using silent = await startServer(() => {});
+    const checks = [
+      { hostname: "nope.invalid", greeted: 80 },
+      { hostname: "127.0.0.1", greeted: silent.port }, // its attempt ends last
+      { hostname: "127.0.0.2", greeted: freePort() },
+    ];
+    let attempts = 0;
+    const onAttempt = () => {
+      throw new Error(`from call ${++attempts}`);
+    };
+    await assertRejects(
+      () => within(Array.fromAsync(checkPorts(checks, { timeout: 1000, onAttempt }))),
+      Error,
+      "from call 1",
+    );
+  },
+);
 
 Deno.test(
   needs("checkPorts() tries no port of any host again after a function of its caller has thrown", "Linux"),

@@ -100,11 +100,17 @@ export class ConnectError extends Error {
   override readonly name = "ConnectError";
   /** The requested host. */
   readonly hostname: string;
+  /** The `family` of its check. */
+  readonly family: 4 | 6 | undefined;
+  /** The errors of other hosts, in the order of the hosts. */
+  readonly others: readonly ConnectError[];
 
   /** The message includes the message of the cause. */
-  constructor(hostname: string, cause: unknown) {
+  constructor(hostname: string, cause: unknown, family?: 4 | 6, others: readonly ConnectError[] = []) {
     super(`cannot connect to ${hostname}: ${messageOf(cause)}`, { cause });
     this.hostname = hostname;
+    this.family = family;
+    this.others = others;
   }
 }
 
@@ -153,12 +159,13 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
   },
   other_state: {
     meaning: "the port is blocked, but not in the required state",
-    advice: "make the firewall drop or reject as required; if it rejects with ICMP, use a rate of 1",
+    advice: "make the firewall drop or reject as required; if it rejects with ICMP, use `--rate 1`",
     ok: false,
   },
   not_listening: {
-    meaning: "the server announces its ports, and this one is not among them",
-    advice: "add this port to those of the server",
+    meaning: "the server announces its ports, and at one address, this one is not among them",
+    advice:
+      "add this port to those of the server, or correct the list of blocked ports; use `--announce` at each address",
     ok: false,
   },
   no_control: {
@@ -167,12 +174,12 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
     ok: false,
   },
   control_lost: {
-    meaning: "connections to a port that must greet or be open were lost or delayed at the same time",
+    meaning: "while this port was tried, connections to one that must greet or be open were lost, delayed or missing",
     advice: "use a lower rate, or exempt this machine from the limit on new connections",
     ok: false,
   },
   control_refused: {
-    meaning: "a port that must greet or be open refused a connection meanwhile",
+    meaning: "a port that must greet or be open refused a connection during the pass",
     advice: "add another port that must greet or be open; the server may limit connections, or have stopped",
     ok: false,
   },
@@ -188,11 +195,11 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
   },
   required_failed: {
     meaning: "another port of the host has failed, so the host may be down",
-    advice: "correct that first",
+    advice: "fix that port first",
     ok: null,
   },
   required_missing: {
-    meaning: "no port of the host must greet or be open, although that is required, as with `--checks`",
+    meaning: "no port of the host must greet or be open; `--checks` requires one",
     advice: "add another port of the host that must greet or be open",
     ok: null,
   },

@@ -29,6 +29,8 @@ export interface GivenCheck {
 /** What to check on one host. */
 export interface HostCheck extends PortsByExpectation {
   readonly hostname: string;
+  /** The first line that names the host; `undefined` without `--checks`. */
+  readonly line: number | undefined;
   readonly family: Check["family"];
   readonly expect: BytesFunction;
   readonly send: BytesFunction;
@@ -84,6 +86,7 @@ function merge(hostname: string, checks: readonly GivenCheck[]): Omit<HostCheck,
   );
   return {
     ...ports,
+    line: checks[0]?.line,
     family: checks[0]?.family,
     expect: (target) => checkOf.get(target.port)?.expect?.(target),
     send: (target) => checkOf.get(target.port)?.send?.(target),
@@ -140,7 +143,12 @@ function mergeStates(hostname: string, checks: readonly GivenCheck[]): Map<numbe
 }
 
 function lineError({ line }: GivenCheck, message: string): UsageError {
-  return new UsageError(`line ${line}: ${message}`);
+  return new UsageError(withLine(line, message));
+}
+
+/** Adds the number of a line of `--checks` to a message, if there is one. */
+export function withLine(line: number | undefined, message: string): string {
+  return line === undefined ? message : `line ${line}: ${message}`;
 }
 
 /** Runs a function, and adds the number of the line, if there is one, to its errors. */
@@ -148,6 +156,6 @@ export function atLine<T>(line: number | undefined, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    throw line !== undefined && error instanceof UsageError ? new UsageError(`line ${line}: ${error.message}`) : error;
+    throw error instanceof UsageError ? new UsageError(withLine(line, error.message)) : error;
   }
 }

@@ -98,7 +98,10 @@ Deno.test("hostChecks() rejects lines of a host that contradict each other, and 
       "line 3: port 80 of web is also in line 1; remove it from one of them",
     ],
     [["web -p 79-81", "web -b 22,80"], "line 2: port 80 of web is also in line 1; remove it from one of them"],
-    [["web -b 080", "web -o 80", "web -p 1"], "line 1: port 80 of web is also in line 2; remove it from one of them"],
+    [
+      ["web -b 080", "web -o 80", "web -p 1"],
+      "line 1: port 80 of web is also in line 2; remove it from one of them",
+    ],
     [["web", "web -o 999"], "line 2: port 999 of web is also in line 1; remove it from one of them"],
     [
       ["web -b 1-50=refused", "web -o 80", "web -b 50-60=timeout", "web -o 443"],

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Check, CheckOptions, ConnectError, PassProgress, ProbeResult } from "../../client.ts";
+import type { Check, CheckOptions, PassProgress, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
 import { SIGNAL_STATUS } from "../exit_status.ts";
 import { MAX_BUFFERED_BYTES } from "../log.ts";
@@ -87,8 +87,8 @@ export class ProbeReport implements AsyncDisposable {
   }
 
   /** Adds a row for an error that has ended the check of a host. */
-  addError({ hostname }: ConnectError, message: string) {
-    if (this.#isJson) this.#output?.print(formatErrorRow(hostname, message));
+  addError({ hostname, line }: Pick<HostCheck, "hostname" | "line">, message: string) {
+    if (this.#isJson) this.#output?.print(formatErrorRow(hostname, line, message));
   }
 
   /** Updates the progress with the result of an attempt. With `within`, the port may be tried again. */

@@ -37,9 +37,9 @@ export function formatResultRow(
   });
 }
 
-/** Formats an error that has ended the check of a host. `message` is what is also printed to standard error. */
-export function formatErrorRow(host: string, message: string): string {
-  return row("error", { host, error: message });
+/** Formats an error that has ended the check of a host. */
+export function formatErrorRow(host: string, line: number | undefined, message: string): string {
+  return row("error", { host, line, error: message });
 }
 
 /** Formats the summary of a host: how many of its ports are as expected, and which are not. */

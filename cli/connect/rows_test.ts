@@ -80,10 +80,11 @@ Deno.test("the row of a blocked port says why it does not pass and what to do, a
   assertEquals(fields(formatResultRow(passed, hostSummary([]), undefined)), { ...none, listening: true });
 });
 
-Deno.test("the row of an error has the host and the message", () => {
-  assertEquals(withoutTime(formatErrorRow("lab", "cannot connect")), {
+Deno.test("the row of an error has the host, its line and the message", () => {
+  assertEquals(withoutTime(formatErrorRow("lab", 3, "cannot connect")), {
     event_type: "error",
     host: "lab",
+    line: 3,
     error: "cannot connect",
   });
 });

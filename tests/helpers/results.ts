@@ -35,6 +35,7 @@ export function hostCheck(fields: Partial<HostCheck> = {}): HostCheck {
   const none = () => undefined;
   return {
     hostname: "lab",
+    line: undefined,
     family: undefined,
     greeted: [],
     open: [],

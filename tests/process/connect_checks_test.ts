@@ -211,7 +211,7 @@ Deno.test("greeter connect --checks sends nothing if a line is invalid, and exit
   assertEquals((await check([valid], "-t", "1.4")).code, 0);
 });
 const TOO_SHORT = 'invalid value "1.4" for -t: expected at least 1.5 seconds with --blocked in line 2, ' +
-  "so that a single lost packet does not look like a firewall";
+  "because with less, a lost packet looks like a firewall";
 
 Deno.test(needs("greeter connect --checks does not wait for a terminal, and says what to type", "script"), async () => {
   const command = CHECKS.map((word) => `'${word}'`).join(" ");
@@ -265,4 +265,28 @@ Deno.test(needs("greeter connect --checks checks 1,000 lines with as many hosts 
   // One after the other, with two tenths of a second for each, it would take 200 s.
   assert(Number(seconds) < 30, last);
   assertEquals(stdout.match(/^127.*$/gm), lines.map((line) => line.split(" ")[0] ?? ""));
+});
+
+Deno.test("greeter connect --checks prints the error of each host, with its line, in the order of the lines", async () => {
+  const lines = [
+    "nope1.invalid",
+    "# comment",
+    "nope2.invalid",
+    "127.0.0.1 -6",
+    "::1 -6 -o 80",
+    "nope2.invalid -o 80",
+    "::1 -4",
+  ];
+  const unknown = (host: string) => `cannot connect: unknown host "${host}"; check the name`;
+  const { code, stdout, stderr } = await check(lines, "--json", "-t", "1");
+  const errors = rowsOf(stdout).filter(({ event_type }) => event_type === "error");
+  assertEquals(errors.slice(0, 2).map(({ host, line, error }) => [host, line, error]), [
+    ["nope1.invalid", 1, unknown("nope1.invalid")],
+    ["nope2.invalid", 3, unknown("nope2.invalid")],
+  ]);
+  assertEquals(errors.slice(2).filter(({ line }) => line !== 5).map(({ host, line }) => [host, line]), [
+    ["127.0.0.1", 4],
+    ["::1", 7],
+  ]);
+  assertEquals([code, stderr], [2, errors.map(({ line, error }) => `greeter: line ${line}: ${error}\n`).join("")]);
 });
