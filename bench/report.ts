@@ -1,9 +1,11 @@
 /** The tables of the benchmark, and where they are in `docs/benchmarks.md`. @module */
 import { plural } from "../cli/text.ts";
-import { figureOf, formatRatio, formatSummary, ratioOf, type Results, type Sample, tablesOf } from "./samples.ts";
+import { figureOf, formatRatio, formatSummary, ratioOf, type Results, type Sample, sectionOf, tablesOf } from "./samples.ts";
 
 /** Columns that are followed by the ratio to the first row. */
 const COMPARED = ["CPU µs", "p99 ms", "seconds", "CPU s"];
+/** The section whose rows differ in what is done, not in what does it. */
+const NOT_COMPARED = "Blocked ports";
 
 function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
@@ -14,7 +16,8 @@ function formatTable(head: readonly string[], rows: readonly (readonly string[])
 function formatFigures(samples: readonly Sample[]): string {
   const columns = [...new Set(samples.flatMap(({ figures }) => Object.keys(figures)))];
   const [reference = "", ...others] = new Set(samples.map(({ program }) => program));
-  const isCompared = (column: string) => COMPARED.includes(column) && others.length > 0;
+  const canCompare = others.length > 0 && samples.every((sample) => sectionOf(sample) !== NOT_COMPARED);
+  const isCompared = (column: string) => canCompare && COMPARED.includes(column);
   const row = (program: string) =>
     columns.flatMap((column) => [
       formatSummary(figureOf(samples, program, column)),
