@@ -199,7 +199,7 @@ const CONNECT_ADVICE: readonly Advice<ConnectError>[] = [
   {
     test: isOutOfResources,
     advice: ({ hostname }) =>
-      `no local address or port is left for a connection to ${quote(hostname)}; check the network of this machine`,
+      `no local address or port is available for a connection to ${quote(hostname)}; check the network of this machine`,
   },
 ];
 

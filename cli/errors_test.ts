@@ -143,7 +143,7 @@ Deno.test("connectMessage() says what to do if no local port or address is left"
   for (const code of ["EADDRNOTAVAIL", "ENOBUFS"]) {
     assertEquals(
       connectMessage(new ConnectError("lab", Object.assign(new Error("failed"), { code }))),
-      `cannot connect: no local address or port is left for a connection to "lab"; check the network of this machine`,
+      `cannot connect: no local address or port is available for a connection to "lab"; check the network of this machine`,
     );
   }
 });

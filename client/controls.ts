@@ -9,8 +9,8 @@ import type { ProbeOutcome } from "./probe.ts";
 import type { Expectation, ProbeState, Reason } from "./results.ts";
 
 /**
- * How much longer than the fastest one a control may take to connect, in milliseconds. A lost SYN is sent again after 1 s. On
- * a machine with twice as many busy processes as cores, the slowest control took 817 ms.
+ * How much longer than the fastest one a control may take to connect, in milliseconds. A lost SYN is sent again after 1 s.
+ * Beside two busy loops on two cores, the slowest control took 817 ms.
  */
 const RESENT_MS = 900;
 

@@ -50,7 +50,8 @@ async function compile(target: string, output: string): Promise<boolean> {
     return true;
   }
   const [reason = error] = error.match(/error sending request.*/) ?? error.match(/(?<=^error: ).*/m) ?? [];
-  console.error(`cannot compile ${output}: ${reason}`);
+  const advice = reason.startsWith("error sending request") ? "; set DENORT_BIN to the path of a runtime" : "";
+  console.error(`cannot compile ${output}: ${reason}${advice}`);
   return false;
 }
 

@@ -90,7 +90,7 @@ function limits(options: OptionTable): string {
 }
 
 function states(): string {
-  const header = ["state", "meaning", ...EXPECTATIONS.map((each) => `\`-${OPTION_OF[each].short}\``), "in nmap"];
+  const header = ["state", "meaning", ...EXPECTATIONS.map((each) => `\`-${OPTION_OF[each].short}\``), "in `nmap -sT`"];
   const rows = PROBE_STATES.map((state) => {
     const { meaning, expectations, nmap } = STATE_MEANINGS[state];
     const verdict = (each: Expectation) => isAsExpected(each, state) ? "pass" : "fail";

@@ -28,21 +28,21 @@ export const CONNECT_OPTIONS = {
     short: "w",
     value: "SECONDS",
     example: "60",
-    help: "keep trying ports that fail for this long",
+    help: "how long to keep trying ports that fail",
     limit: "seconds during which ports are tried again",
     check: milliseconds,
   },
   rate: {
     value: "N",
     example: "5",
-    help: "connections to each host in a second; by default, only those of -b are limited",
-    limit: "connections to each host that start in a second",
+    help: "connections to start per second to each host; by default, only -b has a limit",
+    limit: "connections that are started to each host per second",
     check: number(MIN_RATE, MAX_RATE, "connections a second"),
   },
   concurrency: {
     value: "N",
     example: "100",
-    help: "ports to check at once",
+    help: "maximum number of ports to check at once",
     default: CHECK_DEFAULTS.concurrency,
     limit: "ports that are checked at once",
     check: integer(1, 65_535),
@@ -138,6 +138,6 @@ export function checkTimeout(
   if (!timeout || ms >= MIN_BLOCKED_TIMEOUT_MS || !check) return;
   const [line] = check.blocked.map(check.lineOf);
   const where = line === undefined ? "" : ` in line ${line}`;
-  const reason = `with --blocked${where}, so that a single lost packet does not look like a firewall`;
+  const reason = `with --blocked${where}, because with less, a lost packet looks like a firewall`;
   throw invalidValue(timeout, `at least ${MIN_BLOCKED_TIMEOUT_MS / 1000} seconds ${reason}`);
 }

@@ -36,7 +36,7 @@ Deno.test("formatResults() says why a blocked port is not proven instead of what
     [
       "80    timeout      not proven: connections to port 22 were lost at the same time; try --rate 2",
       "443   unreachable  not proven: port 22 refused the 6th connection in 5s; add another port with -p or -o",
-      "3306  refused      not proven: the server does not listen on it; add it to --port of the server",
+      "3306  refused      not proven: the server does not listen on it; add it to --port of the server, or correct -b",
     ],
   );
   assertEquals(format([blocked(80, "timeout", lost)], { rate: 1 }), [
@@ -52,7 +52,7 @@ Deno.test("formatResults() says why a blocked port was not judged, after the mes
       blocked(81, "timeout", notJudged("interrupted")),
     ]),
     [
-      "80  unreachable  No route to host  not judged: fix the ports that failed first",
+      "80  unreachable  No route to host  not judged: first fix the ports that failed",
       "81  timeout      not judged: interrupted",
     ],
   );
@@ -132,11 +132,11 @@ Deno.test("formatResults() folds blocked ports only if the reason and the time a
     ]),
     [
       "80-82  timeout  not proven: x; try --rate 5",
-      "83     timeout  not proven: y; check the host, or another port with -p or -o",
+      "83     timeout  not proven: y; check the host, or use another port with -p or -o",
       "84     timeout",
       "85-86  timeout  (reachable 3s before)",
       "87     timeout  (reachable 9s before)",
-      "88-89  timeout  not judged: fix the ports that failed first",
+      "88-89  timeout  not judged: first fix the ports that failed",
     ],
   );
 });

@@ -55,8 +55,8 @@ Deno.test("formatResults() does not fold ports with different expectations, judg
     [
       "80     refused      expected greeted",
       "81     refused",
-      "82     refused      not judged: fix the ports that failed first",
-      "83     refused      not proven: port 22 failed; check the host, or another port with -p or -o",
+      "82     refused      not judged: first fix the ports that failed",
+      "83     refused      not proven: port 22 failed; check the host, or use another port with -p or -o",
       "84     open",
       "85-86  open         at 2001:db8::7",
       "87     open         at 2001:db8::7  expected blocked",

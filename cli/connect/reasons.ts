@@ -21,16 +21,16 @@ export function explanation(
     case "control_refused":
       return `${error}; add another port with -p or -o`;
     case "control_failed":
-      return `${error}; check the host, or another port with -p or -o`;
+      return `${error}; check the host, or use another port with -p or -o`;
     case "no_control":
       return `${error}; ${otherAddresses(hostname, addresses)}`;
     case "not_listening":
       if (error?.startsWith("not proven at")) return `${error}; ${otherAddresses(hostname, addresses)}`;
-      return `${error}; add it to --port of the server`;
+      return `${error}; add it to --port of the server, or correct -b`;
     case "addresses_changed":
-      return `${error}; name an address instead`;
+      return `${error}; use an address instead of the name`;
     case "required_failed":
-      return "not judged: fix the ports that failed first";
+      return "not judged: first fix the ports that failed";
     case "required_missing":
       return "not judged: add a port of this host with -p or -o";
     case "interrupted":
@@ -50,6 +50,6 @@ function lossAdvice(rate: number): string {
 function otherAddresses(address: string, addresses: readonly string[]): string {
   const isIPv6 = address.includes(":");
   const others = addresses.filter((each) => each !== address);
-  if (others.some((each) => each.includes(":") === isIPv6)) return "name the address to check";
+  if (others.some((each) => each.includes(":") === isIPv6)) return "check one address instead of the name";
   return isIPv6 ? "-4 checks IPv4 only" : "-6 checks IPv6 only";
 }

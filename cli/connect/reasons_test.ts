@@ -18,13 +18,13 @@ Deno.test("explanation() says what to do about each reason for which a blocked p
   const explanations: Record<Reason, string | undefined> = {
     reached: undefined,
     other_state: undefined,
-    not_listening: `${ERROR}; add it to --port of the server`,
+    not_listening: `${ERROR}; add it to --port of the server, or correct -b`,
     no_control: `${ERROR}; -6 checks IPv6 only`,
     control_lost: `${ERROR}; try --rate 5`,
     control_refused: `${ERROR}; add another port with -p or -o`,
-    control_failed: `${ERROR}; check the host, or another port with -p or -o`,
-    addresses_changed: `${ERROR}; name an address instead`,
-    required_failed: "not judged: fix the ports that failed first",
+    control_failed: `${ERROR}; check the host, or use another port with -p or -o`,
+    addresses_changed: `${ERROR}; use an address instead of the name`,
+    required_failed: "not judged: first fix the ports that failed",
     required_missing: "not judged: add a port of this host with -p or -o",
     interrupted: "not judged: interrupted",
   };
@@ -51,7 +51,7 @@ Deno.test("explanation() says how to leave out an address without a control", ()
   assertEquals(advice("2001:db8::7", "192.0.2.1"), `${ERROR}; -4 checks IPv4 only`);
   assertEquals(advice("192.0.2.1", "2001:db8::7"), `${ERROR}; -6 checks IPv6 only`);
   // Options for a family would leave another address of the same family.
-  const name = `${ERROR}; name the address to check`;
+  const name = `${ERROR}; check one address instead of the name`;
   assertEquals(advice("2001:db8::7", "192.0.2.1", "2001:db8::8"), name);
   assertEquals(advice("192.0.2.1", "192.0.2.2", "2001:db8::7"), name);
   assertEquals(advice("192.0.2.1", "192.0.2.2"), name);

@@ -97,7 +97,10 @@ Deno.test(
       return stdout.trimEnd().split("\n");
     };
     const rows = (await print(true)).map((line) => JSON.parse(line));
-    const [lost, noControl] = ["not proven: x; try --rate 2", "not proven at 192.0.2.1; name the address to check"];
+    const [lost, noControl] = [
+      "not proven: x; try --rate 2",
+      "not proven at 192.0.2.1; check one address instead of the name",
+    ];
     assertEquals(rows.slice(0, 2).map(({ error }) => error), [lost, noControl]);
     assertEquals([rows[3].not_tested, rows[3].pass_ms], [["::1"], 9000]);
     const [header, ...lines] = await print(false);

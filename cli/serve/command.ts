@@ -29,7 +29,7 @@ export const SERVE_OPTIONS = {
     value: "LIST[=TEXT]",
     example: "8080",
     repeatable: true,
-    help: "ports: 22,80,8000-8100, 60000-, - for all, 0 for any free port; TEXT is their greeting",
+    help: "ports, as in 22,80,8000-8100 or 60000-; - for all; 0 for any free port; TEXT: their greeting",
     default: DEFAULTS.port,
     check: portsWithGreeting,
   },
@@ -178,7 +178,7 @@ function operandAdvice(operands: readonly string[], given: Values["given"]): str
     case "server":
     case "listen":
     case "start":
-      return "the server has no command name: write greeter [OPTIONS], such as greeter -p 8080";
+      return "the server needs no command name: write greeter [OPTIONS], such as greeter -p 8080";
   }
   const ports = given(SERVE_OPTIONS.port);
   if (operands.every(isPortList)) {

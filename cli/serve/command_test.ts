@@ -187,7 +187,7 @@ Deno.test("parse() throws a UsageError that names the option as typed, the value
     [["version"], 'unexpected argument "version"; for the version, write greeter --version'],
     ...["serve", "server", "listen", "start"].map((name): [string[], string] => [
       [name, "-p", "80"],
-      `unexpected argument "${name}"; the server has no command name: write greeter [OPTIONS], such as greeter -p 8080`,
+      `unexpected argument "${name}"; the server needs no command name: write greeter [OPTIONS], such as greeter -p 8080`,
     ]),
     [
       ["-q", "connect", "lab"],

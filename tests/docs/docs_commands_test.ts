@@ -122,7 +122,6 @@ test("README: quick start", ["git"], async () => {
 test("manual: TEXT of the server and of the client", [], async () => {
   const [serve = "", check = ""] = commands(blockWith("docs/manual.md", "Hello, {client}"));
   await using _server = await start(serve);
-  using _redis = serveReply(6379, "PING\r\n", "+PONG\r\n");
   assertMatch(await greetingFrom(8080), /^Hello, 127\.0\.0\.1:\d+\n$/);
   const { code, stdout } = await run(shell(check), { env });
   assertEquals(code, 0, stdout);
@@ -462,7 +461,7 @@ test(
   },
 );
 
-const NOT_LISTENING = "not proven: the server does not listen on it; add it to --port of the server";
+const NOT_LISTENING = "not proven: the server does not listen on it; add it to --port of the server, or correct -b";
 
 test(
   "blocked ports: the CI job fails if a blocked port is mistyped in the list of the server",
@@ -527,7 +526,7 @@ test(
 );
 
 test(
-  "blocked ports: --count 1 leaves no connection for a control, and --count 4 is enough for a few blocked ports",
+  "manual: --count 1 leaves no connection for a control, and --count 4 is enough for a few blocked ports",
   [],
   async () => {
     await using _server = await start("greeter -p 80,443 --count 1");
@@ -595,7 +594,7 @@ test("manual: the table of states and expectations", [], async () => {
   await Promise.all(checks);
   const rows = tableAfter(
     "docs/manual.md",
-    "Each port has one of these states. Which states pass depends on the option; an empty cell means that it cannot occur:",
+    "Each port has one of these states. Which states pass depends on the option. A state with an empty cell cannot occur:",
   );
   assertEquals(rows.map(({ state }) => state), PROBE_STATES.map((state) => `\`${state}\``));
   for (const row of rows) {

@@ -112,7 +112,7 @@ test(
         [
           3360,
           1,
-          "3306 timeout not proven: the server does not listen on it; add it to --port of the server",
+          "3306 timeout not proven: the server does not listen on it; add it to --port of the server, or correct -b",
           "not: 3306",
         ],
         [3306, 0, "3306 timeout", "the server listens on 3306"],
@@ -215,7 +215,7 @@ test(
     const result = await connectFromClient("192.0.2.2 -p 7000 -b 7001");
     const [code, , line] = linesOf(result);
     assertEquals(code, 1);
-    const message = /^7001 timeout not proven: port 7000 refused the 3rd connection in \ds; check another port with /;
+    const message = /^7001 timeout not proven: port 7000 refused the 3rd connection in \ds; add another port with /;
     assertMatch(`${line}`, message);
   },
 );

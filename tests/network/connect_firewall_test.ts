@@ -270,7 +270,7 @@ test(
       connectFromClient("192.0.2.97 -b 22"),
     ]);
     assertEquals(judged.code, 1);
-    assertMatch(judged.stdout, /^22 .* not judged: fix the ports that failed first$/m);
+    assertMatch(judged.stdout, /^22 .* not judged: first fix the ports that failed$/m);
     assertMatch(judged.stdout, /^80 .* expected open$/m);
     assertMatch(judged.stdout, /^0 of 2 ports as expected in .*; not: 80; not judged: 22$/m);
     assertEquals([json.code, rowsOf(json).probes.map(({ ok }) => ok), summaryOf(json).control], [0, [true], false]);

@@ -214,7 +214,7 @@ test(
     const args = ["connect", "localhost", "-b", `${port}`, "-t", "1.5"];
     const { code, stderr } = await run([...DENO_RUN, permission, MAIN, ...args]);
     assertEquals(code, 2, stderr);
-    assertStringIncludes(stderr, 'no local address or port is left for a connection to "localhost"');
+    assertStringIncludes(stderr, 'no local address or port is available for a connection to "localhost"');
   },
 );
 
@@ -242,7 +242,7 @@ test(
       results.map(({ code, stderr }) => [code, stderr]),
       hosts.map((host) => [
         2,
-        `greeter: cannot connect: no local address or port is left for a connection to "${host}"; ${advice}\n`,
+        `greeter: cannot connect: no local address or port is available for a connection to "${host}"; ${advice}\n`,
       ]),
     );
     for (const { stdout } of results) assert(!stdout.includes(`${port}  `), stdout);
@@ -263,7 +263,8 @@ test(
     };
     await assertRejects(connectAll, Deno.errors.AddrNotAvailable);
     const { code, stderr } = await runConnect(`dual -p ${server.port} -b ${blocked.port} -t 1.5`);
-    const message = 'no local address or port is left for a connection to "dual"; check the network of this machine';
+    const message =
+      'no local address or port is available for a connection to "dual"; check the network of this machine';
     assertEquals([code, stderr], [2, `greeter: cannot connect: ${message}\n`]);
     for (const conn of conns) conn.close();
     // Now it is found that the port is open there.

@@ -259,11 +259,11 @@ test(
       const result = await resultOf(client);
       const [code, open, blocked] = linesOf(result);
       assertEquals([code, open], [1, "7000 open"]);
-      // The system reports that nobody has the address if it has tried to resolve it for 3 s. It tries to resolve it once for
-      // all connections, so one that starts later may learn that within its timeout.
+      // The kernel resolves an address once for all connections, which takes 3 s. So a later one can be told `unreachable` before
+      // its timeout.
       assertMatch(
         `${blocked}`,
-        /^7001 (timeout|unreachable) not proven: port 7000 failed when checked again \((timeout|unreachable)\); check the host, or another port with -p or -o$/,
+        /^7001 (timeout|unreachable) not proven: port 7000 failed when checked again \((timeout|unreachable)\); check the host, or use another port with -p or -o$/,
       );
     }
   },

@@ -147,7 +147,7 @@ Deno.test("greeter connect judges no blocked port while a port that must be open
   const { code, lines } = await connect(...args);
   assertEquals(code, 1);
   assert(lines.includes(`${required}  refused  expected open`), lines.join("\n"));
-  assert(lines.includes(`${blocked}  refused  not judged: fix the ports that failed first`), lines.join("\n"));
+  assert(lines.includes(`${blocked}  refused  not judged: first fix the ports that failed`), lines.join("\n"));
   assertEquals(lines.at(-1), `0 of 2 ports as expected in TIME; not: ${required}; not judged: ${blocked}`);
   const { probes, summaries: [summary] } = await connectJson(...args);
   assertEquals(probes.map(({ ok, reason }) => [ok, reason]), [[false, undefined], [null, "required_failed"]]);
@@ -172,7 +172,7 @@ Deno.test("greeter connect does not take ports for blocked if the host could not
     await using once = await startServer((socket) => connections++ === 0 ? socket.write("hi\n") : socket.end());
     const blocked = freePort();
     const error =
-      `not proven: port ${once.port} failed when checked again (closed); check the host, or another port with -p or -o`;
+      `not proven: port ${once.port} failed when checked again (closed); check the host, or use another port with -p or -o`;
     const { code, lines } = await connect("127.0.0.1", "-p", `${once.port}`, "-b", `${blocked}`, ...options);
     assertEquals([code, connections > 1], [1, true]);
     if (options.length === 0) {

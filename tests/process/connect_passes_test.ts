@@ -48,7 +48,7 @@ Deno.test("greeter connect says whether the server listens on blocked ports, if 
   const passed = await connect(...args);
   assertEquals([passed.code, passed.last], [0, `the server listens on ${listed}`]);
   const failed = await connect(...args, "-b", `${other}`);
-  const error = "not proven: the server does not listen on it; add it to --port of the server";
+  const error = "not proven: the server does not listen on it; add it to --port of the server, or correct -b";
   assertEquals([failed.code, failed.byPort.get(other), failed.last], [1, `refused  ${error}`, `not: ${other}`]);
   const { stdout } = await run([...CONNECT, ...args, "-b", `${other}`, "--json"]);
   const rows = parseRows(stdout);
