@@ -163,7 +163,7 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
     ok: false,
   },
   not_listening: {
-    meaning: "the server announces its ports, and at one address, this one is not among them",
+    meaning: "at one address, the server's list lacks this port, or there is no list",
     advice:
       "add this port to those of the server, or correct the list of blocked ports; use `--announce` at each address",
     ok: false,
@@ -174,7 +174,7 @@ export const REASON_MEANINGS: Readonly<Record<Reason, ReasonMeaning>> = {
     ok: false,
   },
   control_lost: {
-    meaning: "while this port was tried, connections to one that must greet or be open were lost, delayed or missing",
+    meaning: "while this port was tried, controls were lost, delayed or missing",
     advice: "use a lower rate, or exempt this machine from the limit on new connections",
     ok: false,
   },

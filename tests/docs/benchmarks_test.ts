@@ -117,13 +117,3 @@ Deno.test("the charts of docs/benchmarks.md show what bench/results.json contain
   }
   await Deno.remove(directory, { recursive: true });
 });
-
-Deno.test("README says how much more CPU time greeter takes than the minimal Deno loop", () => {
-  assert(/about a fifth more CPU time than the simplest one in Deno/.test(read("README.md").replaceAll("\n", " ")));
-  const { samples }: Results = JSON.parse(read("bench/results.json"));
-  for (const level of ["64", "256", "1,000", "4,000"]) {
-    const own = samples.filter(({ table }) => table === `Servers: ${level} connections at once`);
-    const { median = 0 } = ratioOf(own, "greeter", "minimal Deno loop", "CPU µs") ?? {};
-    assert(median > 1.1 && median < 1.3, `${level}: ${median}`);
-  }
-});
