@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { checkPorts, ConnectError, type Expectation, type PassProgress, type ProbeResult } from "../client.ts";
+import { checkPorts, ConnectError, type Expectation, NO_IPV6, type PassProgress, type ProbeResult } from "../client.ts";
 import { serve } from "../server.ts";
 import { check, type CheckArguments } from "../tests/helpers/check.ts";
 import { needs } from "../tests/helpers/needs.ts";
@@ -251,6 +251,9 @@ Deno.test("checkPorts() throws the error of the first host, with those of the ot
   assertEquals([error, ...error.others].map((each) => each.hostname), hostname);
   assertEquals([error, ...error.others].map(({ family }) => family), [6, 6, 6, 6]);
   assertEquals(error.others.flatMap(({ others }) => others), []);
+  const checks = [{ hostname: "nope.invalid" }, { hostname: "127.0.0.1", family: 6 as const }];
+  const other = await assertRejects(() => Array.fromAsync(checkPorts(checks)), ConnectError);
+  assertEquals([other.cause === NO_IPV6, other.others.map(({ cause }) => cause)], [false, [NO_IPV6]]);
 });
 
 Deno.test(

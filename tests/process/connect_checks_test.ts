@@ -290,3 +290,33 @@ Deno.test("greeter connect --checks prints the error of each host, with its line
   ]);
   assertEquals([code, stderr], [2, errors.map(({ line, error }) => `greeter: line ${line}: ${error}\n`).join("")]);
 });
+
+Deno.test(
+  needs("greeter connect prints what is known when a signal comes after a host has had an error", "signals"),
+  async () => {
+    let accepted = false;
+    await using silent = await startServer(() => accepted = true);
+    await using client = spawn([...CHECKS, "-t", "60"], { stdin: "piped" });
+    const writer = client.child.stdin.getWriter();
+    const lines = `127.0.0.2 -6\n127.0.0.1 -p ${silent.port}\n`; // the error of the first host is known at once
+    await writer.write(new TextEncoder().encode(lines));
+    await writer.close();
+    await until(() => accepted);
+    client.child.kill("SIGINT");
+    assertEquals((await client.ended).code, 130);
+    assertStringIncludes(client.output.stdout, "0 of 2 ports as expected");
+    assertStringIncludes(client.output.stdout, "interrupted; 2 ports without a result");
+  },
+);
+
+Deno.test(
+  needs("greeter connect prints the errors of hosts even if standard output cannot be written", "/dev/full", "sh"),
+  async () => {
+    const command = `exec "$@" > /dev/full`;
+    const args = ["connect", "nope1.invalid", "127.0.0.1", "nope2.invalid", "-o", `${freePort()}`];
+    const { code, stderr } = await run(["sh", "-c", command, "sh", ...GREETER, ...args]);
+    const [first = "", second = "", third = ""] = stderr.split("\n");
+    assertEquals([code, first.includes("nope1.invalid"), second.includes("nope2.invalid")], [2, true, true]);
+    assertStringIncludes(third, "cannot write to standard output");
+  },
+);
