@@ -29,7 +29,7 @@ export const EXIT_STATUSES: readonly { statuses: readonly number[]; serve: strin
   {
     statuses: [ERROR],
     serve: "an error, such as an invalid command line or a port that is in use",
-    connect: "an error, which is not a result, such as an unknown host",
+    connect: "an error instead of a result, such as an unknown host",
   },
   {
     statuses: [SIGNAL_STATUS.SIGINT, SIGNAL_STATUS.SIGTERM],

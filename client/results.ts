@@ -15,7 +15,7 @@ export type Expectation = typeof EXPECTATIONS[number];
 export const EXPECTATION_MEANINGS: Readonly<Record<Expectation, string>> = {
   greeted: "send a greeting that contains the expected text, if there is one",
   open: "accept a connection, and not close or reset it at once without sending anything",
-  blocked: "not be reachable, while the ports of the host that must greet or be open work",
+  blocked: "not be reachable; meanwhile, the host's other ports must work",
 };
 
 /** All states, in the order of the summary. */

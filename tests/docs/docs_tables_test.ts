@@ -206,7 +206,7 @@ Deno.test("the documentation states the limits that the code has", () => {
       [MANUAL, `On a terminal, the table has at most ${MAX_TABLE_LINES} lines`],
       [JSON_PAGE, `\`payload\` has the first ${KEPT_BYTES} bytes`],
       [MANUAL, `At most ${SHOWN_BYTES} bytes of a greeting are shown`],
-      [MANUAL, `The client's has 1 byte to ${kib} KiB`],
+      [MANUAL, `The client's TEXT has 1 byte to ${kib} KiB`],
       [MANUAL, `The server's TEXT and the headers of \`--http\` have at most ${kib} KiB together`],
       [MANUAL, `The list and the greeting have at most ${kib} KiB together`],
       [module, `If both together have more than ${kib} KiB`],
@@ -215,7 +215,7 @@ Deno.test("the documentation states the limits that the code has", () => {
       [BLOCKED_PORTS, `with up to 8 connections starts ${defaultRate(8)} a second.`],
       [
         BLOCKED_PORTS,
-        `starts at least ${defaultRate(9)} a second, and enough to start all within ${1e4 / defaultRate(1e4)} s`,
+        `starts at least ${defaultRate(9)} a second, and all within ${1e4 / defaultRate(1e4)} s`,
       ],
       [module, `\`received\` (at most the first ${KEPT_BYTES} bytes)`],
       [module, `the bytes that were received, at most ${kib} KiB`],
