@@ -1,6 +1,15 @@
 /** The tables of the benchmark, and where they are in `docs/benchmarks.md`. @module */
 import { plural } from "../cli/text.ts";
-import { figureOf, formatRatio, formatSummary, ratioOf, type Results, type Sample, sectionOf, tablesOf } from "./samples.ts";
+import {
+  figureOf,
+  formatRatio,
+  formatSummary,
+  ratioOf,
+  type Results,
+  type Sample,
+  sectionOf,
+  tablesOf,
+} from "./samples.ts";
 
 /** Columns that are followed by the ratio to the first row. */
 const COMPARED = ["CPU µs", "p99 ms", "seconds", "CPU s"];
