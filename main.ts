@@ -7,7 +7,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { unlessAborted } from "./shared/abort.ts";
 import { parseOptions, rewriteArgs, type UnknownOption, UsageError } from "./cli/args.ts";
 import { readChecks } from "./cli/connect/checks.ts";
-import { type HostCheck, withLine } from "./cli/connect/host_checks.ts";
+import type { HostCheck } from "./cli/connect/host_checks.ts";
 import {
   checkTimeout,
   CONNECT_OPTIONS,
@@ -174,13 +174,7 @@ async function runChecks(command: ConnectCommand, checks: HostCheck[], stop: Abo
   } catch (error) {
     if (!(error instanceof ConnectError)) throw error;
     // The other hosts have been checked.
-    for (const each of [error, ...error.others]) {
-      const { hostname, family } = each;
-      const line = checks.find((check) => check.hostname === hostname && check.family === family)?.line;
-      const message = connectMessage(each);
-      report.addError({ hostname, line }, message);
-      errors.push(withLine(line, message));
-    }
+    for (const each of [error, ...error.others]) errors.push(report.addError(each, connectMessage(each)));
   }
   const isAsExpected = (errors.length === 0 || report.hasResults || signal.aborted) && await report.close();
   // If the reason is not a status, the reader of standard output is gone.

@@ -58,7 +58,7 @@ export class ListenError extends Error {
  * With more ports than this, so many descriptors must be left for connections. With fewer, one must be left: checking for
  * more opens port 0, for which a program with few ports may not have the permission.
  */
-export const RESERVED_DESCRIPTORS = 64;
+const RESERVED_DESCRIPTORS = 64;
 
 /** Replaces `Deno.listen` in tests, to cause errors that real clients cannot cause. */
 export const LISTEN: unique symbol = Symbol("listen");

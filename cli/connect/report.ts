@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { Check, CheckOptions, PassProgress, ProbeResult } from "../../client.ts";
+import type { Check, CheckOptions, ConnectError, PassProgress, ProbeResult } from "../../client.ts";
 import { outputError } from "../errors.ts";
 import { SIGNAL_STATUS } from "../exit_status.ts";
 import { MAX_BUFFERED_BYTES } from "../log.ts";
 import { formatSomePorts } from "../ports.ts";
-import type { HostCheck } from "./host_checks.ts";
+import { type HostCheck, withLine } from "./host_checks.ts";
 import { HostMap } from "./host_map.ts";
 import { formatHeader, formatResults, SHOWN_BYTES } from "./lines.ts";
 import { Output } from "./output.ts";
@@ -86,9 +86,11 @@ export class ProbeReport implements AsyncDisposable {
     this.#output?.print(formatHeader(host));
   }
 
-  /** Adds a row for an error that has ended the check of a host. */
-  addError({ hostname, line }: Pick<HostCheck, "hostname" | "line">, message: string) {
+  /** Adds a row for an error that has ended the check of a host. Returns its message with the line of the host. */
+  addError({ hostname, family }: ConnectError, message: string): string {
+    const line = this.#hosts.get(hostname, family)?.check.line;
     if (this.#isJson) this.#output?.print(formatErrorRow(hostname, line, message));
+    return withLine(line, message);
   }
 
   /** Updates the progress with the result of an attempt. With `within`, the port may be tried again. */
